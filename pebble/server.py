@@ -1,0 +1,206 @@
+"""Starts Pebble with the DNS server beside it, on free ports of 127.0.0.1, and stops both."""
+
+import ipaddress
+import json
+import os
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+_BIN = Path(__file__).parent / "bin"
+_START_SECONDS = 20.0
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Pebble:
+    """One CA. It validates HTTP-01 at `http_port`; every name resolves to 127.0.0.1.
+
+    Files and logs go to `directory`. Leaving the context stops the processes.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        http_port: int,
+        tls_port: int = 0,
+        lifetime: timedelta = timedelta(days=90),
+        nonce_reject_percent: int = 0,
+        port: int = 0,
+    ) -> None:
+        self.directory = directory
+        self.bundle = directory / "pebble-api-ca.pem"
+        self.log = directory / "pebble.log"
+        self._port = port or free_port()
+        self._management = free_port()
+        self._http_port = http_port
+        self._tls_port = tls_port or free_port()
+        self._lifetime = lifetime
+        self._nonce_reject_percent = nonce_reject_percent
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._logs: list[IO[bytes]] = []
+
+    @property
+    def url(self) -> str:
+        """Return the URL of the ACME directory."""
+        return f"https://127.0.0.1:{self._port}/dir"
+
+    def __enter__(self) -> "Pebble":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start both processes and wait until the CA answers. Raises RuntimeError with the log's end."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.bundle.exists():
+            _make_api_certificate(self.directory, self.bundle)
+        dns, dns_management = free_port(), free_port()
+        command: list[str | Path] = [_BIN / "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
+        command += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-dnsserver", f"127.0.0.1:{dns}"]
+        command += ["-management", f"127.0.0.1:{dns_management}"]
+        self._spawn("challtestsrv.log", command)
+        _wait_for_port(dns)
+        config = self.directory / "pebble.json"
+        config.write_text(json.dumps(self._config(), indent=2))
+        self._spawn(
+            "pebble.log",
+            [_BIN / "pebble", "-config", config, "-dnsserver", f"127.0.0.1:{dns}"],
+            PEBBLE_VA_NOSLEEP="1",
+            PEBBLE_WFE_NONCEREJECT=str(self._nonce_reject_percent),
+            PEBBLE_AUTHZREUSE="0",
+        )
+        _wait_for_port(self._port)
+        _wait_for_port(self._management)
+
+    def stop(self) -> None:
+        """Stop what was started; harmless twice."""
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for log in self._logs:
+            log.close()
+        self._processes.clear()
+        self._logs.clear()
+
+    def root(self) -> bytes:
+        """Return the root that issued certificates chain to, PEM. Pebble makes a new one at each start."""
+        context = ssl.create_default_context(cafile=str(self.bundle))
+        with urllib.request.urlopen(
+            f"https://127.0.0.1:{self._management}/roots/0", context=context, timeout=10
+        ) as answer:
+            return bytes(answer.read())
+
+    def orders(self) -> int:
+        """Return how many orders were placed, by Pebble's log."""
+        return self.log.read_text(errors="replace").count("POST /order-plz")
+
+    def _config(self) -> dict[str, object]:
+        return {
+            "pebble": {
+                "listenAddress": f"127.0.0.1:{self._port}",
+                "managementListenAddress": f"127.0.0.1:{self._management}",
+                "certificate": str(self.directory / "pebble-api.pem"),
+                "privateKey": str(self.directory / "pebble-api.key"),
+                "httpPort": self._http_port,
+                "tlsPort": self._tls_port,
+                "ocspResponderURL": "",
+                "externalAccountBindingRequired": False,
+                "retryAfter": {"authz": 1, "order": 1},
+                "profiles": {
+                    "default": {
+                        "description": "for tests",
+                        "validityPeriod": int(self._lifetime.total_seconds()),
+                    }
+                },
+            }
+        }
+
+    def _spawn(self, log: str, command: list[str | Path], **environment: str) -> None:
+        file = (self.directory / log).open("ab")
+        self._logs.append(file)
+        self._processes.append(
+            subprocess.Popen([str(one) for one in command], stdout=file, stderr=file, env={**os.environ, **environment})
+        )
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nothing listens on port {port}: look at the logs beside pebble.json") from None
+            time.sleep(0.02)
+
+
+def _make_api_certificate(directory: Path, bundle: Path) -> None:
+    """Write the CA and the leaf for Pebble's own API (not the CA that it issues from)."""
+    now = datetime.now(UTC)
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Pebble API root")])
+    base = x509.CertificateBuilder().issuer_name(root_name).not_valid_before(now - timedelta(days=1))
+    base = base.not_valid_after(now + timedelta(days=30))
+    root = (
+        base.subject_name(root_name)
+        .serial_number(x509.random_serial_number())
+        .public_key(root_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False)
+        .add_extension(_usage(ca=True), critical=True)
+        .sign(root_key, hashes.SHA256())
+    )
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    leaf = (
+        base.subject_name(x509.Name([]))
+        .serial_number(x509.random_serial_number())
+        .public_key(key.public_key())
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
+        .add_extension(_usage(ca=False), critical=True)
+        .sign(root_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (directory / "pebble-api.pem").write_bytes(leaf.public_bytes(pem))
+    (directory / "pebble-api.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    bundle.write_bytes(root.public_bytes(pem))
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,91 @@
+"""A certificate that can serve: chain, key and names, valid by construction."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
+from proxyd.core.hostname import Hostname
+
+
+class InvalidCertificate(ValueError):
+    """The bytes are no certificate that could serve; the message says why, and shows nothing secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """Key, chain (leaf first) and what they say. Only `parse` and `assemble` make one: the key matches the leaf."""
+
+    pem: bytes = field(repr=False)  # key, then chain: the form of autocert's DirCache
+    names: frozenset[Hostname]
+    not_before: datetime
+    not_after: datetime
+    serial: int
+    issuer: str
+
+    @classmethod
+    def assemble(cls, key: PrivateKey, chain_pem: bytes) -> "Certificate":
+        """Return the certificate of a key and a PEM chain. Raises InvalidCertificate."""
+        try:
+            chain = x509.load_pem_x509_certificates(chain_pem)
+        except ValueError:
+            raise InvalidCertificate("the certificate chain cannot be read") from None
+        blocks = [one.public_bytes(serialization.Encoding.PEM) for one in chain]
+        return cls._checked(key, chain, key_to_pem(key) + b"".join(blocks))
+
+    @classmethod
+    def parse(cls, pem: bytes) -> "Certificate":
+        """Return the certificate in a DirCache file. Raises InvalidCertificate."""
+        if b"-----BEGIN" not in pem:
+            raise InvalidCertificate("the file is empty" if not pem.strip() else "the file is not PEM")
+        try:
+            return cls._checked(key_from_pem(pem), x509.load_pem_x509_certificates(pem), pem)
+        except InvalidCertificate:
+            raise
+        except ValueError as error:
+            reason = str(error) if "private key" in str(error) else "a certificate in it cannot be read"
+            raise InvalidCertificate(reason) from None
+
+    @classmethod
+    def _checked(cls, key: PrivateKey, chain: list[x509.Certificate], pem: bytes) -> "Certificate":
+        leaf = chain[0]
+        form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        if leaf.public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
+            raise InvalidCertificate("the key does not belong to the certificate")
+        names = _names(leaf)
+        if not names:
+            raise InvalidCertificate("the certificate has no subject alternative name")
+        return cls(
+            pem=pem,
+            names=names,
+            not_before=leaf.not_valid_before_utc,
+            not_after=leaf.not_valid_after_utc,
+            serial=leaf.serial_number,
+            issuer=_issuer(leaf),
+        )
+
+    def covers(self, name: Hostname) -> bool:
+        """Return whether a client that asked for `name` accepts this certificate's names (RFC 9525 §6.3)."""
+        if name in self.names:
+            return True
+        _, dot, parent = name.text.partition(".")
+        return bool(dot) and not name.is_ip_address and Hostname(f"*.{parent}") in self.names
+
+
+def _names(leaf: x509.Certificate) -> frozenset[Hostname]:
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return frozenset()
+    found = [Hostname(name.lower()) for name in alternatives.get_values_for_type(x509.DNSName)]
+    found += [Hostname(str(address)) for address in alternatives.get_values_for_type(x509.IPAddress)]
+    return frozenset(found)
+
+
+def _issuer(leaf: x509.Certificate) -> str:
+    for kind in (x509.NameOID.ORGANIZATION_NAME, x509.NameOID.COMMON_NAME):
+        for attribute in leaf.issuer.get_attributes_for_oid(kind):
+            return "".join(char for char in str(attribute.value) if char.isprintable())[:200]
+    return "unknown"

@@ -1,0 +1,35 @@
+"""Private keys: made, written and read as PEM."""
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_CURVES: dict[str, type[ec.EllipticCurve]] = {"p256": ec.SECP256R1, "p384": ec.SECP384R1}
+
+
+def generate_key(kind: str) -> PrivateKey:
+    """Return a fresh key: p256, p384, rsa2048, rsa3072 or rsa4096 (RSA takes up to a second)."""
+    if kind in _CURVES:
+        return ec.generate_private_key(_CURVES[kind]())
+    return rsa.generate_private_key(public_exponent=65537, key_size=int(kind.removeprefix("rsa")))
+
+
+def key_to_pem(key: PrivateKey) -> bytes:
+    """Return the form that autocert writes: SEC 1 for EC, PKCS#1 for RSA, unencrypted."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+
+
+def key_from_pem(pem: bytes) -> PrivateKey:
+    """Return the first private key in `pem`. Raises ValueError that says what is wrong."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise ValueError("the private key is encrypted") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("the private key cannot be read") from None
+    if not isinstance(key, PrivateKey):
+        raise ValueError(f"a {type(key).__name__} serves no browser: use EC or RSA")
+    return key

@@ -1,0 +1,25 @@
+"""`proxyd config`: what can be configured."""
+
+import json
+
+import click
+
+from proxyd.config.example import example
+from proxyd.config.model import Config
+
+
+@click.group()
+def config() -> None:
+    """Show what can be configured."""
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the file, for editors."""
+    print(json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False))
+
+
+@config.command("example")
+def show_example() -> None:
+    """Print config.example.yaml."""
+    print(example(), end="")

@@ -1,0 +1,62 @@
+"""`proxyd run`: the daemon, in the foreground."""
+
+import asyncio
+import logging
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from uvloop import new_event_loop
+
+from proxyd.cli.config_file import find, load_or_exit, refuse
+from proxyd.config.document import ConfigError
+from proxyd.config.load import from_pairs, load
+from proxyd.config.model import Config
+from proxyd.daemon.daemon import CaBundleError, Daemon
+from proxyd.daemon.logs import set_up
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.frontend.listener import ListenError
+from proxyd.store.store import StoreError
+
+
+@click.command()
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
+@click.argument("pairs", metavar="[HOST=UPSTREAM]...", nargs=-1)
+def run(file: Path | None, pairs: tuple[str, ...]) -> None:
+    """Serve the hosts of the configuration file, or those given as HOST=UPSTREAM. HUP reloads, TERM stops."""
+    if pairs and file:
+        refuse("give either a file or HOST=UPSTREAM, not both")
+    reload, config = _from_pairs(pairs) if pairs else _from_file(find(file))
+    set_up(level=config.log.level, format=config.log.format)
+    daemon = Daemon(config, load=reload, clock=SystemClock(), rng=random.Random())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
+            runner.run(daemon.run())
+        except* (StoreError, ListenError, CaBundleError) as group:
+            _say_why(group)
+            sys.exit(2)
+
+
+def _from_file(file: Path) -> tuple[Callable[[], Config], Config]:
+    return lambda: load(file), load_or_exit(file)
+
+
+def _from_pairs(pairs: tuple[str, ...]) -> tuple[Callable[[], Config], Config]:
+    for pair in pairs:
+        if "=" not in pair:
+            refuse(f"{pair!r} is not HOST=UPSTREAM, like example.com=8080")
+    try:
+        config = from_pairs(dict(pair.split("=", 1) for pair in pairs))
+    except ConfigError as error:
+        refuse(str(error))
+    return lambda: config, config
+
+
+def _say_why(group: BaseExceptionGroup[BaseException]) -> None:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            _say_why(error)
+        else:
+            logging.getLogger("proxyd").error("cannot start: %s", error)

@@ -1,0 +1,92 @@
+"""The `acme` part of the file: which CA, which account, which challenges."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, SecretStr
+
+from proxyd.config.option import Options, option
+from proxyd.config.values import Duration, File
+
+#: CAs by name: their ACME directories.
+SERVERS = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+    "zerossl": "https://acme.zerossl.com/v2/DV90",
+    "google": "https://dv.acme-v02.api.pki.goog/directory",
+    "google-staging": "https://dv.acme-v02.test-api.pki.goog/directory",
+}
+KeyType = Literal["p256", "p384", "rsa2048", "rsa3072", "rsa4096"]
+
+
+def _server(written: str) -> str:
+    if written in SERVERS:
+        return written
+    url = urlsplit(written)
+    if url.scheme == "http":
+        raise ValueError(f"the CA must be asked over TLS: write https://{written.removeprefix('http://')}")
+    if url.scheme != "https" or not url.hostname:
+        raise ValueError(f"must be one of {', '.join(SERVERS)} or the https URL of an ACME directory")
+    return written
+
+
+def _email(written: str) -> str:
+    local, at, domain = written.removeprefix("mailto:").rpartition("@")
+    if not (local and at and "." in domain) or any(char.isspace() or char in ",<>?" for char in written):
+        raise ValueError("must be one e-mail address, like you@example.com")
+    return f"{local}@{domain}"
+
+
+class Eab(Options):
+    """External account binding (RFC 8555 §7.3.4)."""
+
+    kid: str = option(doc="key identifier from the CA")
+    hmac_key: SecretStr = option(doc="the key itself, base64url")
+
+
+class DnsChallenge(Options):
+    """How TXT records for dns-01 are made."""
+
+    provider: str = option(doc="lexicon's names, rfc2136, acme-dns, exec, persist, or package.module:Class")
+    credentials: dict[str, SecretStr] = option(doc="what the provider needs", factory=dict)
+    alias: str | None = option(None, "zone that _acme-challenge is delegated to")
+    propagation: Duration = option("2m", "how long to wait for the record to be seen")
+    wildcard: bool | None = option(None, "one wildcard certificate for all names of a zone")
+
+
+class OnDemand(Options):
+    """Certificates for names that are not listed one by one."""
+
+    ask: str | None = option(None, "GET ?domain=NAME there, 2xx allows")
+    max_new_per_day: int = option(10, "new names a day, all together")
+
+
+class AcmeOptions(Options):
+    """One CA and how to prove to it that the hosts are ours."""
+
+    email: Annotated[str, AfterValidator(_email)] | None = option(None, "contact for the account; optional")
+    server: Annotated[str, AfterValidator(_server)] = option(
+        "letsencrypt", f"{', '.join(SERVERS)}, or an https URL of an ACME directory"
+    )
+    ca_bundle: File | None = option(None, "PEM that the CA's own API is verified against (private CA, Pebble)")
+    eab: Eab | None = option(None, "{kid: K, hmac_key: SECRET}", today=[None])
+    profile: str | None = option(None, "e.g. shortlived, tlsserver", today=[None])
+    challenges: tuple[Literal["tls-alpn-01", "http-01", "dns-01"], ...] = option(
+        ("tls-alpn-01", "http-01"), "how control is proved; this version always uses http-01", today=[["http-01"]]
+    )
+    dns: DnsChallenge | None = option(None, "{provider: NAME, credentials: {}} for dns-01", today=[None])
+    key_type: KeyType | tuple[KeyType, KeyType] = option(
+        "p256", "p256, p384, rsa2048, rsa3072, rsa4096, or a list of two kinds", today=["p256", "p384"]
+    )
+    preferred_chain: str | None = option(None, "name of the root that is preferred", today=[None])
+    fallback: tuple["AcmeOptions", ...] = option((), "more CAs, tried in order", today=[[]])
+    on_demand: OnDemand | None = option(None, "{ask: URL, max_new_per_day: 10}", today=[None])
+
+    @property
+    def directory_url(self) -> str:
+        return SERVERS.get(self.server, self.server)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the CA is the user's own, so that names of any kind may be asked of it."""
+        return self.server not in SERVERS

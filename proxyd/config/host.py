@@ -1,0 +1,191 @@
+"""The options of one host."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from proxyd.config.option import Options, option
+from proxyd.config.values import Duration, File, Name, Network, Size, UpstreamAddress, Upstreams
+
+
+def switch(**when_true: Any) -> BeforeValidator:
+    """Read false as None and true as the given mapping."""
+    return BeforeValidator(
+        lambda written: None if written is False else dict(when_true) if written is True else written
+    )
+
+
+def _as_redirect(written: object) -> object:
+    return {"to": written} if isinstance(written, str) else written
+
+
+class Health(Options):
+    """Active health checks."""
+
+    path: str = option("/", "asked of each upstream")
+    interval: Duration = option("10s", "between two checks")
+    timeout: Duration = option("5s", "for one check")
+    fails: int = option(3, "failures until an upstream is left out")
+    passes: int = option(2, "successes until it is back")
+
+
+class Redirect(Options):
+    """Send clients elsewhere."""
+
+    to: str = option(doc="target URL")
+    status: Literal[301, 302, 303, 307, 308] = option(308, "status code")
+    keep_path: bool = option(True, "append path and query")
+
+
+class UpstreamTls(Options):
+    """TLS towards the upstream; always verified."""
+
+    ca: File | None = option(None, "PEM of the CA")
+    cert: File | None = option(None, "our client certificate")
+    key: File | None = option(None, "its key")
+    server_name: Name | None = option(None, "name to ask for and verify")
+    pin: str | None = option(None, "sha256:… of the key; replaces chain and name")
+
+
+class HostTls(Options):
+    """TLS towards clients."""
+
+    min_version: Literal["1.2", "1.3"] = option("1.2", "lowest TLS version", today=["1.2", 1.2])
+    client_ca: File | None = option(None, "PEM that client certificates must chain to", today=[None])
+    client_auth: Literal["require", "optional", "none"] = option("require", "with client_ca", today=["none"])
+    client_crl: File | None = option(None, "revoked client certificates", today=[None])
+    client_allow: tuple[dict[str, str], ...] = option((), "{san|subject|fingerprint: V}", today=[[]])
+    client_headers: dict[str, str] = option(doc="header: field of the client certificate", factory=dict, today=[{}])
+    cert: File | None = option(None, "a certificate of your own", today=[None])
+    key: File | None = option(None, "its key", today=[None])
+    issuer: Literal["acme", "internal"] = option("acme", "acme, internal", today=["acme"])
+
+
+class Hsts(Options):
+    """Strict-Transport-Security (RFC 6797)."""
+
+    max_age: Duration = option("365d", "how long browsers remember")
+    include_subdomains: bool = option(True, "for sub-domains too")
+    preload: bool = option(False, "ask for the browsers' built-in list")
+
+
+class RateLimit(Options):
+    """Requests per client address."""
+
+    requests: int = option(doc="how many")
+    per: Duration = option("1s", "in which time")
+    burst: int | None = option(None, "how many at once")
+
+
+class BasicAuth(Options):
+    """User name and password (RFC 7617)."""
+
+    realm: str = option("restricted", "shown to the user")
+    users: File = option(doc="file of NAME:HASH lines")
+
+
+class ForwardAuth(Options):
+    """Ask another service whether a request may pass."""
+
+    url: str = option(doc="where to ask")
+    copy_headers: tuple[str, ...] = option((), "headers of its answer that the upstream gets")
+
+
+class Timeouts(Options):
+    """How long to wait for what."""
+
+    header: Duration = option("30s", "a request's head, from the first byte of the connection or the last response")
+    idle: Duration = option("60s", "a body that does not move; never a moving one", today=["60s"])
+    keepalive: Duration = option("75s", "an idle client connection", today=["75s"])
+    connect: Duration = option("3s", "connecting to the upstream")
+    response: Duration = option("60s", "the head of the upstream's answer")
+    tunnel: Duration = option(0, "an idle WebSocket; 0: for ever", today=[0])
+
+
+class HeaderChanges(Options):
+    """Fields to set and to remove."""
+
+    set: dict[str, str] = option(doc="NAME: VALUE", factory=dict)
+    remove: tuple[str, ...] = option((), "names")
+
+
+class HeaderOptions(Options):
+    """Header rules in both directions."""
+
+    request: HeaderChanges = option(HeaderChanges(), "towards the upstream", today=[{}])
+    response: HeaderChanges = option(HeaderChanges(), "towards the client", today=[{}])
+
+
+class Maintenance(Options):
+    """Answer 503 instead of the upstream."""
+
+    retry_after: Duration = option("60s", "told to clients")
+    page: File | None = option(None, "HTML to show")
+
+
+class Export(Options):
+    """PEM copies for other programs."""
+
+    dir: File = option(doc="directory")
+    group: str | None = option(None, "group of the files")
+    mode: str = option("0640", "mode of the files")
+
+
+class PathRoute(Options):
+    """What serves the requests under a path."""
+
+    upstream: Upstreams | None = option(None, "where to")
+    strip: bool = option(False, "remove the prefix")
+    redirect: Annotated[Redirect, BeforeValidator(_as_redirect)] | None = option(None, "where to send clients")
+
+
+def _as_path_route(written: object) -> object:
+    return {"upstream": written} if isinstance(written, str | int | list) else written
+
+
+class HostOptions(Options):
+    """Everything that can be said about a host."""
+
+    aliases: tuple[Name, ...] = option((), "more names, same options")
+    certificate: Literal["per_name", "shared"] = option(
+        "per_name", "per_name, or shared with its aliases", today=["per_name"]
+    )
+    upstream: Upstreams = option((), "http://HOST:PORT; 8080, :8080 and localhost:8080 mean http")
+    balance: Literal["least_conn", "round_robin", "ip_hash", "first"] = option(
+        "least_conn", "among several upstreams", today=[]
+    )
+    health: Health | None = option(None, "{path: /up, interval: 10s, timeout: 5s, fails: 3, passes: 2}", today=[None])
+    paths: dict[str, Annotated[PathRoute, BeforeValidator(_as_path_route)]] = option(
+        doc="/PREFIX/: URL; the longest prefix wins", factory=dict, today=[{}]
+    )
+    redirect: Annotated[Redirect, BeforeValidator(_as_redirect)] | None = option(
+        None, "URL: 308, path and query kept", today=[None]
+    )
+    host_header: Literal["keep", "upstream"] = option("keep", "keep, or upstream", today=["keep"])
+    upstream_tls: UpstreamTls = option(UpstreamTls(), "how an https upstream is verified", today=[{}])
+    tls: HostTls = option(HostTls(), "TLS towards clients")
+    acme: dict[str, Any] = option(doc="overrides any key of the top-level acme", factory=dict, today=[{}])
+    http2: bool = option(True, "offer HTTP/2", today=[False])
+    hsts: Annotated[Hsts, switch()] | None = option(
+        None, "{max_age: 365d, include_subdomains: true}", today=[None, False]
+    )
+    secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
+    max_body: Size = option(0, "largest request body; 0: no limit", today=[0])
+    rate_limit: RateLimit | None = option(
+        None, "{requests: 100, per: 1s, burst: 200}, per client address", today=[None]
+    )
+    basic_auth: BasicAuth | None = option(None, "{realm: R, users: FILE}", today=[None])
+    forward_auth: ForwardAuth | None = option(None, "{url: U, copy_headers: []}", today=[None])
+    timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
+    headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
+    allow: tuple[Network, ...] = option((), "CIDRs; empty: everyone", today=[[]])
+    deny: tuple[Network, ...] = option((), "CIDRs", today=[[]])
+    maintenance: Annotated[Maintenance, switch()] | None = option(
+        None, "true, or {retry_after: 60s, page: FILE}", today=[None, False]
+    )
+    on_renew: tuple[str, ...] | None = option(None, "[CMD, ARG…] after a new certificate", today=[None])
+    export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}', today=[None])
+
+    @property
+    def first_upstream(self) -> UpstreamAddress:
+        return self.upstream[0]

@@ -1,0 +1,227 @@
+"""From a file to a `Config`: everything that is wrong is said at once, each with line and column."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from proxyd.config.document import ConfigError, Document, Location, Mistake
+from proxyd.config.host import HostOptions
+from proxyd.config.model import Config
+from proxyd.config.option import Options, today
+from proxyd.core.hostname import Hostname, InvalidHostname
+
+M = TypeVar("M", bound=Options)
+_SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
+_NOT_YET = "not in this version yet"
+
+
+def load(file: Path) -> Config:
+    """Return the configuration in `file`. Raises ConfigError with every mistake, each with its place and next step."""
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        message = f"there is no such file: make one with your hosts, like\n\n{_SMALLEST}\n"
+        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+    except IsADirectoryError:
+        message = "is a directory: give the configuration file in it"
+        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte {error.start}): save it as UTF-8"
+        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}; check its owner and mode (ls -l {file})"
+        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+    return parse(text, file)
+
+
+def parse(text: str, file: Path | str) -> Config:
+    """Return the configuration in `text`; `file` names it in messages. Raises ConfigError."""
+    document = Document(text)
+    if document.mistakes and document.data is None:
+        raise ConfigError(file, document.mistakes)
+    if document.data is None or document.data == {}:
+        mistake = document.mistake((), f"the file is empty: it needs at least\n\n{_SMALLEST}\n")
+        raise ConfigError(file, [mistake])
+    if not isinstance(document.data, dict):
+        mistake = document.mistake((), f"the file must be a mapping, like\n\n{_SMALLEST}\n")
+        raise ConfigError(file, [mistake])
+    return _Reading(document, file).config(document.data)
+
+
+def from_pairs(pairs: Mapping[str, str]) -> Config:
+    """Return the configuration for `HOST=UPSTREAM` words of the command line. Raises ConfigError."""
+    text = "".join(f'"{host}": "{upstream}"\n' for host, upstream in pairs.items())
+    return parse("hosts:\n" + "".join(f"  {line}\n" for line in text.splitlines()), "command line")
+
+
+class _Reading:
+    """One pass over one document; collects mistakes."""
+
+    def __init__(self, document: Document, file: Path | str) -> None:
+        self._document = document
+        self._file = file
+        self._mistakes = list(document.mistakes)
+
+    def config(self, data: dict[str, Any]) -> Config:
+        hosts = data.get("hosts")
+        if not isinstance(hosts, dict) or not hosts:
+            self._wrong(("hosts",), f"needs at least one host with its upstream, like\n\n{_SMALLEST}\n", at_key=True)
+            hosts = {}
+        top = self._validate(Config, {**data, "hosts": {}}, ())
+        defaults = top.defaults if top else HostOptions()
+        options = dict(self._hosts(hosts, defaults))
+        if top is not None:
+            self._check_names(top, options)
+        if self._mistakes or top is None:
+            raise ConfigError(self._file, self._mistakes)
+        return top.model_copy(update={"hosts": options})
+
+    def _hosts(self, written: dict[str, Any], defaults: HostOptions) -> Iterator[tuple[Hostname, HostOptions]]:
+        seen: dict[Hostname, str] = {}
+        for key, value in written.items():
+            place = ("hosts", key)
+            if key.startswith("*"):
+                self._wrong(place, f"wildcard hosts are {_NOT_YET}: list the names one by one", at_key=True)
+                continue
+            try:
+                name = Hostname.parse(key)
+            except InvalidHostname as error:
+                self._wrong(place, str(error), at_key=True)
+                continue
+            options = self._host(value, defaults, place)
+            for one in (name, *(options.aliases if options else ())):
+                if one in seen:
+                    self._wrong(place, f"{one} is listed twice: also under {seen[one]}; remove one", at_key=True)
+                seen.setdefault(one, key)
+            if options:
+                yield name, options
+
+    def _host(self, value: object, defaults: HostOptions, place: Location) -> HostOptions | None:
+        if value is None and not defaults.upstream:
+            self._wrong(place, f"needs an upstream: write {place[-1]}: http://127.0.0.1:8080", at_key=True)
+            return None
+        shorthand = not isinstance(value, dict)
+        data = {"upstream": value} if shorthand and value is not None else value or {}
+        own = self._validate(HostOptions, data, place, shorthand=shorthand)
+        if own is None:
+            return None
+        options = overlay(defaults, own)
+        if not options.upstream:
+            self._wrong(place, "has no upstream: add `upstream: http://127.0.0.1:8080`", at_key=True)
+        elif len(options.upstream) > 1:
+            self._wrong((*place, "upstream"), f"several upstreams are {_NOT_YET}: give one")
+        elif options.first_upstream.scheme != "http":
+            scheme = options.first_upstream.scheme
+            self._wrong(place if shorthand else (*place, "upstream"), f"{scheme} upstreams are {_NOT_YET}: use http://")
+        return options
+
+    def _check_names(self, config: Config, hosts: Mapping[Hostname, HostOptions]) -> None:
+        for name, options in hosts.items():
+            for one in (name, *options.aliases):
+                place = next((("hosts", key) for key in self._keys() if _same(key, name)), ("hosts",))
+                if one.is_ip_address:
+                    self._wrong(place, f"{one}: certificates for IP addresses are {_NOT_YET}: use a name", at_key=True)
+                elif not one.is_public and not config.acme.is_private:
+                    self._wrong(
+                        place,
+                        f"no public CA certifies {one}, and the internal one is {_NOT_YET}: "
+                        "set acme.server to the https URL of your own CA",
+                        at_key=True,
+                    )
+
+    def _keys(self) -> list[str]:
+        hosts = self._document.data.get("hosts") if isinstance(self._document.data, dict) else None
+        return list(hosts) if isinstance(hosts, dict) else []
+
+    def _validate(self, model: type[M], data: object, place: Location, *, shorthand: bool = False) -> M | None:
+        before = len(self._mistakes)
+        if not shorthand:
+            self._not_yet(model, data, place)
+        try:
+            found = model.model_validate(data)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                location = tuple(part for part in detail["loc"] if not isinstance(part, str) or "[" not in part)
+                if shorthand:
+                    location = location[1:]
+                self._explain((*place, *location), detail, model)
+            return None
+        return found if len(self._mistakes) == before else None
+
+    def _explain(self, location: Location, detail: ErrorDetails, model: type[Options]) -> None:
+        kind, written = detail["type"], self._document.written(location)
+        shown = f" (written: {written})" if written is not None else ""
+        if kind == "extra_forbidden":
+            self._wrong(location, _unknown(str(location[-1]), _siblings(model, detail["loc"])), at_key=True)
+        elif kind == "missing":
+            self._wrong(location, "is required")
+        elif kind == "value_error":
+            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{shown}")
+        elif kind in ("model_type", "dict_type", "model_attributes_type"):
+            self._wrong(location, f"must be a mapping of keys to values{shown}")
+        elif kind.startswith("bool"):
+            self._wrong(location, f"must be true or false{shown}")
+        else:
+            message = detail["msg"].removeprefix("Input should be ")
+            self._wrong(location, f"must be {message}{shown}" if message != detail["msg"] else f"{message}{shown}")
+
+    def _not_yet(self, model: type[BaseModel], data: object, place: Location) -> None:
+        if not isinstance(data, dict):
+            return
+        for key, value in data.items():
+            field = model.model_fields.get(key)
+            if field is None:
+                continue
+            if (allowed := today(field)) is not None and value not in allowed:
+                instead = f", or write {' or '.join(_yaml(one) for one in allowed)}" if allowed else ""
+                self._wrong((*place, key), f"{_NOT_YET}: remove the line{instead}", at_key=True)
+            elif nested := _nested(field.annotation):
+                self._not_yet(nested, value, (*place, key))
+
+    def _wrong(self, location: Location, message: str, *, at_key: bool = False) -> None:
+        self._mistakes.append(self._document.mistake(location, message, at_key=at_key))
+
+
+def overlay(under: M, over: M) -> M:
+    """Return `under` with everything that was written in `over` on top, mappings key by key."""
+    changes: dict[str, object] = {}
+    for name in over.model_fields_set:
+        ours, theirs = getattr(over, name), getattr(under, name)
+        both = isinstance(ours, BaseModel) and type(ours) is type(theirs)
+        changes[name] = overlay(theirs, ours) if both else ours
+    return under.model_copy(update=changes)
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
+    return "unknown key" + (f": did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}")
+
+
+def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        nested = _nested(field.annotation) if field else None
+        model = nested or model
+    return list(model.model_fields)
+
+
+def _nested(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _nested(one))), None)
+
+
+def _same(written: str, name: Hostname) -> bool:
+    try:
+        return Hostname.parse(written) == name
+    except InvalidHostname:
+        return False
+
+
+def _yaml(value: object) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool | list | dict) else str(value)

@@ -1,0 +1,109 @@
+"""The whole file as a value."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, SecretStr
+
+from proxyd.config.acme import AcmeOptions
+from proxyd.config.host import HostOptions, switch
+from proxyd.config.option import Options, option
+from proxyd.config.values import Duration, File, Listen, Name, Network, Size
+from proxyd.core.hostname import Hostname
+
+
+class ListenOptions(Options):
+    """Where connections come in."""
+
+    https: Listen = option(":443", 'one or a list of HOST:PORT; ":443" is both families')
+    http: Listen = option(":80", "ACME HTTP-01 first, always; then 308 to https. [] turns it off")
+    http2: bool = option(True, "offer HTTP/2", today=[False])
+    proxy_protocol: tuple[Network, ...] = option((), "CIDRs whose connections start with a PROXY header", today=[[]])
+
+
+class Limits(Options):
+    """Bounds on what clients may use."""
+
+    max_header: Size = option("16KiB", "a request's head", today=["16KiB"])
+    max_header_count: int = option(100, "fields in it", today=[100])
+    max_uri: Size = option("8KiB", "its target", today=["8KiB"])
+    max_connections: int = option(10000, "open client connections", today=[])
+    max_connections_per_ip: int = option(0, "of one client address; 0: no limit", today=[0])
+    http2: dict[str, Any] = option(doc="HTTP/2 attack limits by name", factory=dict, today=[{}])
+
+
+class AdminOptions(Options):
+    """For operators and their machines."""
+
+    listen: Listen = option("127.0.0.1:9180", "/metrics, /status, /healthz, /readyz", today=[[]])
+    socket: File | None = option(None, "control socket", today=[None])
+
+
+class AccessLog(Options):
+    """One line a request."""
+
+    file: File | None = option(None, "where to; null: with the rest of the log", today=[None])
+    format: Literal["json", "console"] = option("json", "json, console", today=[])
+    query: bool = option(True, "write the query string", today=[True])
+    client: Literal["full", "masked", "none"] = option("full", "client address: full, masked, none", today=["full"])
+
+
+class LogOptions(Options):
+    """What is written to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = option("info", "debug, info, warning, error")
+    format: Literal["auto", "json", "console"] = option(
+        "auto", "auto (console; priorities under systemd), json, console"
+    )
+    access: Annotated[AccessLog, switch()] | None = option(AccessLog(), "one line a request; false turns it off")
+
+
+class Config(Options):
+    """What the user wrote, checked and completed. Below this no code knows YAML."""
+
+    include: tuple[str, ...] = option((), "more files, globs allowed; their hosts are added", today=[[]])
+    listen: ListenOptions = option(ListenOptions(), "where connections come in")
+    cache: File | None = option(
+        None, "certificates and state; default: $STATE_DIRECTORY, /var/lib/proxyd, or ~/.local/share/proxyd"
+    )
+    acme: AcmeOptions = option(AcmeOptions(), "the CA")
+    default_host: Name | None = option(None, "the certificate for clients without SNI", today=[None])
+    trusted_proxies: tuple[str, ...] = option((), "CIDRs, or private: their X-Forwarded-* are believed", today=[[]])
+    ready_path: str | None = option(None, "answered on both ports for any Host, for load balancers", today=[None])
+    resolvers: tuple[str, ...] = option((), "DNS servers for our own look-ups; empty: the system's", today=[[]])
+    limits: Limits = option(Limits(), "bounds on what clients may use")
+    workers: Literal["auto"] | int = option("auto", "processes; auto: one a core, at most 8", today=[1])
+    drain: Duration = option("30s", "how long a stop waits for what is in flight")
+    fast_path: bool = option(True, "false: requests are served by aiohttp's server", today=[False])
+    watch: bool = option(False, "reload when the file changes", today=[False])
+    admin: AdminOptions = option(AdminOptions(), "for operators and their machines")
+    log: LogOptions = option(LogOptions(), "what is written to stderr")
+    alerts: tuple[dict[str, SecretStr | Any], ...] = option(
+        (), "{webhook: URL}, {exec: [CMD]}, {mail: {…}}, {heartbeat: URL}", today=[[]]
+    )
+    defaults: HostOptions = option(HostOptions(), "any per-host option, for all hosts")
+    hosts: Annotated[Mapping[Hostname, HostOptions], BeforeValidator(dict)] = option(
+        doc="HOST: UPSTREAM, or HOST: {options}"
+    )
+
+    @property
+    def names(self) -> dict[Hostname, HostOptions]:
+        """Return every name that is served, aliases included, with its options."""
+        served = dict(self.hosts)
+        for options in self.hosts.values():
+            served.update(dict.fromkeys(options.aliases, options))
+        return served
+
+    @property
+    def cache_directory(self) -> Path:
+        """Return where certificates live: the user's choice, systemd's, the system's, or the user's own."""
+        if self.cache is not None:
+            return self.cache
+        if state := os.environ.get("STATE_DIRECTORY"):
+            return Path(state.split(":")[0])
+        system = Path("/var/lib/proxyd")
+        if system.is_dir() or os.geteuid() == 0:
+            return system
+        return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "proxyd"

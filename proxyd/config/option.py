@@ -1,0 +1,38 @@
+"""How an option is declared: type, default, documentation and what of it works today, in one place.
+
+The JSON Schema, the commented example and the error messages are made from these declarations.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
+
+TODAY = "x-today"
+
+
+class Options(BaseModel):
+    """A mapping in the file. Frozen; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+
+def option(
+    default: Any = ..., doc: str = "", *, today: list[Any] | None = None, factory: Callable[[], Any] | None = None
+) -> Any:
+    """Declare an option with its default and its documentation.
+
+    `today` lists the values, as written, that ask for what the daemon does in this version; None: every value works.
+    """
+    extra: JsonDict | None = None if today is None else {TODAY: today}
+    if factory is not None:
+        return Field(default_factory=factory, description=doc, json_schema_extra=extra)
+    return Field(default=default, description=doc, json_schema_extra=extra)
+
+
+def today(field: FieldInfo) -> list[Any] | None:
+    """Return the values of an option that work in this version, or None when all do."""
+    extra = field.json_schema_extra
+    return list(cast("list[Any]", extra[TODAY])) if isinstance(extra, dict) and TODAY in extra else None

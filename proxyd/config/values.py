@@ -1,0 +1,177 @@
+"""The scalar values of the file: durations, sizes, addresses, upstreams, networks, host names."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from proxyd.core.hostname import Hostname, InvalidHostname
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KIB": 1024, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_duration(written: object) -> timedelta:
+    """Return `10s`, `5m`, `1h30m`, `7d` or 0 as a duration. Raises ValueError."""
+    if isinstance(written, timedelta):
+        return written
+    if written == 0 and not isinstance(written, bool):
+        return timedelta(0)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", written) if isinstance(written, str) else []
+    if not parts or "".join(number + unit for number, unit in parts) != str(written).replace(" ", ""):
+        hint = f": did you mean {written}s?" if isinstance(written, int | float) else ", like 10s, 5m, 1h or 7d"
+        raise ValueError(f"must be a duration with a unit{hint}")
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError:
+        raise ValueError("is too long for a duration") from None
+
+
+def parse_size(written: object) -> int:
+    """Return `16KiB`, `10MiB` or a plain number of bytes. Raises ValueError."""
+    if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
+        return written
+    match = re.fullmatch(r"(\d+)\s*([KMG]i?B|B)?", written, re.IGNORECASE) if isinstance(written, str) else None
+    if match is None:
+        raise ValueError("must be a size, like 16KiB or 10MiB")
+    return int(match[1]) * _SIZES[(match[2] or "B").upper()]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where to listen; `host` None means both families."""
+
+    host: str | None
+    port: int
+
+    @classmethod
+    def parse(cls, written: object) -> "ListenAddress":
+        """Return `:443`, `443`, `127.0.0.1:8443` or `[::1]:8443`. Raises ValueError."""
+        text = str(written) if isinstance(written, int | str) and not isinstance(written, bool) else ""
+        host, _, port = text.rpartition(":")
+        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError(
+                'must be HOST:PORT or ":PORT" with a port from 0 to 65535, like ":443" or "127.0.0.1:8443"'
+            )
+        bare = host.removeprefix("[").removesuffix("]")
+        if not bare or bare == "*":
+            return cls(None, int(port))
+        if bare == "localhost":
+            bare = "127.0.0.1"
+        try:
+            return cls(ipaddress.ip_address(bare).compressed, int(port))
+        except ValueError:
+            raise ValueError(
+                f'must name an IP address of this machine, not {bare!r}; for all of them write ":{port}"'
+            ) from None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.host and ":" in self.host else f"{self.host or ''}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAddress:
+    """A server that requests are proxied to; `path` is set for unix sockets only."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str | None = None
+
+    @classmethod
+    def parse(cls, written: object) -> "UpstreamAddress":
+        """Return `http://127.0.0.1:8080`, `8080`, `:8080`, `localhost:8080` or `unix:/path`. Raises ValueError."""
+        text = str(written).strip() if isinstance(written, int | str) and not isinstance(written, bool) else ""
+        if not text:
+            raise ValueError("must be the address of your application, like http://127.0.0.1:8080")
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:").removeprefix("//")
+            if not path.startswith("/"):
+                raise ValueError("a unix socket needs an absolute path: unix:/run/app.sock")
+            return cls("unix", "localhost", 0, path)
+        if text.isdigit():
+            text = f"http://127.0.0.1:{text}"
+        elif text.startswith(":") and text[1:].isdigit():
+            text = f"http://127.0.0.1{text}"
+        elif re.fullmatch(r"localhost:\d+", text):
+            text = f"http://{text}"
+        elif "://" not in text:
+            raise ValueError(f"{text!r} has no scheme: write http://{text} (or https://{text} if it speaks TLS)")
+        return cls._from_url(text)
+
+    @classmethod
+    def _from_url(cls, text: str) -> "UpstreamAddress":
+        try:
+            url = urlsplit(text)
+            port, host = url.port, url.hostname
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a URL: {error}") from None
+        if url.scheme not in ("http", "https"):
+            raise ValueError(f"{text!r}: the scheme must be http, https or unix, not {url.scheme!r}")
+        if url.username is not None or url.query or url.fragment or url.path not in ("", "/"):
+            raise ValueError(
+                f"{text!r} has more than scheme, host and port: write {url.scheme}://{host}:{port or 80}; "
+                "the path of each request is passed on as it is"
+            )
+        try:
+            name = Hostname.parse(host or "")
+        except InvalidHostname as error:
+            raise ValueError(f"{text!r}: {error}") from None
+        return cls(url.scheme, name.text, port if port is not None else (443 if url.scheme == "https" else 80))
+
+    @property
+    def authority(self) -> str:
+        """Return host and port as in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"{self.scheme}://{self.authority}"
+
+
+def parse_hostname(written: object) -> Hostname:
+    """Return a host name. Raises ValueError that says what to write."""
+    if not isinstance(written, str):
+        raise ValueError(f'must be a host name in quotes, like "{written}"')
+    return Hostname.parse(written)
+
+
+def _network(written: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(str(written))
+    except ValueError as error:
+        raise ValueError(f"must be a network like 10.0.0.0/8 or 2001:db8::/32: {error}") from None
+
+
+def _as_list(written: object) -> object:
+    return list(written) if isinstance(written, list | tuple) else [written]
+
+
+def _schema(kind: str, **more: object) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, **more})
+
+
+_text = PlainSerializer(str, return_type=str)
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), _schema("string", examples=["10s", "5m", "1h", "7d"])]
+Size = Annotated[
+    int, BeforeValidator(parse_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["16KiB"]})
+]
+Listen = Annotated[
+    tuple[Annotated[ListenAddress, BeforeValidator(ListenAddress.parse), _text, _schema("string")], ...],
+    BeforeValidator(_as_list),
+    WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": "string"}}),
+]
+Upstreams = Annotated[
+    tuple[Annotated[UpstreamAddress, BeforeValidator(UpstreamAddress.parse), _text, _schema("string")], ...],
+    BeforeValidator(_as_list),
+    WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": "string"}}),
+]
+Name = Annotated[Hostname, BeforeValidator(parse_hostname), _text, _schema("string")]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network), _schema("string")]
+File = Annotated[
+    Path, BeforeValidator(lambda written: Path(written).expanduser() if isinstance(written, str) else written)
+]

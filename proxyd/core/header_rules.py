@@ -1,0 +1,67 @@
+"""What a proxy does to header fields (RFC 9110 §7.6.1, RFC 7239). Names and values are bytes, as on the wire."""
+
+from collections.abc import Iterable
+
+Field = tuple[bytes, bytes]
+
+#: Meaningful for one connection only; framing fields are written anew for the next one.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"proxy-connection",
+        b"keep-alive",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+    }
+    | {b"proxy-authenticate", b"proxy-authorization", b"trailer"}
+)
+#: Ours to say: what the client sent under these names is dropped.
+_REBUILT = frozenset(
+    {
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"forwarded",
+        b"x-request-id",
+    }
+    | {b"x-real-ip", b"client-cert", b"client-cert-chain"}
+)
+
+
+def nominated(fields: Iterable[Field]) -> frozenset[bytes]:
+    """Return the names that any `Connection` line calls hop-by-hop, in lower case."""
+    lines = (value for name, value in fields if name.lower() == b"connection")
+    return frozenset(token for line in lines for part in line.split(b",") if (token := part.strip(b" \t").lower()))
+
+
+def to_upstream(fields: Iterable[Field], *, client: str, host: bytes, proto: str, request_id: str) -> list[Field]:
+    """Return the request fields for the upstream, without framing: kept ones in order, then ours."""
+    received = list(fields)
+    dropped = HOP_BY_HOP | _REBUILT | nominated(received)
+    kept = [(name, value) for name, value in received if not _dropped(name, dropped)]
+    peer = f'"[{client}]"' if ":" in client else client
+    quoted = host.replace(b"\\", b"").replace(b'"', b"")
+    kept += [
+        (b"X-Forwarded-For", client.encode()),
+        (b"X-Forwarded-Proto", proto.encode()),
+        (b"X-Forwarded-Host", host),
+        (b"Forwarded", b'for=%b;host="%b";proto=%b' % (peer.encode(), quoted, proto.encode())),
+        (b"X-Request-ID", request_id.encode()),
+    ]
+    return kept
+
+
+def to_downstream(fields: Iterable[Field]) -> list[Field]:
+    """Return the response fields for the client, without framing."""
+    received = list(fields)
+    dropped = HOP_BY_HOP | nominated(received)
+    return [(name, value) for name, value in received if name.lower() not in dropped]
+
+
+def _dropped(name: bytes, dropped: frozenset[bytes]) -> bool:
+    # Many upstreams (CGI, WSGI) read X_Forwarded_For and X-Forwarded-For as the same variable.
+    lower = name.lower()
+    return lower != b"host" and (lower in dropped or lower.replace(b"_", b"-") in _REBUILT)

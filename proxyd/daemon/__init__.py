@@ -1,0 +1,1 @@
+"""Wiring: the only place where concrete parts meet; signals, reload, systemd, logs."""

@@ -1,0 +1,220 @@
+"""One process that runs everything: wires the parts, reloads, drains."""
+
+import asyncio
+import logging
+import random
+import signal
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from proxyd.certs.certificate import Certificate
+from proxyd.config.document import ConfigError
+from proxyd.config.model import Config
+from proxyd.config.values import ListenAddress, UpstreamAddress
+from proxyd.core.clock import Clock
+from proxyd.core.hostname import Hostname
+from proxyd.daemon.systemd import notify, notify_reloading
+from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.listener import Listener, bind
+from proxyd.frontend.plain import PlainFrontend
+from proxyd.frontend.tls_frontend import TlsFrontend
+from proxyd.issuance.acme_issuer import AcmeIssuer
+from proxyd.issuance.acme_transport import AcmeTransport
+from proxyd.issuance.challenge_board import ChallengeBoard
+from proxyd.issuance.challenge_solver import Http01Solver
+from proxyd.issuance.renewer import Renewer
+from proxyd.proxy.handler import Handler
+from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.directory import DirectoryStore
+from proxyd.tls.certificate_table import CertificateTable
+from proxyd.upstream.pool import UpstreamPool
+
+_log = logging.getLogger("proxyd.daemon")
+
+
+class Daemon:
+    """Serves a configuration until told to stop. `load` reads it anew for a reload and raises ConfigError."""
+
+    def __init__(self, config: Config, *, load: Callable[[], Config], clock: Clock, rng: random.Random) -> None:
+        self._config = config
+        self._load = load
+        self._clock = clock
+        self._rng = rng
+        self._store = CertificateStore(DirectoryStore(config.cache_directory, clock=clock))
+        self._table = CertificateTable()
+        self._board = ChallengeBoard()
+        self._handler = Handler()
+        self._pools: dict[UpstreamAddress, UpstreamPool] = {}
+        self._listeners: list[Listener] = []
+
+    async def run(self) -> None:
+        """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
+        self._store.store.probe()
+        transport = AcmeTransport(
+            directory_url=self._config.acme.directory_url,
+            tls=_ca_context(self._config),
+            clock=self._clock,
+            rng=self._rng,
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._serve(tasks, transport)
+        finally:
+            await transport.close()
+
+    async def _serve(self, tasks: asyncio.TaskGroup, transport: AcmeTransport) -> None:
+        h1 = H1Frontend(self._handler.handle)
+        tls = TlsFrontend(table=self._table, h1=h1, tasks=tasks)
+        plain = PlainFrontend(answer=self._board.answer, https_port=self._https_port, tasks=tasks)
+        renewer = Renewer(
+            issuer=self._issuer(transport),
+            store=self._store,
+            installed=self._install,
+            clock=self._clock,
+            rng=self._rng,
+        )
+        listen = self._config.listen
+        try:
+            https = _listeners(listen.https, tls.accepted, key="listen.https")
+            self._listeners += https
+            http = _listeners(listen.http, plain.accepted, key="listen.http")
+            self._listeners += http
+            stop, reload = _signals()
+            await self._apply(self._config, tasks, renewer, plain)
+            for listener in self._listeners:
+                listener.start()
+        except BaseException:
+            for listener in self._listeners:
+                listener.stop()
+            raise
+        for name, group in (("https", https), ("http", http)):
+            _log.info("listening", extra={"on": name, "address": ", ".join(one.address for one in group) or "nothing"})
+        notify("READY=1", f"STATUS={self._status()}")
+        renewing = tasks.create_task(renewer.run())
+        reloading = tasks.create_task(self._reload_on(reload, tasks, renewer, plain))
+        await stop.wait()
+        notify("STOPPING=1")
+        _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
+        renewing.cancel()
+        reloading.cancel()
+        for listener in self._listeners:
+            listener.stop()
+        await h1.drain(self._config.drain.total_seconds())
+        await plain.drain()
+        for pool in self._pools.values():
+            pool.close()
+        _log.info("stopped")
+
+    async def _apply(self, config: Config, tasks: asyncio.TaskGroup, renewer: Renewer, plain: PlainFrontend) -> None:
+        """Make `config` what is served: everything is prepared first, then swapped at once."""
+        names = config.names
+        new = [host for host in names if self._table.certificate(host) is None]
+        for host, certificate in await asyncio.to_thread(self._load_certificates, new):
+            self._table.install(host, certificate)
+        for address in {options.first_upstream for options in names.values()} - self._pools.keys():
+            self._pools[address] = UpstreamPool(address, tasks=tasks)
+        sites = {
+            host: Site(host=host, upstream=self._pools[options.first_upstream], timeouts=options.timeouts)
+            for host, options in names.items()
+        }
+        self._handler.snapshot = Snapshot(sites=sites, access_log=config.log.access is not None)
+        plain.hosts = frozenset(names)
+        self._table.keep_only(names)
+        renewer.manage(names, self._table.certificate)
+        for address in self._pools.keys() - {site.upstream.address for site in sites.values()}:
+            self._pools.pop(address).close()
+        self._config = config
+
+    def _load_certificates(self, hosts: list[Hostname]) -> list[tuple[Hostname, Certificate]]:
+        loaded = ((host, self._store.load(host)) for host in hosts)
+        return [(host, certificate) for host, certificate in loaded if certificate is not None]
+
+    async def _reload_on(
+        self, wish: asyncio.Event, tasks: asyncio.TaskGroup, renewer: Renewer, plain: PlainFrontend
+    ) -> None:
+        while True:
+            await wish.wait()
+            wish.clear()
+            notify_reloading()
+            try:
+                config = await asyncio.to_thread(self._load)
+            except ConfigError as error:
+                for line in str(error).splitlines():
+                    _log.error("reload refused, nothing changed", extra={"mistake": line})
+            else:
+                _log_changes(self._config, config)
+                await self._apply(config, tasks, renewer, plain)
+                logging.getLogger("proxyd").setLevel(config.log.level.upper())
+                _log.info("reloaded", extra={"hosts": len(config.names)})
+            notify("READY=1", f"STATUS={self._status()}")
+
+    def _install(self, host: Hostname, certificate: Certificate) -> None:
+        try:
+            self._table.install(host, certificate)
+        except ssl.SSLError as error:
+            _log.error("OpenSSL rejects the new certificate", extra={"host": host, "reason": str(error)})
+        notify(f"STATUS={self._status()}")
+
+    def _status(self) -> str:
+        names = self._config.names
+        ready = sum(1 for host in names if self._table.certificate(host) is not None)
+        return f"{ready} of {len(names)} hosts have a certificate"
+
+    def _https_port(self) -> int:
+        return self._listeners[0].port if self._config.listen.https else 443
+
+    def _issuer(self, transport: AcmeTransport) -> AcmeIssuer:
+        acme = self._config.acme
+        return AcmeIssuer(
+            name=acme.server,
+            transport=transport,
+            store=self._store,
+            solver=Http01Solver(self._board),
+            clock=self._clock,
+            email=acme.email,
+            key_type=cast("str", acme.key_type),
+        )
+
+
+def _listeners(addresses: tuple[ListenAddress, ...], accepted: Callable[..., None], *, key: str) -> list[Listener]:
+    return [Listener(sock, accepted) for address in addresses for sock in bind(address, key=key)]
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    loop = asyncio.get_running_loop()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    return stop, reload
+
+
+def _ca_context(config: Config) -> ssl.SSLContext:
+    bundle = config.acme.ca_bundle
+    try:
+        return ssl.create_default_context(cafile=str(bundle) if bundle else None)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CaBundleError(
+            f"acme.ca_bundle: {bundle} cannot be used ({reason}): it must be the CA's root in PEM"
+        ) from error
+
+
+class CaBundleError(Exception):
+    """The file that the CA's API is verified against is broken."""
+
+
+def _log_changes(old: Config, new: Config) -> None:
+    for host in sorted(new.names.keys() - old.names.keys()):
+        _log.info("host added", extra={"host": host})
+    for host in sorted(old.names.keys() - new.names.keys()):
+        _log.info("host removed; its certificate stays in the cache", extra={"host": host})
+    for host in sorted(new.names.keys() & old.names.keys()):
+        if new.names[host] != old.names[host]:
+            _log.info("host changed", extra={"host": host})
+    fixed = ("listen", "cache", "acme")
+    for key in fixed:
+        if getattr(new, key) != getattr(old, key):
+            _log.warning("this change takes effect at the next restart", extra={"key": key})

@@ -1,0 +1,64 @@
+"""The awaitable step before TLS: look at the ClientHello without taking it, and choose the final context.
+
+The bytes stay in the kernel (MSG_PEEK), so OpenSSL sees an untouched stream; SO_RCVLOWAT keeps a partial hello from
+waking us for every byte.
+"""
+
+import asyncio
+import socket
+
+from proxyd.core.client_hello import MAX_BYTES, ClientHello, NeedMore, NotClientHello, parse
+
+_RECORD_HEADER = 5
+
+
+async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
+    """Return the hello, or None when the bytes are none (OpenSSL then says so to the client).
+
+    Raises ConnectionError when the client left before its hello was complete. Bound the time from outside.
+    """
+    need = _RECORD_HEADER
+    try:
+        while True:
+            data = await _peek(sock, need)
+            if len(data) < need:
+                raise ConnectionResetError("the client left during its ClientHello")
+            match parse(data):
+                case NeedMore(total):
+                    need = total
+                case ClientHello() as hello:
+                    return hello
+    except NotClientHello:
+        return None
+    finally:
+        if sock.fileno() >= 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+
+async def _peek(sock: socket.socket, need: int) -> bytes:
+    """Return at least `need` bytes, or fewer at the end of the stream."""
+    data = _peek_now(sock)
+    if data is not None and (len(data) >= need or not data):
+        return data
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, need)
+    loop.add_reader(sock, _resolve, readable)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(sock)
+    # Readable under the low-water mark means the end of the stream.
+    return _peek_now(sock) or b""
+
+
+def _peek_now(sock: socket.socket) -> bytes | None:
+    try:
+        return sock.recv(MAX_BYTES, socket.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return None
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,121 @@
+"""A bound address: accepts connections and hands each to a callback."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+from proxyd.config.values import ListenAddress
+
+_log = logging.getLogger("proxyd.listener")
+_BACKLOG = 4096
+_BATCH = 64
+_PAUSE = 0.5  # seconds without accepting when descriptors run out
+_NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+class ListenError(Exception):
+    """The address cannot be used; the text says why and what to do."""
+
+
+def bind(address: ListenAddress, *, key: str) -> list[socket.socket]:
+    """Return listening sockets for an address: two for both families. Raises ListenError.
+
+    Without SO_REUSEPORT: with it a second program on the same port would go unnoticed.
+    """
+    if address.host is not None:
+        return [_bind(address.host, address.port, key=key, written=address)]
+    first = _bind("0.0.0.0", address.port, key=key, written=address)
+    port = first.getsockname()[1]
+    try:
+        return [first, _bind("::", port, key=key, written=address)]
+    except _FamilyMissing:
+        return [first]  # a machine without IPv6 is not an error
+    except ListenError:
+        first.close()
+        raise
+
+
+class _FamilyMissing(ListenError):
+    pass
+
+
+def _bind(host: str, port: int, *, key: str, written: ListenAddress) -> socket.socket:
+    sock: socket.socket | None = None
+    try:
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        kind = _FamilyMissing if error.errno in _NO_FAMILY else ListenError
+        raise kind(f"{key}: cannot listen on {written}: {_explain(error, host, port)}") from error
+    return sock
+
+
+def _explain(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"another program uses port {port}; `ss -ltnp 'sport = :{port}'` names it: stop it or choose another port"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"ports under 1024 need a right: run it as the systemd service, or give this user CAP_NET_BIND_SERVICE, "
+            f"or choose a port from 1024 up ({error.strerror})"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this machine; `ip address` lists them"
+    return f"{error.strerror}"
+
+
+class Listener:
+    """Accepts on one socket while started. Pauses, and says so, when the process runs out of descriptors."""
+
+    def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket], None]) -> None:
+        self._sock = sock
+        self._accepted = accepted
+        self._resume: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        return int(self._sock.getsockname()[1])
+
+    @property
+    def address(self) -> str:
+        host, port = self._sock.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def start(self) -> None:
+        """Accept from now on."""
+        asyncio.get_running_loop().add_reader(self._sock, self._accept)
+
+    def stop(self) -> None:
+        """Accept no more and close the socket."""
+        asyncio.get_running_loop().remove_reader(self._sock)
+        if self._resume is not None:
+            self._resume.cancel()
+        self._sock.close()
+
+    def _accept(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                sock, _address = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # EMFILE, ENFILE, ENOBUFS: without a pause this would spin
+                _log.error(
+                    "cannot accept connections; pausing",
+                    extra={"listen": self.address, "reason": error.strerror, "next": "raise LimitNOFILE"},
+                )
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(self._sock)
+                self._resume = loop.call_later(_PAUSE, self.start)
+                return
+            sock.setblocking(False)
+            self._accepted(sock)

@@ -1,0 +1,46 @@
+"""How control of a name is proved to the CA."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from proxyd.core.failure import FailureKind, IssuanceError
+from proxyd.core.hostname import Hostname
+from proxyd.issuance.challenge_board import ChallengeBoard
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,512}\Z")  # RFC 8555 §8.3: base64url, at least 128 bits of entropy
+
+
+class ChallengeSolver(Protocol):
+    """One challenge type. `clean_up` runs whether or not `present` did, also after cancellation."""
+
+    @property
+    def kind(self) -> str:
+        """Return the type as the CA names it."""
+        ...
+
+    async def present(self, host: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
+        """Publish the answer; on return it is visible to the CA. Raises IssuanceError."""
+        ...
+
+    async def clean_up(self, host: Hostname, challenge: Mapping[str, Any]) -> None:
+        """Take the answer back."""
+        ...
+
+
+class Http01Solver:
+    """HTTP-01 through port 80 of this process (RFC 8555 §8.3)."""
+
+    kind = "http-01"
+
+    def __init__(self, board: ChallengeBoard) -> None:
+        self._board = board
+
+    async def present(self, host: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
+        token = challenge.get("token")
+        if not isinstance(token, str) or not _TOKEN.match(token):
+            raise IssuanceError(FailureKind.CA, f"{host}: the CA sent a challenge token that is none (RFC 8555 §8.3)")
+        self._board.publish(host, token, f"{token}.{thumbprint}")
+
+    async def clean_up(self, host: Hostname, challenge: Mapping[str, Any]) -> None:
+        self._board.withdraw(host, str(challenge.get("token")))

@@ -1,0 +1,27 @@
+"""Bytes by key, atomic and durable."""
+
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """The store cannot do what was asked; the text names the place, the reason and the next step."""
+
+
+class Store(Protocol):
+    """All methods block on the disk (call them off the event loop); keys are file names without a slash."""
+
+    def load(self, key: str) -> bytes | None:
+        """Return the bytes, or None when there are none. Raises StoreError when they cannot be read."""
+        ...
+
+    def save(self, key: str, content: bytes) -> None:
+        """Replace the bytes: afterwards they survive a power loss; on StoreError the old ones are intact."""
+        ...
+
+    def set_aside(self, key: str) -> str:
+        """Move broken bytes out of the way, without deleting them; return where they are now. Raises StoreError."""
+        ...
+
+    def probe(self) -> None:
+        """Write, sync and read back, and clear what a killed process left. Raises StoreError."""
+        ...

@@ -1,0 +1,1 @@
+"""TLS contexts and the table that says which certificate serves which name."""

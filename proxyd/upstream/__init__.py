@@ -1,0 +1,1 @@
+"""The servers that requests are proxied to: connections and their pool."""
