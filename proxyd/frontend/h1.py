@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 
@@ -102,10 +103,10 @@ class H1Connection(asyncio.Protocol):
         self.closing = False
         self._inner = inner
         self._gone = gone
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self.head_began = asyncio.get_running_loop().time()
         self._inner.connection_made(transport)
 
@@ -142,7 +143,7 @@ class H1Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection."""
-        if isinstance(self._transport, asyncio.Transport):
+        if self._transport is not None:
             self._transport.abort()
 
 
