@@ -5,15 +5,19 @@ waking us for every byte.
 """
 
 import asyncio
+import contextlib
 import socket
 
 from proxyd.core.client_hello import MAX_BYTES, ClientHello, NeedMore, NotClientHello, parse
 
 _RECORD_HEADER = 5
+#: A fatal alert record (RFC 8446 §6): plain text, as it is before any key is agreed on.
+_ALERT = b"\x15\x03\x03\x00\x02\x02"
+_UNEXPECTED_MESSAGE, _UNRECOGNIZED_NAME = b"\x0a", b"\x70"
 
 
 async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
-    """Return the hello, or None when the bytes are none (OpenSSL then says so to the client).
+    """Return the hello, or None when the bytes are none.
 
     Raises ConnectionError when the client left before its hello was complete. Bound the time from outside.
     """
@@ -33,6 +37,17 @@ async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
     finally:
         if sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+
+def refuse(sock: socket.socket, hello: ClientHello | None) -> None:
+    """Close with the alert that says why: `unrecognized_name` (RFC 6066 §3), or that this was no hello.
+
+    Written here because asyncio and uvloop drop OpenSSL's own alert when a handshake fails; also no TLS state is made.
+    """
+    with contextlib.suppress(OSError), sock:
+        sock.recv(MAX_BYTES)  # closing with unread bytes would send a reset that overtakes the alert
+        sock.send(_ALERT + (_UNRECOGNIZED_NAME if hello else _UNEXPECTED_MESSAGE))
+        sock.shutdown(socket.SHUT_WR)
 
 
 async def _peek(sock: socket.socket, need: int) -> bytes:

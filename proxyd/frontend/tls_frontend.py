@@ -4,13 +4,11 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
 
 from proxyd.frontend.h1 import H1Frontend
-from proxyd.frontend.hello_gate import peek_client_hello
+from proxyd.frontend.hello_gate import peek_client_hello, refuse
 from proxyd.proxy.exchange import Downstream
 from proxyd.tls.certificate_table import CertificateTable, Selection
-from proxyd.tls.context import refusing_context
 
 _log = logging.getLogger("proxyd.tls")
 _HELLO_SECONDS = 5.0
@@ -24,7 +22,6 @@ class TlsFrontend:
         self._table = table
         self._h1 = h1
         self._tasks = tasks
-        self._refusing = refusing_context()
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
@@ -42,26 +39,24 @@ class TlsFrontend:
             sock.close()
             raise
         selection = self._select(hello.server_name) if hello else None
-        factory: Callable[[], asyncio.Protocol] = asyncio.Protocol
-        if selection is not None:
-            downstream = Downstream(client=client, names=selection.certificate.names)
-            factory = lambda: self._h1.connection(downstream)  # noqa: E731
-        elif hello is not None:
-            _log.debug("refused a name that is not served", extra={"server_name": hello.server_name, "client": client})
+        if selection is None:
+            if hello is not None:
+                _log.debug(
+                    "refused a name that is not served", extra={"server_name": hello.server_name, "client": client}
+                )
+            refuse(sock, hello)
+            return
+        downstream = Downstream(client=client, names=selection.certificate.names)
         try:
-            loop = asyncio.get_running_loop()
-            transport, _ = await loop.connect_accepted_socket(
-                factory,
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._h1.connection(downstream),
                 sock,
-                ssl=selection.context if selection else self._refusing,
+                ssl=selection.context,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-            _log.debug("handshake failed", extra={"client": client, "reason": str(error)})
+            _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
             sock.close()
-            return
-        if selection is None:
-            transport.close()
 
     def _select(self, server_name: str | None) -> Selection | None:
         try:

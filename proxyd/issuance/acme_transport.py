@@ -171,6 +171,7 @@ class AcmeTransport:
             )
         problem = Problem.parse(document, status=status, retry_after=retry_after)
         if problem.kind == "badNonce":
+            _log.debug("the CA refused a nonce", extra={"url": url})
             raise BadNonce(nonce)
         self._nonces.put(nonce)
         raise AcmeProblem(classify(problem), f"the CA {self._name} refused {urlsplit(url).path}: {problem}", problem)

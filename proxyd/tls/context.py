@@ -31,13 +31,6 @@ def certificate_context(host: Hostname, certificate: Certificate) -> ssl.SSLCont
     return context
 
 
-def refusing_context() -> ssl.SSLContext:
-    """Return a context without a certificate: every hello gets `unrecognized_name`, garbage OpenSSL's own alert."""
-    context = _server_context()
-    context.sni_callback = lambda *_: _ALERT
-    return context
-
-
 def _server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,0 +1,36 @@
+"""Fixtures shared by all tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import DaemonProcess
+from tests.support.upstream import Upstream
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as one:
+        yield one
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[Callable[[], DaemonProcess]]:
+    made: list[DaemonProcess] = []
+
+    def make() -> DaemonProcess:
+        directory = tmp_path / f"daemon{len(made)}"
+        directory.mkdir()
+        made.append(DaemonProcess(directory))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.process is not None and one.process.poll() is None:
+            one.stop()
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[[], DaemonProcess]) -> DaemonProcess:
+    return make_daemon()

@@ -1,0 +1,143 @@
+"""The daemon as a subprocess, with a configuration of its own."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+from pebble.server import Pebble, free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECONDS = 30.0
+
+
+class DaemonProcess:
+    """`proxyd run` on ports of 127.0.0.1; its log is a file."""
+
+    def __init__(self, directory: Path, *, http_port: int | None = None) -> None:
+        self.directory = directory
+        self.cache = directory / "cache"
+        self.file = directory / "config.yaml"
+        self.https_port = free_port()
+        self.http_port = http_port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._log_file: IO[bytes] | None = None
+        self._log_path = directory / "proxyd.log"
+
+    def configure(self, hosts: dict[str, object], *, pebble: Pebble | None = None, **more: object) -> None:
+        acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle)} if pebble else {}
+        config: dict[str, object] = {
+            "listen": {"https": f"127.0.0.1:{self.https_port}", "http": f"127.0.0.1:{self.http_port}"},
+            "cache": str(self.cache),
+            "log": {"level": "debug"},
+            "hosts": hosts,
+        }
+        if acme:
+            config["acme"] = acme
+        config.update(more)
+        self.file.write_text(yaml.safe_dump(config))
+
+    def start(self, *, wait: bool = True) -> "DaemonProcess":
+        self._log_file = self._log_path.open("ab")
+        command = [sys.executable, "-m", "proxyd", "run", "-c", str(self.file)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file)
+        if wait:
+            eventually(lambda: "listening" in self.log() and _open(self.http_port), what=self.log)
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            status = self.process.wait(SECONDS)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+            if self._log_file is not None:
+                self._log_file.close()
+        return status
+
+    def reload(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def log(self) -> str:
+        return self._log_path.read_text(errors="replace")
+
+    def forget_log(self) -> None:
+        os.truncate(self._log_path, 0)
+
+    def wait_for(self, text: str, *, seconds: float = SECONDS) -> None:
+        eventually(lambda: text in self.log(), what=self.log, seconds=seconds)
+
+    def rss_kib(self) -> int:
+        assert self.process is not None
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
+
+
+def eventually(
+    condition: Callable[[], object], *, what: Callable[[], str] = lambda: "", seconds: float = SECONDS
+) -> None:
+    """Wait until `condition` holds; fail with `what` after a deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s\n{what()[-4000:]}"
+        time.sleep(0.02)
+
+
+def _open(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+class HttpsClient:
+    """One verified TLS connection at a time; the CA's root is the only trust anchor."""
+
+    def __init__(self, port: int, root: bytes) -> None:
+        self._port = port
+        self._context = ssl.create_default_context(cadata=root.decode())
+
+    def connect(self, host: str) -> ssl.SSLSocket:
+        raw = socket.create_connection(("127.0.0.1", self._port), timeout=10)
+        try:
+            return self._context.wrap_socket(raw, server_hostname=host)
+        except BaseException:
+            raw.close()
+            raise
+
+    def leaf(self, host: str) -> bytes:
+        with self.connect(host) as tls:
+            return tls.getpeercert(binary_form=True) or b""
+
+    def wait_for(self, hosts: Iterable[str], *, daemon: DaemonProcess) -> None:
+        for host in hosts:
+            eventually(lambda host=host: self._served(host), what=daemon.log)  # type: ignore[misc]
+
+    def _served(self, host: str) -> bool:
+        try:
+            return bool(self.leaf(host))
+        except OSError:
+            return False
+
+    def exchange(self, host: str, request: bytes) -> bytes:
+        """Send raw bytes and return all that comes until the end of the stream."""
+        with self.connect(host) as tls:
+            tls.sendall(request)
+            received = b""
+            while data := tls.recv(65536):
+                received += data
+            return received
+
+    def get(self, host: str, path: str = "/", *, headers: str = "", name: str | None = None) -> bytes:
+        request = f"GET {path} HTTP/1.1\r\nHost: {name or host}\r\n{headers}Connection: close\r\n\r\n"
+        return self.exchange(host, request.encode())
