@@ -27,7 +27,7 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[[], DaemonProcess]]:
 
     yield make
     for one in made:
-        if one.process is not None and one.process.poll() is None:
+        if one.process is not None:
             one.stop()
 
 

@@ -105,8 +105,8 @@ class _Reading:
         if value is None and not defaults.upstream:
             self._wrong(place, f"needs an upstream: write {place[-1]}: http://127.0.0.1:8080", at_key=True)
             return None
-        shorthand = not isinstance(value, dict)
-        data = {"upstream": value} if shorthand and value is not None else value or {}
+        shorthand = value is not None and not isinstance(value, dict)
+        data: dict[str, Any] = value if isinstance(value, dict) else {"upstream": value} if shorthand else {}
         own = self._validate(HostOptions, data, place, shorthand=shorthand)
         if own is None:
             return None
@@ -138,7 +138,7 @@ class _Reading:
         hosts = self._document.data.get("hosts") if isinstance(self._document.data, dict) else None
         return list(hosts) if isinstance(hosts, dict) else []
 
-    def _validate(self, model: type[M], data: object, place: Location, *, shorthand: bool = False) -> M | None:
+    def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:
         before = len(self._mistakes)
         if not shorthand:
             self._not_yet(model, data, place)
@@ -147,8 +147,8 @@ class _Reading:
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 location = tuple(part for part in detail["loc"] if not isinstance(part, str) or "[" not in part)
-                if shorthand:
-                    location = location[1:]
+                if shorthand:  # the user wrote neither `upstream` nor a list
+                    location = location[1:] if isinstance(data.get("upstream"), list) else ()
                 self._explain((*place, *location), detail, model)
             return None
         return found if len(self._mistakes) == before else None

@@ -6,7 +6,7 @@ The JSON Schema, the commented example and the error messages are made from thes
 from collections.abc import Callable
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
@@ -17,6 +17,12 @@ class Options(BaseModel):
     """A mapping in the file. Frozen; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_empty(cls, written: object) -> object:
+        """Accept `admin:` with every key under it commented out."""
+        return {} if written is None else written
 
 
 def option(

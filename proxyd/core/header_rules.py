@@ -10,6 +10,7 @@ HOP_BY_HOP = frozenset(
         b"connection",
         b"proxy-connection",
         b"keep-alive",
+        b"expect",
         b"te",
         b"transfer-encoding",
         b"upgrade",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import random
 import ssl
 from collections.abc import Mapping
@@ -201,7 +202,8 @@ class AcmeTransport:
         if isinstance(error, TimeoutError):
             return f"{who} did not answer within {_TIMEOUT.total:.0f} s: check the network and firewall of this machine"
         if isinstance(error, aiohttp.ClientConnectorError):
-            reason = error.os_error.strerror or str(error.os_error)
+            number = error.os_error.errno or 0  # asyncio's own text shows only the address
+            reason = os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
             return f"{who} cannot be reached ({reason}): check network, DNS and acme.server"
         return f"{who} broke off ({type(error).__name__}: {str(error)[:200]})"
 

@@ -31,13 +31,15 @@ class DirectoryStore:
             return None
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-        with open(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise StoreError(f"{path} is not a regular file")
-            try:
+            with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(_MAX_BYTES + 1)
-            except OSError as error:
-                raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
         if len(content) > _MAX_BYTES:
             raise StoreError(f"{path} is over {_MAX_BYTES} bytes")
         return content

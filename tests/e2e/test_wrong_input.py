@@ -1,0 +1,112 @@
+"""What a person sees who got something wrong: exit status 2 and the next step."""
+
+import ctypes
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pebble.server import Pebble, free_port
+from tests.support.daemon import ROOT, DaemonProcess
+from tests.support.upstream import Upstream
+
+
+def proxyd(*arguments: str | Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "proxyd", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_no_file(tmp_path: Path, command: str) -> None:
+    status, output = proxyd(command, "-c", tmp_path / "no.yaml")
+    assert status == 2
+    assert "no.yaml:1:1: there is no such file: make one" in output
+
+
+def test_check(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("hosts:\n  example.com: 8080\n")
+    assert proxyd("check", "-c", file) == (0, f"{file}: right; 1 host\n")
+    file.write_text("hosts:\n  example.com: foo\n")
+    status, output = proxyd("check", "-c", file)
+    assert status == 2
+    assert output.startswith(f"{file}:2:16: hosts.example.com: 'foo' has no scheme")
+
+
+def test_version_and_schema() -> None:
+    status, output = proxyd("--version")
+    assert status == 0
+    assert all(part in output for part in ("proxyd 0.1.0", "Python 3.", "OpenSSL", "uvloop"))
+    assert proxyd("config", "schema")[1].startswith("{")
+
+
+def refused(daemon: DaemonProcess) -> str:
+    daemon.start(wait=False)
+    assert daemon.process is not None
+    assert daemon.process.wait(30) == 2, daemon.log()
+    return daemon.log()
+
+
+def test_port_taken(daemon: DaemonProcess) -> None:
+    with socket.create_server(("127.0.0.1", daemon.https_port), reuse_port=True):
+        daemon.configure({"example.com": 8080})
+        log = refused(daemon)
+    assert f"listen.https: cannot listen on 127.0.0.1:{daemon.https_port}: another program uses port" in log
+    assert "ss -ltnp" in log
+
+
+def _drop_net_bind() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(24, 10, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE; without effect where we are not root
+
+
+def test_low_port_without_the_right(tmp_path: Path) -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first == 0:
+        pytest.skip("this machine lets everyone bind every port")
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        f"cache: {tmp_path}/cache\nlisten: {{https: '127.0.0.1:1', http: []}}\nhosts: {{example.com: 80}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "proxyd", "run", "-c", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        preexec_fn=_drop_net_bind,
+    )
+    assert done.returncode == 2
+    assert "CAP_NET_BIND_SERVICE" in done.stderr
+
+
+def test_cache_not_writable(daemon: DaemonProcess) -> None:
+    daemon.configure({"example.com": 8080}, cache="/proc/proxyd")
+    log = refused(daemon)
+    assert "the cache /proc/proxyd is not writable" in log
+    assert "set `cache` to another directory" in log
+
+
+def test_ca_bundle_missing(daemon: DaemonProcess) -> None:
+    daemon.configure({"example.com": 8080}, acme={"server": "https://127.0.0.1:1/dir", "ca_bundle": "/no.pem"})
+    assert "acme.ca_bundle: /no.pem cannot be used (No such file or directory)" in refused(daemon)
+
+
+def test_ca_unreachable_is_said_while_the_daemon_serves(daemon: DaemonProcess) -> None:
+    daemon.configure({"a.example.test": 8080}, acme={"server": f"https://127.0.0.1:{free_port()}/dir"})
+    daemon.start()
+    daemon.wait_for("cannot be reached (Connection refused): check network, DNS and acme.server")
+    assert daemon.stop() == 0
+
+
+def test_ca_not_trusted(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port) as pebble:
+        daemon.configure({"a.example.test": upstream.port}, acme={"server": pebble.url})
+        daemon.start()
+        daemon.wait_for("is not trusted")
+        assert "set acme.ca_bundle to its root certificate" in daemon.log()
+        assert daemon.stop() == 0

@@ -1,0 +1,158 @@
+import contextlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxyd.config.document import ConfigError
+from proxyd.config.example import example
+from proxyd.config.load import from_pairs, load, parse
+from proxyd.config.model import Config
+from proxyd.core.hostname import Hostname
+
+HOST = "hosts:\n  example.com: 8080\n"
+
+
+def test_the_smallest_file() -> None:
+    config = parse("hosts:\n  example.com: http://127.0.0.1:8080\n", "f")
+    (host, options), *_ = config.hosts.items()
+    assert (host, str(options.first_upstream)) == (Hostname("example.com"), "http://127.0.0.1:8080")
+    assert [str(one) for one in (*config.listen.https, *config.listen.http)] == [":443", ":80"]
+    assert config.drain == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("upstream", ["8080", '":8080"', "localhost:8080", "http://localhost:8080/"])
+def test_short_upstreams(upstream: str) -> None:
+    config = parse(f"hosts:\n  example.com: {upstream}\n", "f")
+    assert config.hosts[Hostname("example.com")].first_upstream.port == 8080
+
+
+def test_defaults_are_overlaid_key_by_key() -> None:
+    text = "defaults: {timeouts: {connect: 9s, response: 1h}}\n"
+    text += "hosts:\n  a.example.com: {upstream: 1, timeouts: {response: 5s}}\n"
+    timeouts = parse(text, "f").hosts[Hostname("a.example.com")].timeouts
+    assert (timeouts.connect, timeouts.response, timeouts.idle) == (
+        timedelta(seconds=9),
+        timedelta(seconds=5),
+        timedelta(seconds=60),
+    )
+
+
+def test_anchors_merges_and_x_keys() -> None:
+    text = "x-base: &base {upstream: 8080}\n"
+    text += "hosts:\n  a.example.com: *base\n  b.example.com: {<<: *base, aliases: [c.example.com]}\n"
+    assert [name.text for name in parse(text, "f").names] == ["a.example.com", "b.example.com", "c.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "f:1:1: the file is empty"),
+        ("# nothing\n", "the file is empty"),
+        ("- a\n", "must be a mapping"),
+        ("hosts: {}\n", "f:1:1: hosts: needs at least one host"),
+        ("hosts:\n  a.b.com: [\n", "YAML syntax"),
+        ("hosts:\n\ta: b\n", "tabs"),
+        ("hosts:\n  *.example.com: 80\n", 'write "*.example.com": 80'),
+        (HOST + "cahce: /tmp\n", "f:3:1: cahce: unknown key: did you mean cache?"),
+        (HOST + "  Example.COM.: 80\n", "f:3:3: hosts.Example.COM.: example.com is listed twice"),
+        (HOST + "  example.com: 80\n", "f:3:3: hosts.example.com: written twice, first on line 2"),
+        ("hosts:\n  https://example.com/: 80\n", "f:2:3: hosts.https://example.com/: 'https://example.com/' is a URL"),
+        (
+            "hosts:\n  example.com: foo:90\n",
+            "f:2:16: hosts.example.com: 'foo:90' has no scheme: write http://foo:90",
+        ),
+        ("hosts:\n  example.com: ftp://x\n", "the scheme must be http"),
+        ("hosts:\n  example.com: http://x/y\n", "more than scheme, host and port"),
+        ("hosts:\n  example.com:\n", "needs an upstream"),
+        (
+            "hosts:\n  example.com: {timeouts: {conect: 3s}}\n",
+            "f:2:28: hosts.example.com.timeouts.conect: unknown key: did you mean connect?",
+        ),
+        ("hosts:\n  example.com: {upstream: 80, timeouts: {connect: 3}}\n", "did you mean 3s? (written: 3)"),
+        (HOST + "drain: soon\n", "f:3:8: drain: must be a duration with a unit"),
+        (HOST + "listen: {https: foo}\n", "f:3:17: listen.https[0]: must be HOST:PORT"),
+        (HOST + "workers: 3\n", "f:3:1: workers: not in this version yet"),
+        (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
+        ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
+        ("hosts:\n  '*.example.com': 80\n", "wildcard hosts are not in this version yet"),
+        ("hosts:\n  example.com: [80, 81]\n", "several upstreams are not in this version yet"),
+        ("hosts:\n  example.com: https://10.0.0.1\n", "https upstreams are not in this version yet"),
+        ("hosts:\n  nas.local: 80\n", "no public CA certifies nas.local"),
+        ("hosts:\n  192.0.2.1: 80\n", "IP addresses are not in this version yet"),
+        (HOST + "acme: {server: http://ca.example/dir}\n", "write https://ca.example/dir"),
+        (HOST + "acme: {email: nobody}\n", "must be one e-mail address"),
+        (HOST + "log: {level: loud}\n", "must be 'debug', 'info', 'warning' or 'error' (written: loud)"),
+        (HOST + "log: loud\n", "log: must be a mapping"),
+        (HOST + "watch: perhaps\n", "watch: not in this version yet"),
+    ],
+)
+def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "f")
+    assert says in str(caught.value)
+
+
+def test_all_mistakes_are_said_at_once_in_the_order_of_the_file() -> None:
+    text = "cahce: /tmp\nhosts:\n  a b: 80\n  c.com: foo:1\ndrain: 5\n"
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "f")
+    assert [one.line for one in caught.value.mistakes] == [1, 3, 4, 5]
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, says in ((tmp_path / "no", "there is no such file"), (tmp_path, "is a directory")):
+        with pytest.raises(ConfigError, match=says):
+            load(path)
+    (tmp_path / "latin").write_bytes(b"hosts: {b\xfc: 1}")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(tmp_path / "latin")
+
+
+def test_pairs_of_the_command_line() -> None:
+    assert len(from_pairs({"example.com": "8080", "example.org": "http://10.0.0.1:1"}).names) == 2
+    with pytest.raises(ConfigError, match="has no scheme"):
+        from_pairs({"example.com": "x:1"})
+
+
+def test_alias_bombs_are_refused() -> None:
+    text = "x-0: &a0 [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+        f"x-{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+    )
+    with pytest.raises(ConfigError, match="aliases"):
+        parse(text + "drain: *a8\n" + HOST, "f")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from([*Config.model_fields, "upstream", "https", "zz"]), inner, max_size=4)
+        ),
+    )
+)
+def test_whatever_is_written_only_config_errors_come(data: object) -> None:
+    with contextlib.suppress(ConfigError):
+        parse(yaml.safe_dump(data), "f")
+
+
+def test_the_example_file_is_what_the_declarations_say() -> None:
+    file = Path(__file__).parents[3] / "config.example.yaml"
+    assert file.read_text() == example()
+    assert len(load(file).names) == 1
+
+
+def test_the_commented_part_of_the_example_is_right_where_it_works_today() -> None:
+    commented = [line.removeprefix("# ") for line in example().splitlines() if line.startswith("# ")]
+    start = next(index for index, line in enumerate(commented) if line.startswith("include"))
+    data = yaml.safe_load("\n".join(line for line in commented[start:] if "this version" not in line))
+    config = parse(yaml.safe_dump(data), "f")
+    assert config.names
+
+
+def test_the_schema_names_every_key() -> None:
+    assert set(Config.model_json_schema()["properties"]) == set(Config.model_fields)
