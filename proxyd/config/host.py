@@ -94,7 +94,7 @@ class ForwardAuth(Options):
 class Timeouts(Options):
     """How long to wait for what."""
 
-    header: Duration = option("30s", "a request's head, from the first byte of the connection or the last response")
+    header: Duration = option("30s", "a request's head, from its first byte", today=["30s"])
     idle: Duration = option("60s", "a body that does not move; never a moving one", today=["60s"])
     keepalive: Duration = option("75s", "an idle client connection", today=["75s"])
     connect: Duration = option("3s", "connecting to the upstream")

@@ -1,7 +1,10 @@
 """How long to wait after a failure: Let's Encrypt's advice of 1 min, 10 min, 100 min, then daily."""
 
-import random
 from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 _SCHEDULE = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(hours=24))
 _SPREAD = 0.1
@@ -9,7 +12,7 @@ _SPREAD = 0.1
 _MAX_RETRY_AFTER = timedelta(days=7)
 
 
-def next_delay(failures: int, retry_after: timedelta | None, rng: random.Random) -> timedelta:
+def next_delay(failures: int, retry_after: timedelta | None, rng: "random.Random") -> timedelta:
     """Return the wait after the `failures`-th failure in a row (from 1), within ±10 %, not under the CA's wish."""
     step = _SCHEDULE[min(max(failures, 1), len(_SCHEDULE)) - 1]
     spread = step * rng.uniform(1 - _SPREAD, 1 + _SPREAD)

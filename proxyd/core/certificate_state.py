@@ -1,13 +1,15 @@
 """The life of one host's certificate as a state machine: one pure `step`, the due times inside the states."""
 
-import random
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from proxyd.core.backoff import next_delay
 from proxyd.core.failure import Failure
 from proxyd.core.renewal import renew_at
+
+if TYPE_CHECKING:
+    import random
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Failed:
 Event = Started | Obtained | Failed
 
 
-def step(state: CertificateState, event: Event, now: datetime, rng: random.Random) -> CertificateState:
+def step(state: CertificateState, event: Event, now: datetime, rng: "random.Random") -> CertificateState:
     """Return the state after `event`. Total: every event is meaningful in every state."""
     failures = state.failures if isinstance(state, Ordering | Waiting) else 0
     match event:

@@ -14,6 +14,7 @@ from proxyd.config.model import Config
 from proxyd.config.values import ListenAddress, UpstreamAddress
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
+from proxyd.daemon.logs import set_up
 from proxyd.daemon.systemd import notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
@@ -146,7 +147,7 @@ class Daemon:
             else:
                 _log_changes(self._config, config)
                 await self._apply(config, tasks, renewer, plain)
-                logging.getLogger("proxyd").setLevel(config.log.level.upper())
+                set_up(level=config.log.level, format=config.log.format)
                 _log.info("reloaded", extra={"hosts": len(config.names)})
             notify("READY=1", f"STATUS={self._status()}")
 
