@@ -31,12 +31,14 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     reload, config = _from_pairs(pairs) if pairs else _from_file(find(file))
     set_up(level=config.log.level, format=config.log.format)
     daemon = Daemon(config, load=reload, clock=SystemClock(), rng=random.Random())
+    status = 0
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(daemon.run())
         except* (StoreError, ListenError, CaBundleError) as group:
             _say_why(group)
-            sys.exit(2)
+            status = 2  # leaving from inside except* would wrap SystemExit in a group
+    sys.exit(status)
 
 
 def _from_file(file: Path) -> tuple[Callable[[], Config], Config]:
