@@ -10,13 +10,14 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-_BIN = Path(__file__).parent / "bin"
+_HERE = Path(__file__).parent
+_BIN = _HERE / "bin"
 _START_SECONDS = 20.0
 
 
@@ -118,25 +119,18 @@ class Pebble:
         return self.log.read_text(errors="replace").count("POST /order-plz")
 
     def _config(self) -> dict[str, object]:
-        return {
-            "pebble": {
-                "listenAddress": f"127.0.0.1:{self._port}",
-                "managementListenAddress": f"127.0.0.1:{self._management}",
-                "certificate": str(self.directory / "pebble-api.pem"),
-                "privateKey": str(self.directory / "pebble-api.key"),
-                "httpPort": self._http_port,
-                "tlsPort": self._tls_port,
-                "ocspResponderURL": "",
-                "externalAccountBindingRequired": False,
-                "retryAfter": {"authz": 1, "order": 1},
-                "profiles": {
-                    "default": {
-                        "description": "for tests",
-                        "validityPeriod": int(self._lifetime.total_seconds()),
-                    }
-                },
-            }
+        """Return pebble.json with this CA's ports, files and lifetime."""
+        config: dict[str, dict[str, Any]] = json.loads((_HERE / "pebble.json").read_text())
+        config["pebble"] |= {
+            "listenAddress": f"127.0.0.1:{self._port}",
+            "managementListenAddress": f"127.0.0.1:{self._management}",
+            "certificate": str(self.directory / "pebble-api.pem"),
+            "privateKey": str(self.directory / "pebble-api.key"),
+            "httpPort": self._http_port,
+            "tlsPort": self._tls_port,
         }
+        config["pebble"]["profiles"]["default"]["validityPeriod"] = int(self._lifetime.total_seconds())
+        return dict(config)
 
     def _spawn(self, log: str, command: list[str | Path], **environment: str) -> None:
         file = (self.directory / log).open("ab")

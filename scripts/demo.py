@@ -83,7 +83,7 @@ def run(directory: Path, *, once: bool) -> int:
                 leaf = wait_for_certificate(daemon, host, https_port, roots)
                 describe(host, leaf)
             if once:
-                return request_once(https_port, roots)
+                return request_once(https_port, roots, directory / "cache")
             explain(https_port, roots)
             daemon.wait()
             say(f"proxyd ended by itself:\n{log.read_text(errors='replace')[-2000:]}")
@@ -133,19 +133,25 @@ def describe(host: str, leaf: x509.Certificate) -> None:
     say(f"{host}: certificate for {covered}, issued by {issuer}, until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
 
 
-def request_once(port: int, roots: Path) -> int:
+def request_once(port: int, roots: Path, cache: Path) -> int:
     """Ask each host for its page over verified HTTPS and print what came."""
     for host in HOSTS:
         connection = http.client.HTTPSConnection(host, port, timeout=10)
         connection.sock = connect(host, port, roots)
-        chain = len(getattr(connection.sock, "get_verified_chain", list)())
         print(f"\n$ GET https://{host}:{port}/ ({connection.sock.version()}, verified against Pebble's root only)")
         connection.request("GET", "/")
         answer = connection.getresponse()
         body = answer.read().decode()
-        print(f"{answer.status} {answer.reason}" + (f", a chain of {chain}" if chain else ""))
+        print(f"{answer.status} {answer.reason}")
         print(body, end="")
         connection.close()
+        chain = x509.load_pem_x509_certificates((cache / host).read_bytes() + roots.read_bytes())
+        for depth, one in enumerate(chain):
+            kind = "leaf" if depth == 0 else "root (trust anchor)" if one is chain[-1] else "intermediate"
+            subject = one.subject.rfc4514_string() or host
+            print(
+                f"  {kind}: {subject}, serial {one.serial_number:x}, until {one.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            )
         if answer.status != 200 or f"https://{host}" not in body:
             raise DemoError(f"{host} answered {answer.status}: {body[:200]}")
     print()

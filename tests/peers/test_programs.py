@@ -1,5 +1,6 @@
 """Other people's clients against the daemon, other people's servers behind it."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,3 +74,25 @@ def test_nginx_as_upstream(tmp_path: Path, daemon: DaemonProcess, pebble: Pebble
     finally:
         nginx.terminate()
         nginx.wait(10)
+
+
+def test_chromium(tmp_path: Path, daemon: DaemonProcess, pebble: Pebble, upstream: Upstream) -> None:
+    serve(daemon, pebble, upstream.port)
+    nss = tmp_path / "home" / ".pki" / "nssdb"
+    nss.mkdir(parents=True)
+    certutil = ["certutil", "-d", f"sql:{nss}"]
+    subprocess.run([*certutil, "-N", "--empty-password"], check=True, timeout=20)
+    root = str(tmp_path / "root.pem")
+    subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "pebble", "-i", root], check=True, timeout=20)
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path}/profile", f"--host-resolver-rules=MAP {HOST} 127.0.0.1", "--dump-dom"]
+    shown = subprocess.run(
+        [*command, f"https://{HOST}:{daemon.https_port}/from-a-browser"],
+        env={**os.environ, "HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "/from-a-browser" in shown.stdout, shown.stderr[-2000:]
+    assert "sec-ch-ua" in shown.stdout
