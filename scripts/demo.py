@@ -46,7 +46,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Trusted HTTPS in one command.")
     parser.add_argument("--once", action="store_true", help="make one verified request, print it, and end")
     once = parser.parse_args().once
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="proxyd-demo-"))
     try:
         return run(directory, once=once)
