@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import secrets
 import socket
 import ssl
 import subprocess
@@ -22,10 +23,18 @@ _START_SECONDS = 20.0
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a port of 127.0.0.1 that was free a moment ago.
+
+    Below the range that the kernel takes for outgoing connections: those would race us for it.
+    """
+    while True:
+        port = secrets.choice(range(10_240, 32_000))
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 class Pebble:
