@@ -63,7 +63,7 @@ def run(directory: Path, *, once: bool) -> int:
     upstream = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     say("starting Pebble, an ACME CA …")
-    with Pebble(directory / "pebble", http_port=http_port) as pebble:
+    with Pebble(directory / "pebble", http_port=http_port, tls_port=https_port) as pebble:
         roots = directory / "roots.pem"
         roots.write_bytes(pebble.root())
         config = directory / "config.yaml"

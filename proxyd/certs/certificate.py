@@ -1,12 +1,13 @@
 """A certificate that can serve: chain, key and names, valid by construction."""
 
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
+from proxyd.certs.key import PrivateKey, key_from_pem, key_kind, key_to_pem
 from proxyd.core.hostname import Hostname
 
 
@@ -24,6 +25,9 @@ class Certificate:
     not_after: datetime
     serial: int
     issuer: str
+    leaf: bytes = field(repr=False)  # DER
+    key_kind: str  # p256, p384, rsa2048, …
+    ari_id: str  # certID of RFC 9773 §4.1; empty when the leaf has no authority key identifier
 
     @classmethod
     def assemble(cls, key: PrivateKey, chain_pem: bytes) -> "Certificate":
@@ -64,6 +68,9 @@ class Certificate:
             not_after=leaf.not_valid_after_utc,
             serial=leaf.serial_number,
             issuer=_issuer(leaf),
+            leaf=leaf.public_bytes(serialization.Encoding.DER),
+            key_kind=key_kind(key),
+            ari_id=_ari_id(leaf),
         )
 
     def covers(self, name: Hostname) -> bool:
@@ -82,6 +89,17 @@ def _names(leaf: x509.Certificate) -> frozenset[Hostname]:
     found = [Hostname(name.lower()) for name in alternatives.get_values_for_type(x509.DNSName)]
     found += [Hostname(str(address)) for address in alternatives.get_values_for_type(x509.IPAddress)]
     return frozenset(found)
+
+
+def _ari_id(leaf: x509.Certificate) -> str:
+    try:
+        authority = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except (x509.ExtensionNotFound, ValueError):
+        return ""
+    if not authority:
+        return ""
+    serial = leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1)  # DER: the sign bit is clear
+    return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in (authority, serial))
 
 
 def _issuer(leaf: x509.Certificate) -> str:

@@ -15,6 +15,13 @@ def generate_key(kind: str) -> PrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=int(kind.removeprefix("rsa")))
 
 
+def key_kind(key: PrivateKey) -> str:
+    """Return the kind in the words of `generate_key`; other curves by their name."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return f"rsa{key.key_size}"
+    return next((kind for kind, curve in _CURVES.items() if isinstance(key.curve, curve)), key.curve.name)
+
+
 def key_to_pem(key: PrivateKey) -> bytes:
     """Return the form that autocert writes: SEC 1 for EC, PKCS#1 for RSA, unencrypted."""
     return key.private_bytes(

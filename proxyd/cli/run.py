@@ -14,7 +14,8 @@ from proxyd.cli.config_file import find, load_or_exit, refuse
 from proxyd.config.document import ConfigError
 from proxyd.config.load import from_pairs, load
 from proxyd.config.model import Config
-from proxyd.daemon.daemon import CaBundleError, Daemon
+from proxyd.daemon.authorities import CaBundleError
+from proxyd.daemon.daemon import Daemon
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.listener import ListenError
@@ -50,7 +51,7 @@ def _from_pairs(pairs: tuple[str, ...]) -> tuple[Callable[[], Config], Config]:
         if "=" not in pair:
             refuse(f"{pair!r} is not HOST=UPSTREAM, like example.com=8080")
     try:
-        config = from_pairs(dict(pair.split("=", 1) for pair in pairs))
+        config = from_pairs([(host, upstream) for host, _, upstream in (pair.partition("=") for pair in pairs)])
     except ConfigError as error:
         refuse(str(error))
     return lambda: config, config

@@ -3,10 +3,10 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, PositiveInt, SecretStr
 
 from proxyd.config.option import Options, option
-from proxyd.config.values import Duration, File
+from proxyd.config.values import Duration, File, Secret
 
 #: CAs by name: their ACME directories.
 SERVERS = {
@@ -41,7 +41,7 @@ class Eab(Options):
     """External account binding (RFC 8555 §7.3.4)."""
 
     kid: str = option(doc="key identifier from the CA")
-    hmac_key: SecretStr = option(doc="the key itself, base64url")
+    hmac_key: Secret = option(doc="the key itself, base64url; or ${ENV_NAME}, file:/path, credential:NAME")
 
 
 class DnsChallenge(Options):
@@ -61,6 +61,16 @@ class OnDemand(Options):
     max_new_per_day: int = option(10, "new names a day, all together")
 
 
+class CaLimits(Options):
+    """How much a CA allows one account; null: as far as known (Let's Encrypt's own numbers), else no limit."""
+
+    orders_per_3h: PositiveInt | None = option(None, "new orders")
+    certificates_per_domain_per_7d: PositiveInt | None = option(None, "certificates for a registered domain")
+    duplicates_per_7d: PositiveInt | None = option(None, "certificates for the same names")
+    failures_per_hour: PositiveInt | None = option(None, "failed validations of a name")
+    accounts_per_3h: PositiveInt | None = option(None, "new accounts")
+
+
 class AcmeOptions(Options):
     """One CA and how to prove to it that the hosts are ours."""
 
@@ -69,17 +79,20 @@ class AcmeOptions(Options):
         "letsencrypt", f"{', '.join(SERVERS)}, or an https URL of an ACME directory"
     )
     ca_bundle: File | None = option(None, "PEM that the CA's own API is verified against (private CA, Pebble)")
-    eab: Eab | None = option(None, "{kid: K, hmac_key: SECRET}", today=[None])
-    profile: str | None = option(None, "e.g. shortlived, tlsserver", today=[None])
-    challenges: tuple[Literal["tls-alpn-01", "http-01", "dns-01"], ...] = option(
-        ("tls-alpn-01", "http-01"), "how control is proved; this version always uses http-01", today=[["http-01"]]
+    eab: Eab | None = option(None, "{kid: K, hmac_key: SECRET}")
+    profile: str | None = option(None, "e.g. shortlived, tlsserver; must be one that the CA offers")
+    challenges: tuple[Literal["tls-alpn-01", "http-01"], ...] = option(
+        ("tls-alpn-01", "http-01"), "how control is proved, in this order; what worked comes first the next time"
     )
     dns: DnsChallenge | None = option(None, "{provider: NAME, credentials: {}} for dns-01", today=[None])
     key_type: KeyType | tuple[KeyType, KeyType] = option(
-        "p256", "p256, p384, rsa2048, rsa3072, rsa4096, or a list of two kinds", today=["p256", "p384"]
+        "p256",
+        "p256, p384, rsa2048, rsa3072, rsa4096, or a list of two kinds",
+        today=["p256", "p384", "rsa2048", "rsa3072", "rsa4096"],
     )
-    preferred_chain: str | None = option(None, "name of the root that is preferred", today=[None])
-    fallback: tuple["AcmeOptions", ...] = option((), "more CAs, tried in order", today=[[]])
+    preferred_chain: str | None = option(None, "name of the root that is preferred, where the CA offers several")
+    fallback: tuple["AcmeOptions", ...] = option((), "more CAs, {server: URL, …}, tried in order when the first cannot")
+    limits: CaLimits | None = option(None, "{orders_per_3h: 300, …}; null: what is known of the CA")
     on_demand: OnDemand | None = option(None, "{ask: URL, max_new_per_day: 10}", today=[None])
 
     @property

@@ -31,6 +31,7 @@ class ConfigError(Exception):
     """The file cannot be used; every mistake in it, in the order of the file."""
 
     def __init__(self, file: Path | str, mistakes: list[Mistake]) -> None:
+        self.file = file
         self.mistakes = sorted(mistakes, key=lambda one: (one.line, one.column, one.location))
         super().__init__("\n".join(one.show(file) for one in self.mistakes))
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from proxyd.config.acme import AcmeOptions
 from proxyd.config.option import Options, option
 from proxyd.config.values import Duration, File, Name, Network, Size, UpstreamAddress, Upstreams
 
@@ -148,7 +149,7 @@ class HostOptions(Options):
 
     aliases: tuple[Name, ...] = option((), "more names, same options")
     certificate: Literal["per_name", "shared"] = option(
-        "per_name", "per_name, or shared with its aliases", today=["per_name"]
+        "per_name", "per_name, or shared: this host and its aliases in one certificate"
     )
     upstream: Upstreams = option((), "http://HOST:PORT; 8080, :8080 and localhost:8080 mean http")
     balance: Literal["least_conn", "round_robin", "ip_hash", "first"] = option(
@@ -164,7 +165,7 @@ class HostOptions(Options):
     host_header: Literal["keep", "upstream"] = option("keep", "keep, or upstream", today=["keep"])
     upstream_tls: UpstreamTls = option(UpstreamTls(), "how an https upstream is verified", today=[{}])
     tls: HostTls = option(HostTls(), "TLS towards clients")
-    acme: dict[str, Any] = option(doc="overrides any key of the top-level acme", factory=dict, today=[{}])
+    acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
     http2: bool = option(True, "offer HTTP/2", today=[False])
     hsts: Annotated[Hsts, switch()] | None = option(
         None, "{max_age: 365d, include_subdomains: true}", today=[None, False]

@@ -2,17 +2,19 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from proxyd.config.acme import AcmeOptions
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
-from proxyd.config.option import Options, today
+from proxyd.config.option import Options, overlay, today
 from proxyd.core.hostname import Hostname, InvalidHostname
 
 M = TypeVar("M", bound=Options)
@@ -25,17 +27,14 @@ def load(file: Path) -> Config:
     try:
         text = file.read_text("utf-8")
     except FileNotFoundError:
-        message = f"there is no such file: make one with your hosts, like\n\n{_SMALLEST}\n"
-        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+        raise _refused(file, f"there is no such file: make one with your hosts, like\n\n{_SMALLEST}\n") from None
     except IsADirectoryError:
-        message = "is a directory: give the configuration file in it"
-        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+        raise _refused(file, "is a directory: give the configuration file in it") from None
     except UnicodeDecodeError as error:
-        message = f"is not UTF-8 text (byte {error.start}): save it as UTF-8"
-        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+        raise _refused(file, f"is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
     except OSError as error:
         message = f"cannot be read: {error.strerror}; check its owner and mode (ls -l {file})"
-        raise ConfigError(file, [Mistake(line=1, column=1, location="", message=message)]) from None
+        raise _refused(file, message) from None
     return parse(text, file)
 
 
@@ -53,10 +52,16 @@ def parse(text: str, file: Path | str) -> Config:
     return _Reading(document, file).config(document.data)
 
 
-def from_pairs(pairs: Mapping[str, str]) -> Config:
+def from_pairs(pairs: Sequence[tuple[str, str]]) -> Config:
     """Return the configuration for `HOST=UPSTREAM` words of the command line. Raises ConfigError."""
-    text = "".join(f'"{host}": "{upstream}"\n' for host, upstream in pairs.items())
-    return parse("hosts:\n" + "".join(f"  {line}\n" for line in text.splitlines()), "command line")
+    hosts = dict(pairs)
+    if len(hosts) < len(pairs):
+        raise _refused("command line", "a host is given twice: give each once")
+    return parse(yaml.safe_dump({"hosts": hosts}, allow_unicode=True, sort_keys=False), "command line")
+
+
+def _refused(file: Path | str, message: str) -> ConfigError:
+    return ConfigError(file, [Mistake(line=1, column=1, location="", message=message)])
 
 
 class _Reading:
@@ -74,14 +79,18 @@ class _Reading:
             hosts = {}
         top = self._validate(Config, {**data, "hosts": {}}, ())
         defaults = top.defaults if top else HostOptions()
-        options = dict(self._hosts(hosts, defaults))
         if top is not None:
-            self._check_names(top, options)
+            self._check_fallback(top.acme, ("acme",))
+        options: dict[Hostname, HostOptions] = {}
+        for key, name, own in self._hosts(hosts, defaults):
+            options[name] = own
+            if top is not None:
+                self._check_names(top, ("hosts", key), (name, *own.aliases), own)
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._mistakes)
         return top.model_copy(update={"hosts": options})
 
-    def _hosts(self, written: dict[str, Any], defaults: HostOptions) -> Iterator[tuple[Hostname, HostOptions]]:
+    def _hosts(self, written: dict[str, Any], defaults: HostOptions) -> Iterator[tuple[str, Hostname, HostOptions]]:
         seen: dict[Hostname, str] = {}
         for key, value in written.items():
             place = ("hosts", key)
@@ -99,7 +108,7 @@ class _Reading:
                     self._wrong(place, f"{one} is listed twice: also under {seen[one]}; remove one", at_key=True)
                 seen.setdefault(one, key)
             if options:
-                yield name, options
+                yield key, name, options
 
     def _host(self, value: object, defaults: HostOptions, place: Location) -> HostOptions | None:
         if value is None and not defaults.upstream:
@@ -120,23 +129,29 @@ class _Reading:
             self._wrong(place if shorthand else (*place, "upstream"), f"{scheme} upstreams are {_NOT_YET}: use http://")
         return options
 
-    def _check_names(self, config: Config, hosts: Mapping[Hostname, HostOptions]) -> None:
-        for name, options in hosts.items():
-            for one in (name, *options.aliases):
-                place = next((("hosts", key) for key in self._keys() if _same(key, name)), ("hosts",))
-                if one.is_ip_address:
-                    self._wrong(place, f"{one}: certificates for IP addresses are {_NOT_YET}: use a name", at_key=True)
-                elif not one.is_public and not config.acme.is_private:
-                    self._wrong(
-                        place,
-                        f"no public CA certifies {one}, and the internal one is {_NOT_YET}: "
-                        "set acme.server to the https URL of your own CA",
-                        at_key=True,
-                    )
+    def _check_names(self, config: Config, place: Location, names: tuple[Hostname, ...], options: HostOptions) -> None:
+        acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
+        for one in names:
+            if acme.is_private:
+                continue
+            if one.is_ip_address and one.is_public and acme.profile is None:
+                message = f"{one}: Let's Encrypt certifies IP addresses only with `acme: {{profile: shortlived}}`"
+                self._wrong(place, message, at_key=True)
+            elif not one.is_public:
+                self._wrong(
+                    place,
+                    f"no public CA certifies {one}, and the internal one is {_NOT_YET}: "
+                    "set acme.server to the https URL of your own CA",
+                    at_key=True,
+                )
+        if options.acme is not None:
+            self._check_fallback(options.acme, (*place, "acme"))
 
-    def _keys(self) -> list[str]:
-        hosts = self._document.data.get("hosts") if isinstance(self._document.data, dict) else None
-        return list(hosts) if isinstance(hosts, dict) else []
+    def _check_fallback(self, acme: AcmeOptions, place: Location) -> None:
+        for index, ca in enumerate(acme.fallback):
+            if "server" not in ca.model_fields_set or ca.fallback:
+                message = "needs a server of its own, and no further fallback"
+                self._wrong((*place, "fallback", index), message)
 
     def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:
         before = len(self._mistakes)
@@ -187,16 +202,6 @@ class _Reading:
         self._mistakes.append(self._document.mistake(location, message, at_key=at_key))
 
 
-def overlay(under: M, over: M) -> M:
-    """Return `under` with everything that was written in `over` on top, mappings key by key."""
-    changes: dict[str, object] = {}
-    for name in over.model_fields_set:
-        ours, theirs = getattr(over, name), getattr(under, name)
-        both = isinstance(ours, BaseModel) and type(ours) is type(theirs)
-        changes[name] = overlay(theirs, ours) if both else ours
-    return under.model_copy(update=changes)
-
-
 def _unknown(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
     return "unknown key" + (f": did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}")
@@ -214,13 +219,6 @@ def _nested(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for one in get_args(annotation) if (found := _nested(one))), None)
-
-
-def _same(written: str, name: Hostname) -> bool:
-    try:
-        return Hostname.parse(written) == name
-    except InvalidHostname:
-        return False
 
 
 def _yaml(value: object) -> str:

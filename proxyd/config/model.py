@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import BeforeValidator, SecretStr
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.host import HostOptions, switch
-from proxyd.config.option import Options, option
+from proxyd.config.option import Options, option, overlay
 from proxyd.config.values import Duration, File, Listen, Name, Network, Size
 from proxyd.core.hostname import Hostname
 
@@ -88,13 +89,33 @@ class Config(Options):
         doc="HOST: UPSTREAM, or HOST: {options}"
     )
 
-    @property
-    def names(self) -> dict[Hostname, HostOptions]:
+    @cached_property
+    def names(self) -> Mapping[Hostname, HostOptions]:
         """Return every name that is served, aliases included, with its options."""
         served = dict(self.hosts)
         for options in self.hosts.values():
             served.update(dict.fromkeys(options.aliases, options))
         return served
+
+    @property
+    def certificate_hosts(self) -> Mapping[Hostname, tuple[Hostname, ...]]:
+        """Return each host that names a certificate, with the names in it."""
+        found: dict[Hostname, tuple[Hostname, ...]] = {}
+        for host, options in self.hosts.items():
+            if options.certificate == "shared":
+                found[host] = (host, *options.aliases)
+            else:
+                found.update({name: (name,) for name in (host, *options.aliases)})
+        return found
+
+    def acme_of(self, host: Hostname) -> AcmeOptions:
+        """Return how certificates of a name are obtained; each fallback inherits what is not the CA's own."""
+        own = self.names[host].acme
+        chosen = self.acme if own is None else overlay(self.acme, own)
+        common = {"email": chosen.email, "key_type": chosen.key_type, "challenges": chosen.challenges}
+        return chosen.model_copy(
+            update={"fallback": tuple(overlay(AcmeOptions(**common), one) for one in chosen.fallback)}
+        )
 
     @property
     def cache_directory(self) -> Path:

@@ -4,7 +4,7 @@ The JSON Schema, the commented example and the error messages are made from thes
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -36,6 +36,19 @@ def option(
     if factory is not None:
         return Field(default_factory=factory, description=doc, json_schema_extra=extra)
     return Field(default=default, description=doc, json_schema_extra=extra)
+
+
+M = TypeVar("M", bound=Options)
+
+
+def overlay(under: M, over: M) -> M:
+    """Return `under` with everything that was written in `over` on top, mappings key by key."""
+    changes: dict[str, object] = {}
+    for name in over.model_fields_set:
+        ours, theirs = getattr(over, name), getattr(under, name)
+        both = isinstance(ours, Options) and type(ours) is type(theirs)
+        changes[name] = overlay(theirs, ours) if both else ours
+    return under.model_copy(update=changes)
 
 
 def today(field: FieldInfo) -> list[Any] | None:

@@ -1,6 +1,7 @@
 """The scalar values of the file: durations, sizes, addresses, upstreams, networks, host names."""
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, SecretStr, WithJsonSchema
 
 from proxyd.core.hostname import Hostname, InvalidHostname
 
@@ -140,6 +141,34 @@ def parse_hostname(written: object) -> Hostname:
     return Hostname.parse(written)
 
 
+def parse_secret(written: object) -> str:
+    """Return a secret given as it is, as `${ENV_NAME}`, `file:/path` or `credential:NAME`. Raises ValueError."""
+    if not isinstance(written, str) or not written:
+        raise ValueError("must be a secret in quotes, or ${ENV_NAME}, file:/path, credential:NAME")
+    if match := re.fullmatch(r"\$\{(\w+)\}", written):
+        if match[1] not in os.environ:
+            raise ValueError(
+                f"the environment has no {match[1]}: set it for the service (Environment=, EnvironmentFile=)"
+            )
+        return os.environ[match[1]]
+    if written.startswith("file:"):
+        return _secret_file(Path(written.removeprefix("file:")))
+    if written.startswith("credential:"):
+        directory, name = os.environ.get("CREDENTIALS_DIRECTORY"), written.removeprefix("credential:")
+        if not directory or "/" in name:
+            raise ValueError(f"systemd passed no credential {name}: add LoadCredential={name}:/path to the unit")
+        return _secret_file(Path(directory) / name)
+    return written.replace("$$", "$")
+
+
+def _secret_file(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ValueError(f"the secret in {path} cannot be read: {reason}") from None
+
+
 def _network(written: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(str(written))
@@ -170,6 +199,7 @@ Upstreams = Annotated[
     BeforeValidator(_as_list),
     WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": "string"}}),
 ]
+Secret = Annotated[SecretStr, BeforeValidator(parse_secret)]
 Name = Annotated[Hostname, BeforeValidator(parse_hostname), _text, _schema("string")]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network), _schema("string")]
 File = Annotated[

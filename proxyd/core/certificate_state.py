@@ -1,15 +1,18 @@
 """The life of one host's certificate as a state machine: one pure `step`, the due times inside the states."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, assert_never
 
-from proxyd.core.backoff import next_delay
-from proxyd.core.failure import Failure
-from proxyd.core.renewal import renew_at
+from proxyd.core.backoff import retry_at
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.renewal import RenewalWindow
 
 if TYPE_CHECKING:
     import random
+
+#: A dormant host gets one order a week all the same.
+_DORMANT_RETRY = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +25,16 @@ class Ordering:
     """An order runs; `failures` in a row before it."""
 
     failures: int
+    was_dormant_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A certificate serves; the next order is due at `renew_at`."""
+    """A certificate serves; the next order is due at `renew_at`, the CA is asked for its window at `ask_ari_at`."""
 
     renew_at: datetime
-    not_after: datetime
+    ask_ari_at: datetime | None = None
+    window: RenewalWindow | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +43,41 @@ class Waiting:
 
     retry_at: datetime
     failures: int
-    reason: str
+    failure: Failure
+
+    @property
+    def reason(self) -> str:
+        return self.failure.message
 
 
-CertificateState = Missing | Ordering | Ready | Waiting
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """The same request can never succeed; a new configuration, `renew`, or the one order at `probe_at` may end it."""
+
+    probe_at: datetime
+    failures: int
+    failure: Failure
+
+    @property
+    def reason(self) -> str:
+        return self.failure.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dormant:
+    """The name left us: no budget is spent on it but one order at `probe_at`."""
+
+    since: datetime
+    probe_at: datetime
+    failures: int
+    failure: Failure
+
+    @property
+    def reason(self) -> str:
+        return self.failure.message
+
+
+CertificateState = Missing | Ordering | Ready | Waiting | Blocked | Dormant
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +87,69 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obtained:
-    """A certificate is there: issued just now, or found in the store."""
+    """A certificate is there: issued just now, or found in the store; `renew_at` is where its renewal was placed."""
 
-    not_before: datetime
-    not_after: datetime
+    renew_at: datetime
+    ask_ari_at: datetime | None = None
+    window: RenewalWindow | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowLearned:
+    """The CA told its window (None: it has none, or none that makes sense) for the serving certificate."""
+
+    renew_at: datetime
+    ask_ari_at: datetime
+    window: RenewalWindow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The order gave none. `lifetime`: of the certificate that serves meanwhile."""
+
+    failure: Failure
+    lifetime: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """The order gave none."""
+class Postponed:
+    """The order was not sent: a limit has no room before `until`. Costs no failure."""
 
     failure: Failure
+    until: datetime
 
 
-Event = Started | Obtained | Failed
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """Try now: a person said so, the configuration changed, or what failed looks mended."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftUs:
+    """The name has pointed elsewhere, failed and been unused for a week (core/dormancy.py)."""
+
+
+Event = Started | Obtained | WindowLearned | Failed | Postponed | Wished | LeftUs
 
 
 def step(state: CertificateState, event: Event, now: datetime, rng: "random.Random") -> CertificateState:
     """Return the state after `event`. Total: every event is meaningful in every state."""
-    failures = state.failures if isinstance(state, Ordering | Waiting) else 0
     match event:
         case Started():
-            return Ordering(failures=failures)
-        case Obtained(not_before=not_before, not_after=not_after):
-            return Ready(renew_at=renew_at(not_before, not_after), not_after=not_after)
-        case Failed(failure=failure):
-            delay = next_delay(failures + 1, failure.retry_after, rng)
-            return Waiting(retry_at=now + delay, failures=failures + 1, reason=failure.message)
+            since = state.since if isinstance(state, Dormant) else None
+            return Ordering(failures=_failures(state), was_dormant_since=since)
+        case Obtained(renew_at=at, ask_ari_at=ask, window=window):
+            return Ready(renew_at=at, ask_ari_at=ask, window=window)
+        case WindowLearned(renew_at=at, ask_ari_at=ask, window=window):
+            return Ready(renew_at=at, ask_ari_at=ask, window=window) if isinstance(state, Ready) else state
+        case Failed(failure=failure, lifetime=lifetime):
+            return _failed(state, failure, now, rng, lifetime)
+        case Postponed(failure=failure, until=until):
+            return Waiting(retry_at=until, failures=_failures(state), failure=failure)
+        case Wished():
+            return _wished(state, now)
+        case LeftUs():
+            return _left(state, now)
         case _:
             assert_never(event)
 
@@ -89,7 +161,49 @@ def due_at(state: CertificateState, now: datetime) -> datetime | None:
             return now
         case Ordering():
             return None
-        case Ready(renew_at=at) | Waiting(retry_at=at):
+        case Ready(renew_at=at) | Waiting(retry_at=at) | Blocked(probe_at=at) | Dormant(probe_at=at):
             return at
+        case _:
+            assert_never(state)
+
+
+def _failures(state: CertificateState) -> int:
+    return state.failures if isinstance(state, Ordering | Waiting | Blocked | Dormant) else 0
+
+
+def _failed(
+    state: CertificateState, failure: Failure, now: datetime, rng: "random.Random", lifetime: timedelta | None
+) -> CertificateState:
+    # A full bucket is no failure of the host: its own schedule must not grow from it.
+    failures = _failures(state) + (failure.kind is not FailureKind.RATE_LIMITED)
+    again = retry_at(failure, failures, now, rng, lifetime=lifetime)
+    if isinstance(state, Ordering) and state.was_dormant_since is not None:
+        probe = max(again, now + _DORMANT_RETRY)
+        return Dormant(since=state.was_dormant_since, probe_at=probe, failures=failures, failure=failure)
+    if failure.kind in (FailureKind.HOST_REFUSED, FailureKind.PAUSED, FailureKind.ACCOUNT_REFUSED):
+        return Blocked(probe_at=again, failures=failures, failure=failure)
+    return Waiting(retry_at=again, failures=failures, failure=failure)
+
+
+def _wished(state: CertificateState, now: datetime) -> CertificateState:
+    match state:
+        case Missing() | Ordering():
+            return state
+        case Ready(ask_ari_at=ask, window=window):
+            return Ready(renew_at=now, ask_ari_at=ask, window=window)
+        case Waiting(failures=failures, failure=failure):
+            return Waiting(retry_at=now, failures=failures, failure=failure)
+        case Blocked(failures=failures, failure=failure) | Dormant(failures=failures, failure=failure):
+            return Waiting(retry_at=now, failures=failures, failure=failure)
+        case _:
+            assert_never(state)
+
+
+def _left(state: CertificateState, now: datetime) -> CertificateState:
+    match state:
+        case Waiting(failures=failures, failure=failure) | Blocked(failures=failures, failure=failure):
+            return Dormant(since=now, probe_at=now + _DORMANT_RETRY, failures=failures, failure=failure)
+        case Missing() | Ordering() | Ready() | Dormant():
+            return state
         case _:
             assert_never(state)

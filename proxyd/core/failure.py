@@ -1,68 +1,107 @@
 """Why an issuance failed, classified where it was noticed: the class decides when to try again."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 
 from proxyd.core.problem import Problem
 
 
 class FailureKind(Enum):
-    """Whose trouble it is."""
+    """Whose trouble it is, which decides the schedule (core/backoff.py)."""
 
     VALIDATION = "validation"  # the CA could not confirm that we control the name
     CA = "ca"  # the CA is down, slow, or answers nonsense
-    RATE_LIMITED = "rate limited"  # the CA says not now
-    PERMANENT = "permanent"  # the same request can never succeed
+    RATE_LIMITED = "rate limited"  # the CA, or our mirror of its limits, says not now
+    HOST_REFUSED = "refused"  # the same request for this host can never succeed
+    PAUSED = "paused"  # the CA paused the name until a person unpauses it
+    ACCOUNT_REFUSED = "account refused"  # no request of this account can succeed
     LOCAL = "local"  # this machine: disk, clock
 
 
 class IssuanceError(Exception):
     """An order that gave no certificate. The text names what failed, why, and the next step."""
 
-    def __init__(self, kind: FailureKind, message: str, *, problem: Problem | None = None) -> None:
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        problem: Problem | None = None,
+        retry_after: timedelta | None = None,
+        challenge: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.failure = Failure(kind=kind, message=message, retry_after=problem.retry_after if problem else None)
+        asked = retry_after if retry_after is not None else problem.retry_after if problem else None
+        self.failure = Failure(
+            kind=kind,
+            message=message,
+            retry_after=asked,
+            retry_at=problem.retry_at if problem else None,
+            problem=problem.kind if problem else None,
+            challenge=challenge,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failed attempt as a value: kept in the state of the certificate."""
+    """A failed attempt as a value: kept in the state of the certificate.
+
+    `problem` is the ACME problem type, `challenge` the challenge type that failed.
+    """
 
     kind: FailureKind
     message: str
     retry_after: timedelta | None = None
+    retry_at: datetime | None = None
+    problem: str | None = None
+    challenge: str | None = None
+
+    @property
+    def may_be_dns(self) -> bool:
+        """Whether a change of the host's DNS, CAA record or firewall could end it."""
+        return self.kind is FailureKind.VALIDATION
 
 
-_VALIDATION = frozenset({"caa", "connection", "dns", "dnssec", "incorrectResponse", "tls", "unauthorized", "compound"})
-_PERMANENT = frozenset(
-    {
-        "accountDoesNotExist",
-        "agreementRequired",
-        "badCSR",
-        "externalAccountRequired",
-        "invalidContact",
-        "invalidProfile",
-    }
-    | {
-        "rejectedIdentifier",
-        "unsupportedContact",
-        "unsupportedIdentifier",
-        "userActionRequired",
-        "badPublicKey",
-    }
+_V, _CA, _HOST, _ACCOUNT = (
+    FailureKind.VALIDATION,
+    FailureKind.CA,
+    FailureKind.HOST_REFUSED,
+    FailureKind.ACCOUNT_REFUSED,
 )
+#: The one table from problem type to class (RFC 8555 §6.7, draft-ietf-acme-profiles); the rest is the CA's trouble.
+_CLASSES = {
+    "caa": _V,
+    "connection": _V,
+    "dns": _V,
+    "dnssec": _V,
+    "incorrectResponse": _V,
+    "tls": _V,
+    "unauthorized": _V,
+    "rateLimited": FailureKind.RATE_LIMITED,
+    "rejectedIdentifier": _HOST,
+    "unsupportedIdentifier": _HOST,
+    "badCSR": _HOST,
+    "badPublicKey": _HOST,
+    "invalidProfile": _HOST,
+    "userActionRequired": _ACCOUNT,
+    "externalAccountRequired": _ACCOUNT,
+    "agreementRequired": _ACCOUNT,
+    "invalidContact": _ACCOUNT,
+    "unsupportedContact": _ACCOUNT,
+    "badSignatureAlgorithm": _ACCOUNT,
+    "accountDoesNotExist": _CA,  # a new account is made at the next try
+}
 
 
 def classify(problem: Problem) -> FailureKind:
-    """Map what the CA said to a class (RFC 8555 §6.7): one table for the whole program."""
+    """Map what the CA said to a class. A compound problem takes the class of its gravest part."""
     if problem.kind == "rateLimited" or problem.status == 429:
-        return FailureKind.RATE_LIMITED
-    if problem.status >= 500 or problem.kind in ("serverInternal", "badNonce"):
-        return FailureKind.CA
-    kinds = {problem.kind, *(one.kind for one in problem.subproblems)}
-    if kinds & _VALIDATION:
-        return FailureKind.VALIDATION
-    if kinds & _PERMANENT:
-        return FailureKind.PERMANENT
-    return FailureKind.CA
+        return FailureKind.PAUSED if problem.is_pause else FailureKind.RATE_LIMITED
+    if problem.status >= 500:
+        return _CA
+    classes = [_CLASSES[one.kind] for one in (*problem.subproblems, problem) if one.kind in _CLASSES]
+    for grave in (_ACCOUNT, _HOST, FailureKind.RATE_LIMITED, _V):
+        if grave in classes:
+            return grave
+    return _CA

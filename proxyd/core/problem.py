@@ -1,11 +1,14 @@
 """Problem documents of an ACME CA (RFC 7807, RFC 8555 §6.7), kept whole."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 _PREFIX = "urn:ietf:params:acme:error:"
 _MAX_DETAIL = 2000
+_RETRY_AFTER = re.compile(r"retry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.\d+)?(?: ?(?:UTC|Z))", re.IGNORECASE)
+_UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,)]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,7 @@ class Problem:
     status: int
     retry_after: timedelta | None = None
     subproblems: tuple["Problem", ...] = ()
+    identifier: str | None = None
 
     @classmethod
     def parse(cls, document: object, *, status: int, retry_after: timedelta | None = None) -> "Problem":
@@ -24,19 +28,48 @@ class Problem:
         fields = document if isinstance(document, Mapping) else {}
         nested = fields.get("subproblems")
         declared = fields.get("status")
+        identifier = fields.get("identifier")
         return cls(
             kind=_text(fields.get("type")).removeprefix(_PREFIX) or "none",
             detail=_text(fields.get("detail")),
             status=status or (declared if isinstance(declared, int) else 0),
             retry_after=retry_after,
-            subproblems=tuple(cls.parse(one, status=0) for one in (nested if isinstance(nested, list) else [])[:100]),
+            subproblems=tuple(_flat(one) for one in (nested if isinstance(nested, list) else [])[:100]),
+            identifier=_text(identifier.get("value")) or None if isinstance(identifier, Mapping) else None,
         )
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """Return the time in a text like Let's Encrypt's "retry after 2026-08-05 12:00:00 UTC"."""
+        found = _RETRY_AFTER.search(self.detail)
+        if found is None:
+            return None
+        try:
+            return datetime.fromisoformat(f"{found[1]}T{found[2]}").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether Let's Encrypt paused the name after too many failures: only a person can unpause it."""
+        return self.kind == "rateLimited" and (self.unpause_url is not None or "paused" in self.detail)
+
+    @property
+    def unpause_url(self) -> str | None:
+        """Return the page on which a person unpauses the name."""
+        found = _UNPAUSE.search(self.detail)
+        return found[0] if found else None
 
     def __str__(self) -> str:
         """Return kind and details on one line, the subproblems' after them."""
         parts = [self.detail, *(str(one) for one in self.subproblems)]
         status = f" (HTTP {self.status})" if self.status else ""
         return f"{self.kind}{status}: {' / '.join(part for part in parts if part)}".removesuffix(": ")
+
+
+def _flat(document: object) -> Problem:
+    """RFC 8555 §6.7.1 has no deeper level; a hostile CA could nest without end."""
+    return Problem.parse({**document, "subproblems": None} if isinstance(document, Mapping) else None, status=0)
 
 
 def _text(value: object) -> str:

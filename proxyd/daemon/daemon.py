@@ -4,31 +4,22 @@ import asyncio
 import logging
 import random
 import signal
-import ssl
 from collections.abc import Callable
-from typing import cast
 
-from proxyd.certs.certificate import Certificate
 from proxyd.config.document import ConfigError
 from proxyd.config.model import Config
 from proxyd.config.values import ListenAddress, UpstreamAddress
 from proxyd.core.clock import Clock
-from proxyd.core.hostname import Hostname
+from proxyd.daemon.authorities import CaBundleError
+from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.systemd import notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.tls_frontend import TlsFrontend
-from proxyd.issuance.acme_issuer import AcmeIssuer
-from proxyd.issuance.acme_transport import AcmeTransport
-from proxyd.issuance.challenge_board import ChallengeBoard
-from proxyd.issuance.challenge_solver import Http01Solver
-from proxyd.issuance.renewer import Renewer
 from proxyd.proxy.handler import Handler
 from proxyd.proxy.snapshot import Site, Snapshot
-from proxyd.store.certificate_store import CertificateStore
-from proxyd.store.directory import DirectoryStore
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.upstream.pool import UpstreamPool
 
@@ -41,40 +32,36 @@ class Daemon:
     def __init__(self, config: Config, *, load: Callable[[], Config], clock: Clock, rng: random.Random) -> None:
         self._config = config
         self._load = load
-        self._clock = clock
-        self._rng = rng
-        self._store = CertificateStore(DirectoryStore(config.cache_directory, clock=clock))
         self._table = CertificateTable()
-        self._board = ChallengeBoard()
+        self._certificates = Certificates(
+            config,
+            table=self._table,
+            listening_at=self._listening_at,
+            installed=lambda: notify(f"STATUS={self._status()}"),
+            clock=clock,
+            rng=rng,
+        )
         self._handler = Handler()
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
 
     async def run(self) -> None:
         """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
-        self._store.store.probe()
-        transport = AcmeTransport(
-            directory_url=self._config.acme.directory_url,
-            tls=_ca_context(self._config),
-            clock=self._clock,
-            rng=self._rng,
-        )
+        self._certificates.open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._serve(tasks, transport)
+                await self._serve(tasks)
         finally:
-            await transport.close()
+            await self._certificates.close()
 
-    async def _serve(self, tasks: asyncio.TaskGroup, transport: AcmeTransport) -> None:
+    async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         h1 = H1Frontend(self._handler.handle)
-        tls = TlsFrontend(table=self._table, h1=h1, tasks=tasks)
-        plain = PlainFrontend(answer=self._board.answer, https_port=self._https_port, tasks=tasks)
-        renewer = Renewer(
-            issuer=self._issuer(transport),
-            store=self._store,
-            installed=self._install,
-            clock=self._clock,
-            rng=self._rng,
+        tls = TlsFrontend(table=self._table, challenges=self._certificates.challenges, h1=h1, tasks=tasks)
+        plain = PlainFrontend(
+            answer=self._certificates.board.answer,
+            arrived=lambda name, client: self._certificates.arrived("http-01", name, client),
+            https_port=self._https_port,
+            tasks=tasks,
         )
         listen = self._config.listen
         try:
@@ -83,7 +70,7 @@ class Daemon:
             http = _listeners(listen.http, plain.accepted, key="listen.http")
             self._listeners += http
             stop, reload = _signals()
-            await self._apply(self._config, tasks, renewer, plain)
+            await self._apply(self._config, tasks, plain)
             for listener in self._listeners:
                 listener.start()
         except BaseException:
@@ -93,8 +80,8 @@ class Daemon:
         for name, group in (("https", https), ("http", http)):
             _log.info("listening", extra={"on": name, "address": ", ".join(one.address for one in group) or "nothing"})
         notify("READY=1", f"STATUS={self._status()}")
-        renewing = tasks.create_task(renewer.run())
-        reloading = tasks.create_task(self._reload_on(reload, tasks, renewer, plain))
+        renewing = tasks.create_task(self._certificates.run())
+        reloading = tasks.create_task(self._reload_on(reload, tasks, plain))
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
@@ -108,12 +95,10 @@ class Daemon:
             pool.close()
         _log.info("stopped")
 
-    async def _apply(self, config: Config, tasks: asyncio.TaskGroup, renewer: Renewer, plain: PlainFrontend) -> None:
+    async def _apply(self, config: Config, tasks: asyncio.TaskGroup, plain: PlainFrontend) -> None:
         """Make `config` what is served: everything is prepared first, then swapped at once."""
         names = config.names
-        new = [host for host in names if self._table.certificate(host) is None]
-        for host, certificate in await asyncio.to_thread(self._load_certificates, new):
-            self._table.install(host, certificate)
+        await self._certificates.apply(config)
         for address in {options.first_upstream for options in names.values()} - self._pools.keys():
             self._pools[address] = UpstreamPool(address, tasks=tasks)
         sites = {
@@ -122,41 +107,30 @@ class Daemon:
         }
         self._handler.snapshot = Snapshot(sites=sites, access_log=config.log.access is not None)
         plain.hosts = frozenset(names)
-        self._table.keep_only(names)
-        renewer.manage(names, self._table.certificate)
         for address in self._pools.keys() - {site.upstream.address for site in sites.values()}:
             self._pools.pop(address).close()
         self._config = config
 
-    def _load_certificates(self, hosts: list[Hostname]) -> list[tuple[Hostname, Certificate]]:
-        loaded = ((host, self._store.load(host)) for host in hosts)
-        return [(host, certificate) for host, certificate in loaded if certificate is not None]
-
-    async def _reload_on(
-        self, wish: asyncio.Event, tasks: asyncio.TaskGroup, renewer: Renewer, plain: PlainFrontend
-    ) -> None:
+    async def _reload_on(self, wish: asyncio.Event, tasks: asyncio.TaskGroup, plain: PlainFrontend) -> None:
         while True:
             await wish.wait()
             wish.clear()
             notify_reloading()
             try:
                 config = await asyncio.to_thread(self._load)
+                old = self._config
+                await self._apply(config, tasks, plain)
             except ConfigError as error:
-                for line in str(error).splitlines():
-                    _log.error("reload refused, nothing changed", extra={"mistake": line})
+                for mistake in error.mistakes:
+                    text = " ".join(mistake.show(error.file).split())
+                    _log.error("reload refused, nothing changed", extra={"mistake": text})
+            except CaBundleError as error:
+                _log.error("reload refused, nothing changed", extra={"mistake": str(error)})
             else:
-                _log_changes(self._config, config)
-                await self._apply(config, tasks, renewer, plain)
+                _log_changes(old, config)
                 set_up(level=config.log.level, format=config.log.format)
                 _log.info("reloaded", extra={"hosts": len(config.names)})
             notify("READY=1", f"STATUS={self._status()}")
-
-    def _install(self, host: Hostname, certificate: Certificate) -> None:
-        try:
-            self._table.install(host, certificate)
-        except ssl.SSLError as error:
-            _log.error("OpenSSL rejects the new certificate", extra={"host": host, "reason": str(error)})
-        notify(f"STATUS={self._status()}")
 
     def _status(self) -> str:
         names = self._config.names
@@ -166,17 +140,8 @@ class Daemon:
     def _https_port(self) -> int:
         return self._listeners[0].port if self._config.listen.https else 443
 
-    def _issuer(self, transport: AcmeTransport) -> AcmeIssuer:
-        acme = self._config.acme
-        return AcmeIssuer(
-            name=acme.server,
-            transport=transport,
-            store=self._store,
-            solver=Http01Solver(self._board),
-            clock=self._clock,
-            email=acme.email,
-            key_type=cast("str", acme.key_type),
-        )
+    def _listening_at(self) -> tuple[str, int] | None:
+        return self._listeners[0].local_address if self._config.listen.https and self._listeners else None
 
 
 def _listeners(addresses: tuple[ListenAddress, ...], accepted: Callable[..., None], *, key: str) -> list[Listener]:
@@ -192,21 +157,6 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
     return stop, reload
 
 
-def _ca_context(config: Config) -> ssl.SSLContext:
-    bundle = config.acme.ca_bundle
-    try:
-        return ssl.create_default_context(cafile=str(bundle) if bundle else None)
-    except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CaBundleError(
-            f"acme.ca_bundle: {bundle} cannot be used ({reason}): it must be the CA's root in PEM"
-        ) from error
-
-
-class CaBundleError(Exception):
-    """The file that the CA's API is verified against is broken."""
-
-
 def _log_changes(old: Config, new: Config) -> None:
     for host in sorted(new.names.keys() - old.names.keys()):
         _log.info("host added", extra={"host": host})
@@ -215,7 +165,7 @@ def _log_changes(old: Config, new: Config) -> None:
     for host in sorted(new.names.keys() & old.names.keys()):
         if new.names[host] != old.names[host]:
             _log.info("host changed", extra={"host": host})
-    fixed = ("listen", "cache", "acme")
+    fixed = ("listen", "cache")
     for key in fixed:
         if getattr(new, key) != getattr(old, key):
             _log.warning("this change takes effect at the next restart", extra={"key": key})

@@ -26,6 +26,7 @@ class H1Frontend:
         self._header_seconds = header_seconds
         self._connections: dict[web.RequestHandler, H1Connection] = {}
         self._empty = asyncio.Event()
+        self._draining = False
         self._sweeper: asyncio.TimerHandle | None = None
         self._server = web.Server(
             self._serve,
@@ -42,16 +43,11 @@ class H1Frontend:
 
     def connection(self, downstream: Downstream) -> "H1Connection":
         """Return the protocol of a new client connection."""
-        inner = self._server()
-        connection = H1Connection(inner, downstream, gone=lambda: self._gone(inner))
-        self._connections[inner] = connection
-        self._empty.clear()
-        if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
-        return connection
+        return H1Connection(self._server(), downstream, made=self._made, gone=self._gone)
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""
+        self._draining = True
         for connection in list(self._connections.values()):
             connection.close_when_idle()
         if self._connections:
@@ -61,6 +57,15 @@ class H1Frontend:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self._server.shutdown(0.1)
+
+    def _made(self, inner: web.RequestHandler, connection: "H1Connection") -> None:
+        """Count from the end of the handshake: one that fails never loses its connection."""
+        self._connections[inner] = connection
+        self._empty.clear()
+        if self._draining:
+            connection.close_when_idle()
+        elif self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
 
     def _gone(self, inner: web.RequestHandler) -> None:
         self._connections.pop(inner, None)
@@ -74,6 +79,9 @@ class H1Frontend:
             raise ConnectionResetError("the client left")
         exchange = H1Exchange(request, transport, connection.downstream, closing=connection.closing)
         connection.exchange = exchange
+        connection.head_began = None  # the head is here: from now on other limits count
+        if connection.paused:  # by the end of the response before this one
+            exchange.download_paused(True)
         try:
             self._handle(exchange)
             await exchange.pump()
@@ -96,12 +104,21 @@ class H1Frontend:
 class H1Connection(asyncio.Protocol):
     """Stands between the transport and aiohttp's protocol: adds who the client is, flow control and the head timer."""
 
-    def __init__(self, inner: web.RequestHandler, downstream: Downstream, *, gone: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        inner: web.RequestHandler,
+        downstream: Downstream,
+        *,
+        made: "Callable[[web.RequestHandler, H1Connection], None]",
+        gone: Callable[[web.RequestHandler], None],
+    ) -> None:
         self.downstream = downstream
         self.exchange: H1Exchange | None = None
         self.head_began: float | None = None
         self.closing = False
+        self.paused = False
         self._inner = inner
+        self._made = made
         self._gone = gone
         self._transport: asyncio.Transport | None = None
 
@@ -109,6 +126,7 @@ class H1Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self.head_began = asyncio.get_running_loop().time()
         self._inner.connection_made(transport)
+        self._made(self._inner, self)
 
     def data_received(self, data: bytes) -> None:
         if self.exchange is None and self.head_began is None:
@@ -120,15 +138,17 @@ class H1Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._gone()
+        self._gone(self._inner)
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
+        self.paused = True
         self._inner.pause_writing()
         if self.exchange is not None:
             self.exchange.download_paused(True)
 
     def resume_writing(self) -> None:
+        self.paused = False
         self._inner.resume_writing()
         if self.exchange is not None:
             self.exchange.download_paused(False)

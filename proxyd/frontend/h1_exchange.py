@@ -26,12 +26,15 @@ class H1Exchange:
         self._out: list[bytes] = []
         self._chunked = False
         self._bodyless = False
+        self._paused = False
         self._finished = asyncio.get_running_loop().create_future()
         self._reading = asyncio.Event()
         self._reading.set()
 
     def deliver(self, sink: RequestSink) -> None:
         self._sink = sink
+        if self._paused:
+            sink.download_paused(True)
 
     def pause_body(self, paused: bool) -> None:
         if paused:
@@ -87,6 +90,7 @@ class H1Exchange:
 
     def download_paused(self, paused: bool) -> None:
         """Pass on that the client takes no more bytes, or does again."""
+        self._paused = paused
         if self._sink is not None:
             self._sink.download_paused(paused)
 

@@ -91,6 +91,12 @@ class Listener:
         host, port = self._sock.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Return where a client on this machine reaches it."""
+        host, port = self._sock.getsockname()[:2]
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
     def start(self) -> None:
         """Accept from now on."""
         asyncio.get_running_loop().add_reader(self._sock, self._accept)

@@ -20,10 +20,16 @@ class PlainFrontend:
     """Serves sockets of the http listeners. `hosts` may be replaced at any time."""
 
     def __init__(
-        self, *, answer: Callable[[Hostname, str], str | None], https_port: Callable[[], int], tasks: asyncio.TaskGroup
+        self,
+        *,
+        answer: Callable[[Hostname, str], str | None],
+        arrived: Callable[[Hostname, str], None],
+        https_port: Callable[[], int],
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self.hosts: Container[Hostname] = frozenset()
         self._answer = answer
+        self._arrived = arrived
         self._https_port = https_port
         self._tasks = tasks
         self._server = web.Server(
@@ -41,7 +47,8 @@ class PlainFrontend:
     async def _connect(self, sock: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(self._server, sock)
-        except OSError:
+        except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
+            _log.debug("a connection could not be served", extra={"reason": str(error)})
             sock.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -56,10 +63,8 @@ class PlainFrontend:
         if path.startswith(_CHALLENGE):
             token = path.removeprefix(_CHALLENGE).decode("latin-1")
             answer = self._answer(target.host, token)
-            _log.info(
-                "challenge request",
-                extra={"host": target.host, "client": request.remote, "known": answer is not None},
-            )
+            if answer is not None:
+                self._arrived(target.host, request.remote or "")
             return _text(404, "no such challenge") if answer is None else _text(200, answer, newline=False)
         port = self._https_port()
         authority = str(target.host) if port == 443 else f"{target.host}:{port}"

@@ -3,29 +3,48 @@
 import asyncio
 import logging
 import socket
-import ssl
 
+from proxyd.core.client_hello import ClientHello
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
 from proxyd.proxy.exchange import Downstream
 from proxyd.tls.certificate_table import CertificateTable, Selection
+from proxyd.tls.challenge_table import ALPN, ChallengeTable
 
 _log = logging.getLogger("proxyd.tls")
 _HELLO_SECONDS = 5.0
 _HANDSHAKE_SECONDS = 15.0
+#: Exactly this list: a client that also speaks HTTP is a browser (RFC 8737 §3).
+_VALIDATOR = (ALPN.encode(),)
 
 
 class TlsFrontend:
     """Serves sockets of the https listeners. Its tasks live in the given group, each with a deadline."""
 
-    def __init__(self, *, table: CertificateTable, h1: H1Frontend, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        *,
+        table: CertificateTable,
+        challenges: ChallengeTable,
+        h1: H1Frontend,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
         self._table = table
+        self._challenges = challenges
         self._h1 = h1
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
-        self._tasks.create_task(self._serve(sock))
+        self._tasks.create_task(self._guarded(sock))
+
+    async def _guarded(self, sock: socket.socket) -> None:
+        """One connection's trouble stays its own: an error that left this task would end the daemon."""
+        try:
+            await self._serve(sock)
+        except Exception:  # noqa: BLE001 - the root of this task
+            _log.exception("a connection failed in an unforeseen way: closed")
+            sock.close()
 
     async def _serve(self, sock: socket.socket) -> None:
         try:
@@ -38,6 +57,9 @@ class TlsFrontend:
         except asyncio.CancelledError:
             sock.close()
             raise
+        if hello is not None and hello.alpn == _VALIDATOR:
+            await self._prove(sock, hello, client)
+            return
         selection = self._select(hello.server_name) if hello else None
         if selection is None:
             if hello is not None:
@@ -58,11 +80,27 @@ class TlsFrontend:
             _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
             sock.close()
 
+    async def _prove(self, sock: socket.socket, hello: ClientHello, client: str) -> None:
+        """Show a validator the challenge certificate; nothing is spoken after the handshake (RFC 8737 §3)."""
+        context = self._challenges.select(hello.server_name, client)
+        if context is None:
+            refuse(sock, hello)
+            return
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                asyncio.Protocol, sock, ssl=context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+            )
+        except (OSError, TimeoutError) as error:
+            _log.debug("a validator left", extra={"server_name": hello.server_name, "reason": str(error)})
+            sock.close()
+            return
+        transport.close()
+
     def _select(self, server_name: str | None) -> Selection | None:
         try:
             return self._table.select(server_name)
-        except ssl.SSLError as error:
-            _log.error("OpenSSL rejects a certificate", extra={"host": server_name, "reason": str(error)})
+        except OSError as error:  # ssl.SSLError, or no descriptor left for the context
+            _log.error("no TLS context for a host", extra={"host": server_name, "reason": str(error)})
             return None
 
 

@@ -1,33 +1,37 @@
-"""Certificates by ACME (RFC 8555): account, order, authorizations, finalize, download."""
+"""Certificates by ACME (RFC 8555): order, authorizations, finalize, download."""
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import josepy
 from acme import messages
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.certs.key import PrivateKey, generate_key
+from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError, classify
 from proxyd.core.hostname import Hostname
 from proxyd.core.problem import Problem
+from proxyd.core.renewal import parse_window
+from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.acme_transport import AccountSigner, AcmeProblem, AcmeResponse, AcmeTransport
-from proxyd.issuance.challenge_solver import ChallengeSolver
-from proxyd.store.certificate_store import CertificateStore
-from proxyd.store.store import StoreError
+from proxyd.issuance.authorizer import Authorizer
+from proxyd.issuance.issuer import Issuance, ReplacesRefused, WindowAnswer
+from proxyd.issuance.polling import poll
 
 _log = logging.getLogger("proxyd.issuance")
-_ORDER_DEADLINE = 600.0  # seconds for everything
-_FIRST_POLL, _POLL_FACTOR, _LAST_POLL, _MAX_ASKED = 0.1, 1.6, 10.0, 60.0
+_ORDER_SECONDS = 600.0  # for everything
+_WINDOW_SECONDS = 60.0
 _CLOCK_SLACK = timedelta(hours=1)
+_MAX_AUTHORIZATIONS = 100
+_KEY_COMPROMISE = 1
 
 
 class AcmeIssuer:
@@ -38,132 +42,152 @@ class AcmeIssuer:
         *,
         name: str,
         transport: AcmeTransport,
-        store: CertificateStore,
-        solver: ChallengeSolver,
+        account: AcmeAccount,
+        authorizer: Authorizer,
         clock: Clock,
-        email: str | None,
-        key_type: str,
+        profile: str | None = None,
+        preferred_chain: str | None = None,
+        order_seconds: float = _ORDER_SECONDS,
     ) -> None:
         self.name = name
+        self.account = account
         self._transport = transport
-        self._store = store
-        self._solver = solver
+        self._authorizer = authorizer
         self._clock = clock
-        self._email = email
-        self._key_type = key_type
-        self._signer: AccountSigner | None = None
-        self._registering = asyncio.Lock()
+        self._profile = profile
+        self._preferred_chain = preferred_chain
+        self._order_seconds = order_seconds
 
-    async def issue(self, host: Hostname) -> Certificate:
+    async def issue(self, order: CertificateOrder, challenges: Sequence[str]) -> Issuance:
         try:
-            async with asyncio.timeout(_ORDER_DEADLINE):
-                return await self._issue(host)
+            async with asyncio.timeout(self._order_seconds):
+                return await self._issue(order, challenges)
         except TimeoutError:
-            message = f"{host}: the CA {self.name} did not finish the order within {_ORDER_DEADLINE:.0f} s"
+            message = f"{order.host}: the CA {self.name} did not finish the order within {self._order_seconds:.0f} s"
             raise IssuanceError(FailureKind.CA, message) from None
 
-    async def _issue(self, host: Hostname) -> Certificate:
-        key = generate_key(self._key_type)
-        order, signer = await self._new_order(host)
-        authorizations = order.json.get("authorizations")
-        if order.location is None or not isinstance(authorizations, list) or not 0 < len(authorizations) <= 100:
-            raise IssuanceError(FailureKind.CA, f"{host}: the CA {self.name} answered with an order that is none")
-        _log.info("order placed", extra={"host": host, "issuer": self.name, "order": order.location})
+    async def has_windows(self) -> bool:
+        return isinstance((await self._transport.directory()).get("renewalInfo"), str)
+
+    async def renewal_window(self, cert_id: str) -> WindowAnswer:
+        base = (await self._transport.directory()).get("renewalInfo")
+        if not isinstance(base, str):
+            raise IssuanceError(FailureKind.CA, f"the CA {self.name} tells no renewal windows")
         try:
-            async with asyncio.TaskGroup() as group:
-                for url in authorizations:
-                    group.create_task(self._authorize(host, url, signer))
-        except BaseExceptionGroup as failures:
-            raise _first(failures) from None
-        await self._transport.post(order.json.get("finalize"), {"csr": _csr(host, key)}, signer)
-        done = await self._poll(order.location, signer, until=("valid", "invalid"))
+            async with asyncio.timeout(_WINDOW_SECONDS):
+                answer = await self._transport.get(f"{base.rstrip('/')}/{cert_id}")
+        except TimeoutError:
+            raise IssuanceError(FailureKind.CA, f"the CA {self.name} was slow to tell its renewal window") from None
+        return WindowAnswer(window=parse_window(answer.json, cert_id), retry_after=answer.retry_after)
+
+    async def revoke(self, certificate: Certificate, reason: int) -> None:
+        url = (await self._transport.directory()).get("revokeCert")
+        leaf = x509.load_pem_x509_certificates(certificate.pem)[0].public_bytes(serialization.Encoding.DER)
+        payload = {"certificate": josepy.b64encode(leaf).decode(), "reason": reason}
+        try:
+            await self._transport.post(url, payload, await self.account.signer())
+        except AcmeProblem as refused:
+            if refused.problem.kind != "alreadyRevoked":
+                raise
+
+    async def _issue(self, order: CertificateOrder, challenges: Sequence[str]) -> Issuance:
+        await self._check_profile(order.host)
+        key = await asyncio.to_thread(generate_key, order.key_kind)
+        placed, signer = await self._new_order(order)
+        authorizations = placed.json.get("authorizations")
+        if placed.location is None or not isinstance(authorizations, list):
+            authorizations = []
+        if placed.location is None or not 0 < len(authorizations) <= _MAX_AUTHORIZATIONS:
+            raise IssuanceError(FailureKind.CA, f"{order.host}: the CA {self.name} answered with an order that is none")
+        _log.info("order placed", extra={"host": order.host, "issuer": self.name, "order": placed.location})
+        proved = await self._authorize(order, authorizations, challenges, signer)
+        await self._transport.post(placed.json.get("finalize"), {"csr": _csr(order.names, key)}, signer)
+        done = await poll(
+            self._transport, placed.location, signer, lambda now: now.get("status") in ("valid", "invalid")
+        )
         if done.json.get("status") != "valid":
             problem = Problem.parse(done.json.get("error"), status=0)
-            raise IssuanceError(
-                classify(problem), f"{host}: the CA {self.name} failed the order: {problem}", problem=problem
-            )
-        chain = await self._transport.post(done.json.get("certificate"), None, signer)
-        return self._checked(host, key, chain.body)
+            message = f"{order.host}: the CA {self.name} failed the order: {problem}"
+            raise IssuanceError(classify(problem), message, problem=problem)
+        certificate = await self._download(order, key, done.json.get("certificate"), signer)
+        return Issuance(certificate=certificate, challenge=proved)
 
-    async def _new_order(self, host: Hostname) -> tuple[AcmeResponse, AccountSigner]:
-        identifier = messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=host.text)
-        payload = {"identifiers": [identifier.to_json()]}
-        signer = await self._account()
+    async def _authorize(
+        self, order: CertificateOrder, urls: Sequence[object], challenges: Sequence[str], signer: AccountSigner
+    ) -> str | None:
+        """Prove all names at once; when one fails, the others are given up."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._authorizer.authorize(order.names, url, challenges, signer)) for url in urls
+                ]
+        except BaseExceptionGroup as failures:
+            raise _gravest(failures) from None
+        return next((kind for task in tasks if (kind := task.result())), None)
+
+    async def _new_order(self, order: CertificateOrder) -> tuple[AcmeResponse, AccountSigner]:
+        payload: dict[str, Any] = {"identifiers": [_identifier(name) for name in order.names]}
+        if self._profile:
+            payload["profile"] = self._profile
+        if order.replaces and await self.has_windows():
+            payload["replaces"] = order.replaces
+        signer = await self.account.signer()
         url = (await self._transport.directory())["newOrder"]
         try:
             return await self._transport.post(url, payload, signer), signer
         except AcmeProblem as refused:
-            if refused.problem.kind != "accountDoesNotExist":
-                raise
-            _log.warning("the CA forgot our account: making it again", extra={"issuer": self.name})
-            self._signer = None
-            signer = await self._account()
-            return await self._transport.post(url, payload, signer), signer
+            if refused.problem.kind == "accountDoesNotExist":
+                _log.warning("the CA forgot our account: making it again", extra={"issuer": self.name})
+                self.account.forget(signer)
+                signer = await self.account.signer()
+                return await self._transport.post(url, payload, signer), signer
+            if "replaces" in payload and _is_about_replaces(refused.problem):
+                raise ReplacesRefused(FailureKind.CA, f"{order.host}: {refused}", problem=refused.problem) from refused
+            raise self._explained(order.host, refused) from refused
 
-    async def _account(self) -> AccountSigner:
-        """Return the account, registered at most once: with a known key the CA gives the existing one (§7.3)."""
-        async with self._registering:
-            if self._signer is None:
-                key = await self._account_key()
-                contact = {"contact": [f"mailto:{self._email}"]} if self._email else {}
-                url = (await self._transport.directory())["newAccount"]
-                signer = AccountSigner(key)
-                answer = await self._transport.post(url, {"termsOfServiceAgreed": True, **contact}, signer)
-                if answer.location is None:
-                    raise IssuanceError(FailureKind.CA, f"the CA {self.name} made an account without a URL")
-                _log.info(
-                    "account made" if answer.status == 201 else "account found",
-                    extra={"issuer": self.name, "account": answer.location},
-                )
-                self._signer = replace(signer, url=answer.location)
-            return self._signer
-
-    async def _account_key(self) -> PrivateKey:
-        key = await asyncio.to_thread(self._store.load_account_key)
-        if key is None:
-            key = generate_key("p256")
-            try:
-                await asyncio.to_thread(self._store.save_account_key, key)
-            except StoreError as error:  # never make an account that would be lost
-                raise IssuanceError(FailureKind.LOCAL, f"the account key cannot be kept: {error}") from error
-        return key
-
-    async def _authorize(self, host: Hostname, url: object, signer: AccountSigner) -> None:
-        authorization = (await self._transport.post(url, None, signer)).json
-        if authorization.get("status") == "valid":
+    async def _check_profile(self, host: Hostname) -> None:
+        if self._profile is None:
             return
-        offered = authorization.get("challenges")
-        challenges = [one for one in offered if isinstance(one, dict)] if isinstance(offered, list) else []
-        challenge = next((one for one in challenges if one.get("type") == self._solver.kind), None)
-        if challenge is None:
-            kinds = ", ".join(sorted(str(one.get("type"))[:40] for one in challenges)) or "nothing"
-            message = f"{host}: the CA {self.name} offers {kinds}, not {self._solver.kind}"
-            raise IssuanceError(FailureKind.PERMANENT, message)
-        try:
-            await self._solver.present(host, challenge, _thumbprint(signer.key))
-            await self._transport.post(challenge.get("url"), {}, signer)
-            # "deactivated", "expired" and "revoked" are ends too (§7.1.6).
-            done = await self._poll(url, signer, while_=("pending", "processing"))
-        finally:
-            await asyncio.shield(self._solver.clean_up(host, challenge))
-        if done.json.get("status") != "valid":
-            raise _validation_failed(host, self.name, done.json)
+        meta = (await self._transport.directory()).get("meta")
+        profiles = meta.get("profiles") if isinstance(meta, Mapping) else None
+        offered = [str(one)[:60] for one in profiles] if isinstance(profiles, Mapping) else []
+        if self._profile not in offered:
+            message = (
+                f"{host}: the CA {self.name} has no profile {self._profile!r}: set acme.profile to "
+                f"{' or '.join(sorted(offered)[:20]) or 'null, it has none'}"
+            )
+            raise IssuanceError(FailureKind.HOST_REFUSED, message)
 
-    async def _poll(
-        self, url: object, signer: AccountSigner, *, until: tuple[str, ...] = (), while_: tuple[str, ...] = ()
-    ) -> AcmeResponse:
-        pause = _FIRST_POLL
-        while True:
-            response = await self._transport.post(url, None, signer)
-            status = response.json.get("status")
-            if status in until or (while_ and status not in while_):
-                return response
-            asked = response.retry_after.total_seconds() if response.retry_after else 0.0
-            await asyncio.sleep(max(pause, min(asked, _MAX_ASKED)))
-            pause = min(pause * _POLL_FACTOR, _LAST_POLL)
+    def _explained(self, host: Hostname, refused: AcmeProblem) -> IssuanceError:
+        problem, advice = refused.problem, ""
+        if url := problem.unpause_url:
+            advice = f"; the CA paused this name after too many failures: mend its DNS, then unpause it at {url}"
+        elif problem.kind == "externalAccountRequired":
+            advice = "; set acme.eab to the kid and hmac_key that the CA gave you"
+        elif problem.kind == "userActionRequired":
+            advice = "; read and accept the CA's terms there, then `proxyd renew`"
+        return IssuanceError(refused.failure.kind, f"{host}: {refused}{advice}", problem=problem)
 
-    def _checked(self, host: Hostname, key: PrivateKey, chain: bytes) -> Certificate:
-        """Never trust what the CA sent: it must be for our key and our name, and valid now."""
+    async def _download(
+        self, order: CertificateOrder, key: PrivateKey, url: object, signer: AccountSigner
+    ) -> Certificate:
+        first = await self._transport.post(url, None, signer)
+        certificate = self._checked(order, key, first.body)
+        if self._preferred_chain is None or self._preferred_chain in _issuers(certificate):
+            return certificate
+        for alternate in first.alternates:
+            other = self._checked(order, key, (await self._transport.post(alternate, None, signer)).body)
+            if self._preferred_chain in _issuers(other):
+                return other
+        _log.warning(
+            "the CA does not offer acme.preferred_chain; its own choice is used",
+            extra={"host": order.host, "wanted": self._preferred_chain, "chain": ", ".join(_issuers(certificate))},
+        )
+        return certificate
+
+    def _checked(self, order: CertificateOrder, key: PrivateKey, chain: bytes) -> Certificate:
+        """Never trust what the CA sent: it must be for our key and our names, and valid now."""
+        host = order.host
         try:
             certificate = Certificate.assemble(key, chain)
         except InvalidCertificate as error:
@@ -171,7 +195,7 @@ class AcmeIssuer:
                 FailureKind.CA, f"{host}: the CA {self.name} sent a certificate that is none: {error}"
             ) from None
         now = self._clock.now()
-        if certificate.names != {host}:
+        if certificate.names != frozenset(order.names):
             names = ", ".join(sorted(map(str, certificate.names)))[:200]
             raise IssuanceError(FailureKind.CA, f"{host}: the CA {self.name} sent a certificate for {names}")
         if not certificate.not_before - _CLOCK_SLACK <= now < certificate.not_after:
@@ -183,36 +207,37 @@ class AcmeIssuer:
         return certificate
 
 
-_ADVICE = {
-    "connection": "the CA could not connect to http://{host}/ (port 80): open it in every firewall, and let the A and "
-    "AAAA records of {host} point to this machine",
-    "dns": "the CA found no address for {host}: add an A or AAAA record that points to this machine",
-    "caa": "a CAA record of {host} or a parent forbids this CA: add it there or remove the record",
-    "unauthorized": "something else answered for http://{host}/: let its A and AAAA records point to this machine only",
-}
+def _issuers(certificate: Certificate) -> list[str]:
+    """Return the common names of whoever signed each link: the last one names the root."""
+    chain = x509.load_pem_x509_certificates(certificate.pem)
+    names = (one.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME) for one in chain)
+    return [str(found[0].value) for found in names if found]
 
 
-def _validation_failed(host: Hostname, issuer: str, authorization: Mapping[str, Any]) -> IssuanceError:
-    challenges = authorization.get("challenges")
-    errors = [one["error"] for one in challenges or [] if isinstance(one, dict) and one.get("error")]
-    problem = Problem.parse(errors[0] if errors else None, status=0)
-    status = str(authorization.get("status"))[:20]
-    advice = _ADVICE.get(problem.kind, "look at what the CA says").format(host=host)
-    message = f"{host}: {issuer} could not validate the name ({status}): {problem}; {advice}"
-    return IssuanceError(FailureKind.VALIDATION, message, problem=problem)
+def _is_about_replaces(problem: Problem) -> bool:
+    if problem.status == 409 or problem.kind == "alreadyReplaced":
+        return True
+    return problem.status in (400, 404) and any(
+        word in str(problem).lower() for word in ("replac", "certid", "ari ", "renewalinfo")
+    )
 
 
-def _thumbprint(key: PrivateKey) -> str:
-    jwk = josepy.JWKEC(key=key) if isinstance(key, ec.EllipticCurvePrivateKey) else josepy.JWKRSA(key=key)
-    return josepy.b64encode(jwk.thumbprint()).decode()
+def _identifier(name: Hostname) -> dict[str, Any]:
+    if name.is_ip_address:  # RFC 8738
+        return {"type": "ip", "value": name.text}
+    return dict(messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name.text).to_json())
 
 
-def _csr(host: Hostname, key: PrivateKey) -> str:
-    names = x509.SubjectAlternativeName([x509.DNSName(host.text)])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(names, critical=False)
-    return josepy.b64encode(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)).decode()
+def _csr(names: Sequence[Hostname], key: PrivateKey) -> str:
+    alternatives = x509.SubjectAlternativeName(
+        [x509.IPAddress(ip_address(one.text)) if one.is_ip_address else x509.DNSName(one.text) for one in names]
+    )
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    signed = builder.add_extension(alternatives, critical=False).sign(key, hashes.SHA256())
+    return josepy.b64encode(signed.public_bytes(serialization.Encoding.DER)).decode()
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+def _gravest(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the failure that decides the schedule; one that nobody foresaw comes first."""
+    flat = [_gravest(one) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions]
+    return next((one for one in flat if not isinstance(one, IssuanceError)), flat[0])

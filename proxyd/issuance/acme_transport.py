@@ -33,6 +33,7 @@ _MAX_BODY = 1 << 20
 #: Half of all nonces may be refused (Pebble does that on purpose): 0.5^20 is one in a million.
 _NONCE_TRIES = 20
 _NETWORK_TRIES = 3
+_MAX_ALTERNATES = 10
 _CLOCK_TOLERANCE = timedelta(hours=1)
 
 
@@ -46,6 +47,7 @@ class AcmeResponse:
     body: bytes
     json: Mapping[str, Any]
     retry_after: timedelta | None
+    alternates: tuple[str, ...] = ()  # URLs of other chains (RFC 8555 §7.4.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,27 @@ class AccountSigner:
     key: PrivateKey
     url: str | None = None
 
-    def sign(self, payload: bytes, *, nonce: str, url: str) -> bytes:
-        """Return the flattened JWS (RFC 8555 §6.2)."""
-        jwk: josepy.JWK
+    @property
+    def jwk(self) -> josepy.JWK:
+        """Return the public and private key as JSON Web Key."""
+        is_ec = isinstance(self.key, ec.EllipticCurvePrivateKey)
+        return josepy.JWKEC(key=self.key) if is_ec else josepy.JWKRSA(key=self.key)
+
+    @property
+    def thumbprint(self) -> str:
+        """Return the part of a key authorization after the dot (RFC 8555 §8.1)."""
+        return josepy.b64encode(self.jwk.thumbprint()).decode()
+
+    def sign(self, payload: bytes, *, nonce: str | None, url: str) -> bytes:
+        """Return the flattened JWS (RFC 8555 §6.2); `nonce` is None for an inner one only (§7.3.5)."""
+        alg = josepy.RS256
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
-            jwk, alg = josepy.JWKEC(key=self.key), josepy.ES384 if self.key.curve.key_size == 384 else josepy.ES256
-        else:
-            jwk, alg = josepy.JWKRSA(key=self.key), josepy.RS256
+            alg = josepy.ES384 if self.key.curve.key_size == 384 else josepy.ES256
         try:
-            decoded = josepy.decode_b64jose(nonce)
+            decoded = None if nonce is None else josepy.decode_b64jose(nonce)
         except josepy.DeserializationError:
             raise IssuanceError(FailureKind.CA, "the CA sent a nonce that is not base64url") from None
-        signed = jws.JWS.sign(payload, key=jwk, alg=alg, nonce=decoded, url=url, kid=self.url)
+        signed = jws.JWS.sign(payload, key=self.jwk, alg=alg, nonce=decoded, url=url, kid=self.url)
         return signed.json_dumps().encode()
 
 
@@ -108,9 +119,13 @@ class AcmeTransport:
             self._directory = response.json
         return self._directory
 
+    async def get(self, url: str) -> AcmeResponse:
+        """Send an unsigned request: renewal information (RFC 9773 §4.1). Raises IssuanceError."""
+        return await self._request("GET", url)
+
     async def post(self, url: object, payload: Mapping[str, Any] | None, signer: AccountSigner) -> AcmeResponse:
         """Send a signed request; payload None is POST-as-GET (RFC 8555 §6.3). Raises IssuanceError."""
-        if not isinstance(url, str) or urlsplit(url).scheme != "https":
+        if not isinstance(url, str) or not _is_https(url):
             raise IssuanceError(
                 FailureKind.CA, f"the CA {self._name} sent {str(url)[:200]!r} where an https URL belongs"
             )
@@ -161,6 +176,8 @@ class AcmeTransport:
             retry_after = parse_retry_after(response.headers.get("Retry-After"), self._clock.now())
             self._check_clock(response.headers.get("Date"))
             status, location = response.status, response.headers.get("Location")
+            links = response.links.getall("alternate", [])
+            alternates = tuple(str(link["url"]) for link in links)[:_MAX_ALTERNATES]
         if len(content) > _MAX_BODY:
             raise IssuanceError(FailureKind.CA, f"the CA {self._name} answered {url} with over {_MAX_BODY} bytes")
         document = _json(content)
@@ -168,7 +185,13 @@ class AcmeTransport:
         if 200 <= status < 300:
             self._nonces.put(nonce)
             return AcmeResponse(
-                url=url, status=status, location=location, body=content, json=document, retry_after=retry_after
+                url=url,
+                status=status,
+                location=location,
+                body=content,
+                json=document,
+                retry_after=retry_after,
+                alternates=alternates,
             )
         problem = Problem.parse(document, status=status, retry_after=retry_after)
         if problem.kind == "badNonce":
@@ -222,6 +245,13 @@ class AcmeProblem(IssuanceError):
     def __init__(self, kind: FailureKind, message: str, problem: Problem) -> None:
         super().__init__(kind, message, problem=problem)
         self.problem = problem
+
+
+def _is_https(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme == "https"
+    except ValueError:
+        return False
 
 
 def _json(content: bytes) -> Mapping[str, Any]:

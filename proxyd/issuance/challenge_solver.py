@@ -1,5 +1,6 @@
 """How control of a name is proved to the CA."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -19,12 +20,24 @@ class ChallengeSolver(Protocol):
         """Return the type as the CA names it."""
         ...
 
-    async def present(self, host: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
+    async def present(self, name: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
         """Publish the answer; on return it is visible to the CA. Raises IssuanceError."""
         ...
 
-    async def clean_up(self, host: Hostname, challenge: Mapping[str, Any]) -> None:
+    async def clean_up(self, name: Hostname, challenge: Mapping[str, Any]) -> None:
         """Take the answer back."""
+        ...
+
+
+class AlpnChallenges(Protocol):
+    """Where TLS-ALPN-01 certificates are published."""
+
+    def publish(self, name: Hostname, digest: bytes) -> None:
+        """Answer validators of `name` from now on."""
+        ...
+
+    def withdraw(self, name: Hostname) -> None:
+        """Stop answering; harmless when it never began."""
         ...
 
 
@@ -36,11 +49,32 @@ class Http01Solver:
     def __init__(self, board: ChallengeBoard) -> None:
         self._board = board
 
-    async def present(self, host: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
-        token = challenge.get("token")
-        if not isinstance(token, str) or not _TOKEN.match(token):
-            raise IssuanceError(FailureKind.CA, f"{host}: the CA sent a challenge token that is none (RFC 8555 §8.3)")
-        self._board.publish(host, token, f"{token}.{thumbprint}")
+    async def present(self, name: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
+        token = _token(name, challenge)
+        self._board.publish(name, token, f"{token}.{thumbprint}")
 
-    async def clean_up(self, host: Hostname, challenge: Mapping[str, Any]) -> None:
-        self._board.withdraw(host, str(challenge.get("token")))
+    async def clean_up(self, name: Hostname, challenge: Mapping[str, Any]) -> None:
+        self._board.withdraw(name, str(challenge.get("token")))
+
+
+class TlsAlpn01Solver:
+    """TLS-ALPN-01 through port 443 of this process (RFC 8737)."""
+
+    kind = "tls-alpn-01"
+
+    def __init__(self, challenges: AlpnChallenges) -> None:
+        self._challenges = challenges
+
+    async def present(self, name: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
+        key_authorization = f"{_token(name, challenge)}.{thumbprint}"
+        self._challenges.publish(name, hashlib.sha256(key_authorization.encode()).digest())
+
+    async def clean_up(self, name: Hostname, challenge: Mapping[str, Any]) -> None:
+        self._challenges.withdraw(name)
+
+
+def _token(name: Hostname, challenge: Mapping[str, Any]) -> str:
+    token = challenge.get("token")
+    if not isinstance(token, str) or not _TOKEN.match(token):
+        raise IssuanceError(FailureKind.CA, f"{name}: the CA sent a challenge token that is none (RFC 8555 §8.3)")
+    return token

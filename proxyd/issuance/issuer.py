@@ -1,9 +1,34 @@
 """One CA, whatever it speaks."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from proxyd.certs.certificate import Certificate
-from proxyd.core.hostname import Hostname
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.failure import IssuanceError
+from proxyd.core.renewal import RenewalWindow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuance:
+    """A new certificate, and the challenge type that proved the names (None: the CA remembered a proof)."""
+
+    certificate: Certificate
+    challenge: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowAnswer:
+    """The CA's window for a certificate, None when it makes no sense, and when it wants to be asked again."""
+
+    window: RenewalWindow | None
+    retry_after: timedelta | None
+
+
+class ReplacesRefused(IssuanceError):
+    """The CA takes the order, but not as the renewal of that certificate (RFC 9773 §5)."""
 
 
 class Issuer(Protocol):
@@ -14,6 +39,21 @@ class Issuer(Protocol):
         """Return the CA's name for logs and status."""
         ...
 
-    async def issue(self, host: Hostname) -> Certificate:
-        """Return a new certificate with a fresh key. Raises IssuanceError, classified; ends within its deadline."""
+    async def issue(self, order: CertificateOrder, challenges: Sequence[str]) -> Issuance:
+        """Return a new certificate with a fresh key, the names proved by the first challenge type on offer.
+
+        Raises IssuanceError, classified; ends within its deadline.
+        """
+        ...
+
+    async def has_windows(self) -> bool:
+        """Return whether the CA tells renewal windows (RFC 9773). Raises IssuanceError."""
+        ...
+
+    async def renewal_window(self, cert_id: str) -> WindowAnswer:
+        """Return when the CA wants the certificate replaced. Raises IssuanceError."""
+        ...
+
+    async def revoke(self, certificate: Certificate, reason: int) -> None:
+        """Revoke (RFC 8555 §7.6; reasons: RFC 5280 §5.3.1); harmless when it is already. Raises IssuanceError."""
         ...

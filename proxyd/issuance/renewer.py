@@ -1,70 +1,83 @@
-"""The only caller of an Issuer: one loop over due times, bounded concurrency, never two orders for one host."""
+"""The only caller of an Issuer: does what the fleet decides, bounded, never two orders for one certificate."""
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Protocol
 
 from proxyd.certs.certificate import Certificate
-from proxyd.core.certificate_state import (
-    CertificateState,
-    Event,
-    Failed,
-    Missing,
-    Obtained,
-    Started,
-    Waiting,
-    due_at,
-    step,
-)
+from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Waiting, due_at
 from proxyd.core.clock import Clock
 from proxyd.core.failure import Failure, FailureKind, IssuanceError
+from proxyd.core.fleet import Fleet, OrderTask, WindowTask
 from proxyd.core.hostname import Hostname
-from proxyd.issuance.issuer import Issuer
+from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.renewal import Validity
+from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
+from proxyd.issuance.memory import Memory
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
 _CONCURRENT = 4
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
+_UNSAVED_RETRY = 60.0
+
+
+class Keeper(Protocol):
+    """Puts a new certificate to use."""
+
+    async def install(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Serve it from the next handshake on, and look that it is what clients see."""
+        ...
 
 
 class Renewer:
-    """Keeps one certificate per managed host alive. `installed` is told of each new one, in the event loop."""
+    """Keeps one certificate per lineage alive."""
 
     def __init__(
         self,
         *,
-        issuer: Issuer,
+        fleet: Fleet,
         store: CertificateStore,
-        installed: Callable[[Hostname, Certificate], None],
+        memory: Memory,
+        keeper: Keeper,
         clock: Clock,
-        rng: random.Random,
     ) -> None:
-        self._issuer = issuer
+        self._fleet = fleet
         self._store = store
-        self._installed = installed
+        self._memory = memory
+        self._keeper = keeper
         self._clock = clock
-        self._rng = rng
-        self._states: dict[Hostname, CertificateState] = {}
-        self._running: set[Hostname] = set()
+        self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
+        self._running: set[Lineage] = set()
+        self._unsaved: dict[Lineage, Certificate] = {}
         self._changed = asyncio.Event()
 
     @property
-    def states(self) -> Mapping[Hostname, CertificateState]:
-        """Return the state of each managed host."""
-        return self._states
+    def fleet(self) -> Fleet:
+        """Return what is decided."""
+        return self._fleet
 
-    def manage(self, hosts: Iterable[Hostname], certificate: Callable[[Hostname], Certificate | None]) -> None:
-        """Take care of exactly these hosts from now on; known ones keep their state (no retry is won by a reload)."""
-        wanted = set(hosts)
-        for gone in self._states.keys() - wanted:
-            del self._states[gone]
-        for host in wanted - self._states.keys():
-            self._states[host] = Missing()
-            if found := certificate(host):
-                self._step(host, Obtained(not_before=found.not_before, not_after=found.not_after))
+    def manage(
+        self,
+        plans: Iterable[Plan],
+        issuer_of: Callable[[Lineage, str], Issuer | None],
+        certificate: Callable[[Lineage], Certificate | None],
+    ) -> None:
+        """Take care of exactly these from now on; known ones keep their state (no retry is won by a reload)."""
+        now = self._clock.now()
+        self._issuer_of = issuer_of
+        for lineage in self._fleet.manage(plans, now):
+            self._memory.recall(self._fleet, lineage, now)
+            if found := certificate(lineage):
+                self._fleet.found(lineage, self._memory.held(lineage, found), now)
+        self._changed.set()
+
+    def wish(self, lineage: Lineage, *, forced: bool = False) -> None:
+        """Order now, within the budget."""
+        self._fleet.wish(lineage, self._clock.now(), forced=forced)
         self._changed.set()
 
     async def run(self) -> None:
@@ -72,86 +85,172 @@ class Renewer:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
-                now = self._clock.now()
-                for host in self._due(now):
-                    self._running.add(host)
-                    self._step(host, Started())
-                    group.create_task(self._order(host))
-                timeout = self._seconds_to_next(now)
+                self._begin(group)
                 try:
-                    async with asyncio.timeout(timeout):
+                    async with asyncio.timeout(self._seconds_to_next()):
                         await self._changed.wait()
                 except TimeoutError:
                     continue
 
-    def _due(self, now: datetime) -> list[Hostname]:
-        """Return what may start now, longest overdue first, within the bound."""
-        times = ((due_at(state, now), host) for host, state in self._states.items() if host not in self._running)
-        due = sorted((at, host) for at, host in times if at is not None and at <= now)
-        return [host for _, host in due[: max(0, _CONCURRENT - len(self._running))]]
+    def _begin(self, group: asyncio.TaskGroup) -> None:
+        now = self._clock.now()
+        for task in self._fleet.tasks(now, max(0, _CONCURRENT - len(self._running))):
+            match task:
+                case OrderTask(lineage=lineage):
+                    self._running.add(lineage)
+                    group.create_task(self._guarded(task))
+                case WindowTask():
+                    group.create_task(self._ask_window(task))
 
-    def _seconds_to_next(self, now: datetime) -> float:
+    def _seconds_to_next(self) -> float:
         if len(self._running) >= _CONCURRENT:
             return _LONGEST_SLEEP  # the end of an order wakes us
-        times = (due_at(state, now) for host, state in self._states.items() if host not in self._running)
-        waits = ((at - now).total_seconds() for at in times if at is not None)
-        return max(0.0, min(min(waits, default=_LONGEST_SLEEP), _LONGEST_SLEEP))
+        at = self._fleet.wake_at()
+        wait = _LONGEST_SLEEP if at is None else (at - self._clock.now()).total_seconds()
+        return max(0.01, min(wait, _LONGEST_SLEEP))
 
-    async def _order(self, host: Hostname) -> None:
+    async def _guarded(self, task: OrderTask) -> None:
+        """One host's trouble must not stop the others: an error that left this task would end the daemon."""
         try:
-            certificate = await self._issuer.issue(host)
-        except IssuanceError as error:
-            self._failed(host, error.failure)
-        except Exception as error:  # noqa: BLE001 - the root of this task: one host's bug must not stop the others
-            _log.exception("issuing failed in an unforeseen way", extra={"host": host})
-            message = f"{host}: {type(error).__name__}, see the log; this is a bug of proxyd"
-            self._failed(host, Failure(kind=FailureKind.LOCAL, message=message))
-        else:
-            await self._keep(host, certificate)
+            await self._order(task)
+        except Exception as error:  # noqa: BLE001 - the root of this task
+            _log.exception("issuing failed in an unforeseen way", extra={"host": task.lineage.host})
+            message = f"{task.lineage.host}: {type(error).__name__}, see the log; this is a bug of proxyd"
+            self._fleet.failed(task, Failure(kind=FailureKind.LOCAL, message=message), self._clock.now())
         finally:
-            self._running.discard(host)
+            self._running.discard(task.lineage)
             self._changed.set()
 
-    async def _keep(self, host: Hostname, certificate: Certificate) -> None:
+    async def _order(self, task: OrderTask) -> None:
+        host = task.lineage.host
+        self._memory.note("order started", host, task.issuer, challenges=task.challenges, replaces=task.order.replaces)
+        self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
         try:
-            await asyncio.to_thread(self._store.save, host, certificate)
+            await asyncio.to_thread(self._store.store.probe)  # never ask a CA for what cannot be kept
+            issuer = self._issuer_of(task.lineage, task.issuer)
+            if issuer is None:  # a reload took the CA away meanwhile
+                raise IssuanceError(FailureKind.LOCAL, f"{host}: the CA {task.issuer} is not in the configuration")
+            issuance = await issuer.issue(task.order, task.challenges)
+            has_windows = await _has_windows(issuer)
+        except ReplacesRefused as error:
+            self._failed(task, error.failure, replaces_refused=True)
+        except IssuanceError as error:
+            self._failed(task, error.failure)
         except StoreError as error:
-            _log.error(
-                "the new certificate serves, but could not be kept: after a restart it is ordered again",
-                extra={"host": host, "reason": str(error)},
-            )
-        if host not in self._states:  # the host was removed meanwhile
-            return
-        self._installed(host, certificate)
-        self._step(host, Obtained(not_before=certificate.not_before, not_after=certificate.not_after))
-        _log.info(
-            "certificate issued",
-            extra={
-                "host": host,
-                "issuer": certificate.issuer,
-                "serial": f"{certificate.serial:x}",
-                "not_after": certificate.not_after,
-                "renew_at": due_at(self._states[host], self._clock.now()),
-            },
+            message = f"{host}: no certificate is ordered, because it could not be kept: {error}"
+            self._failed(task, Failure(kind=FailureKind.LOCAL, message=message))
+        else:
+            self._fleet.authority(task.issuer).has_ari = has_windows
+            await self._keep(task, issuance)
+
+    async def _keep(self, task: OrderTask, issuance: Issuance) -> None:
+        lineage, certificate = task.lineage, issuance.certificate
+        now = self._clock.now()
+        held = Held(
+            validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
+            serial=certificate.serial,
+            cert_id=certificate.ari_id,
+            issuer=task.issuer,
+            is_owned=True,
         )
+        self._fleet.issued(task, held, issuance.challenge, now)
+        self._memory.keep_held(lineage, held)
+        await self._save(lineage, certificate)
+        if self._fleet.state(lineage) is None:  # the host was removed meanwhile
+            return
+        await self._keeper.install(lineage, certificate)
+        self._remember(task, now)
+        fields = {
+            "serial": f"{certificate.serial:x}",
+            "not_after": certificate.not_after,
+            "renew_at": self._due(lineage),
+            "challenge": issuance.challenge,
+        }
+        _log.info("certificate issued", extra={"host": lineage.host, "issuer": task.issuer, **fields})
+        self._memory.note("certificate issued", lineage.host, task.issuer, **fields)
 
-    def _failed(self, host: Hostname, failure: Failure) -> None:
-        self._step(host, Failed(failure))
-        match self._states.get(host):
-            case Waiting(retry_at=retry_at, failures=failures):
+    async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Keep it on disk; when that fails it serves from memory, and the disk is tried again until it takes it."""
+        try:
+            await asyncio.to_thread(self._store.save, lineage.host, certificate)
+            self._unsaved.pop(lineage, None)
+        except StoreError as error:
+            self._unsaved[lineage] = certificate
+            _log.error(
+                "the new certificate serves, but could not be kept: saving is tried again every minute",
+                extra={"host": lineage.host, "reason": str(error)},
+            )
+            self._memory.note("not kept", lineage.host, None, reason=str(error))
+
+    async def save_unsaved(self) -> None:
+        """Try again and again to keep what the disk did not take. Ends only by cancellation."""
+        while True:
+            await asyncio.sleep(_UNSAVED_RETRY)
+            for lineage, certificate in list(self._unsaved.items()):
+                await self._save(lineage, certificate)
+
+    async def _ask_window(self, task: WindowTask) -> None:
+        window, retry_after = None, None
+        try:
+            issuer = self._issuer_of(task.lineage, task.issuer)
+            if issuer is None or not await issuer.has_windows():
+                self._fleet.authority(task.issuer).has_ari = False
+                return
+            self._fleet.authority(task.issuer).has_ari = True
+            answer = await issuer.renewal_window(task.cert_id)
+            window, retry_after = answer.window, answer.retry_after
+            if window is None:
                 _log.warning(
-                    "no certificate",
-                    extra={
-                        "host": host,
-                        "kind": failure.kind.value,
-                        "reason": failure.message,
-                        "failures": failures,
-                        "next_try": retry_at,
-                    },
+                    "the CA told a renewal window that makes no sense: ignored",
+                    extra={"host": task.lineage.host, "issuer": task.issuer},
                 )
-            case _:
-                pass
+        except IssuanceError as error:
+            retry_after = error.failure.retry_after
+            _log.info("no renewal window", extra={"host": task.lineage.host, "reason": str(error)})
+        except Exception:  # noqa: BLE001 - the root of this task
+            _log.exception("asking for the renewal window failed", extra={"host": task.lineage.host})
+        finally:
+            before = self._due(task.lineage)
+            self._fleet.window(task.lineage, task.cert_id, window, retry_after, self._clock.now())
+            self._memory.keep_lineage(self._fleet, task.lineage)
+            if window is not None and (due := self._due(task.lineage)) != before:
+                fields = {"start": window.start, "end": window.end, "explanation": window.explanation_url}
+                _log.info("renewal placed in the CA's window", extra={"host": task.lineage.host, "at": due, **fields})
+                self._memory.note("window", task.lineage.host, task.issuer, renew_at=due, **fields)
+            self._changed.set()
 
-    def _step(self, host: Hostname, event: Event) -> None:
-        if host in self._states:
-            self._states[host] = step(self._states[host], event, self._clock.now(), self._rng)
+    def _failed(self, task: OrderTask, failure: Failure, *, replaces_refused: bool = False) -> None:
+        now = self._clock.now()
+        self._fleet.failed(task, failure, now, replaces_refused=replaces_refused)
+        self._remember(task, now)
+        state = self._fleet.state(task.lineage)
+        fields: dict[str, object] = {"kind": failure.kind.value, "reason": failure.message, **_waiting(state, now)}
+        _log.warning("no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
+        self._memory.note("order failed", task.lineage.host, task.issuer, problem=failure.problem, **fields)
+
+    def _remember(self, task: OrderTask, now: datetime) -> None:
+        self._memory.keep_lineage(self._fleet, task.lineage)
+        self._memory.keep_authority(self._fleet.authority(task.issuer), now)
+
+    def _due(self, lineage: Lineage) -> datetime | None:
+        state = self._fleet.state(lineage)
+        return due_at(state, self._clock.now()) if state else None
+
+    def lineages(self, host: Hostname) -> list[Lineage]:
+        """Return the lineages that serve a name."""
+        return [one for one in self._fleet.states() if host == one.host or host in one.names]
+
+
+async def _has_windows(issuer: Issuer) -> bool:
+    try:
+        return await issuer.has_windows()
+    except IssuanceError:
+        return False
+
+
+def _waiting(state: CertificateState | None, now: datetime) -> dict[str, object]:
+    match state:
+        case Waiting(failures=failures) | Blocked(failures=failures) | Dormant(failures=failures):
+            return {"failures": failures, "next_try": due_at(state, now)}
+        case _:
+            return {}

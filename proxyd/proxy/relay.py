@@ -39,7 +39,7 @@ class Relay:
         self._sent = 0
         self._over = False
         self._retried = False
-        self._body_done = not exchange.request.has_body
+        self._download_paused = False
 
     def start(self) -> None:
         """Send the request to the upstream."""
@@ -60,7 +60,6 @@ class Relay:
             self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
 
     def body_end(self) -> None:
-        self._body_done = True
         if self._connection is not None and not self._over:
             if self._exchange.request.length is None:
                 self._connection.write(b"0\r\n\r\n")
@@ -73,6 +72,7 @@ class Relay:
             self._end(499)
 
     def download_paused(self, paused: bool) -> None:
+        self._download_paused = paused
         if self._connection is not None and not self._over:
             if paused:
                 self._connection.pause()
@@ -147,6 +147,8 @@ class Relay:
         request = self._exchange.request
         self._connection = connection
         connection.begin(self, self._head, is_head=request.method == "HEAD", has_body=request.has_body)
+        if self._download_paused:  # the client stopped reading before the upstream was there
+            connection.pause()
         if request.has_body:
             self._exchange.pause_body(False)
         else:

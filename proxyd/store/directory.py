@@ -22,6 +22,7 @@ class DirectoryStore:
         self._clock = clock
         self._temporary = root / PRIVATE / "tmp"
         self._aside = root / PRIVATE / "aside"
+        self._writing: set[Path] = set()  # by other threads of this process
 
     def load(self, key: str) -> bytes | None:
         path = self._path(key)
@@ -47,6 +48,7 @@ class DirectoryStore:
     def save(self, key: str, content: bytes) -> None:
         path = self._path(key)
         temporary = self._temporary / f"{key}.{secrets.token_hex(6)}"
+        self._writing.add(temporary)
         try:
             self._make_directories()
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -59,7 +61,9 @@ class DirectoryStore:
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise StoreError(f"{path} cannot be written: {error.strerror}; {_advice(error)}") from error
+            raise StoreError(f"{path} cannot be written: {error.strerror}; {self._advice(error)}") from error
+        finally:
+            self._writing.discard(temporary)
 
     def set_aside(self, key: str) -> str:
         moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
@@ -73,12 +77,13 @@ class DirectoryStore:
         return str(target)
 
     def probe(self) -> None:
+        test = self._temporary / f"probe.{secrets.token_hex(6)}"
+        self._writing.add(test)
         try:
             self._make_directories()
             for leftover in self._temporary.iterdir():  # of a process that was killed while it wrote
-                leftover.unlink()
-            _sync_directory(self._temporary)
-            test = self._temporary / f"probe.{secrets.token_hex(6)}"
+                if leftover not in self._writing:
+                    leftover.unlink(missing_ok=True)
             descriptor = os.open(test, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "r+b") as file:
                 file.write(b"probe")
@@ -88,9 +93,22 @@ class DirectoryStore:
                 intact = file.read() == b"probe"
             test.unlink()
         except OSError as error:
-            raise StoreError(f"the cache {self._root} is not writable: {error.strerror}; {_advice(error)}") from error
+            with contextlib.suppress(OSError):
+                test.unlink()
+            raise StoreError(
+                f"the cache {self._root} is not writable: {error.strerror}; {self._advice(error)}"
+            ) from error
+        finally:
+            self._writing.discard(test)
         if not intact:
             raise StoreError(f"the cache {self._root} does not keep what is written: check the disk")
+
+    def _advice(self, error: OSError) -> str:
+        if isinstance(error, PermissionError):
+            return f"run as its owner, or give it to this user: chown -R {os.geteuid()} {self._root}"
+        if isinstance(error, NotADirectoryError | FileExistsError):
+            return "set `cache` to a directory"
+        return "free space or repair the disk, or set `cache` to another directory"
 
     def _path(self, key: str) -> Path:
         if not key or "/" in key or "\0" in key or key.startswith("."):
@@ -114,11 +132,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _advice(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return f"run as its owner, or give it to this user: chown -R {os.geteuid()} DIRECTORY"
-    if isinstance(error, NotADirectoryError | FileExistsError):
-        return "set `cache` to a directory"
-    return "free space or repair the disk, or set `cache` to another directory"

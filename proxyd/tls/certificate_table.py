@@ -1,12 +1,17 @@
 """Which certificate serves which name: memory only, asked in every handshake."""
 
 import ssl
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.tls.context import certificate_context
+from proxyd.tls.memory_handshake import shown_leaf
+
+#: 24 KB each (bench): more hosts than this are rarely asked for within one ticket's life.
+_MAX_CONTEXTS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,21 +20,24 @@ class Selection:
 
     host: Hostname
     certificate: Certificate
+    certificates: tuple[Certificate, ...]
     context: ssl.SSLContext
 
 
 class CertificateTable:
-    """Exact names to certificates; contexts are built when first asked for."""
+    """Exact names to certificates, one of each key family; contexts are built when asked for, the oldest forgotten."""
 
-    def __init__(self) -> None:
-        self._certificates: dict[Hostname, Certificate] = {}
-        self._selections: dict[Hostname, Selection] = {}
+    def __init__(self, *, max_contexts: int = _MAX_CONTEXTS) -> None:
+        self._certificates: dict[Hostname, dict[str, Certificate]] = {}
+        self._selections: OrderedDict[Hostname, Selection] = OrderedDict()
+        self._max_contexts = max_contexts
 
     def install(self, host: Hostname, certificate: Certificate) -> None:
         """Serve `certificate` from the next handshake on. Raises ssl.SSLError when OpenSSL rejects it."""
+        family = {**self._certificates.get(host, {}), _family(certificate): certificate}
         if host in self._selections:  # prove it before the old one goes
-            self._selections[host] = _select(host, certificate)
-        self._certificates[host] = certificate
+            self._selections[host] = _select(host, family)
+        self._certificates[host] = family
 
     def keep_only(self, hosts: Iterable[Hostname]) -> None:
         """Forget all other hosts."""
@@ -38,21 +46,42 @@ class CertificateTable:
             self._selections.pop(gone, None)
 
     def select(self, server_name: str | None) -> Selection | None:
-        """Return what serves a client that sent `server_name`, or None: refuse it."""
+        """Return what serves a client that sent `server_name`, or None: refuse it. Raises ssl.SSLError, OSError."""
         host = Hostname.from_wire(server_name) if server_name else None
         if host is None:
             return None
         if selection := self._selections.get(host):
+            self._selections.move_to_end(host)
             return selection
-        if (certificate := self._certificates.get(host)) is None:
+        if (family := self._certificates.get(host)) is None:
             return None
-        self._selections[host] = _select(host, certificate)
-        return self._selections[host]
+        selection = self._selections[host] = _select(host, family)
+        if len(self._selections) > self._max_contexts:
+            self._selections.popitem(last=False)
+        return selection
 
     def certificate(self, host: Hostname) -> Certificate | None:
-        """Return the certificate that serves `host`."""
-        return self._certificates.get(host)
+        """Return the certificate that serves `host` to most clients."""
+        family = self._certificates.get(host)
+        return next(iter(family.values())) if family else None
+
+    def confirm(self, host: Hostname, certificate: Certificate) -> bool:
+        """Return whether a handshake in memory, through the own selection, shows this certificate."""
+        selection = self.select(host.text)
+        if selection is None or certificate not in selection.certificates:
+            return False
+        return certificate.leaf == shown_leaf(selection.context, host, key_kind=certificate.key_kind)
 
 
-def _select(host: Hostname, certificate: Certificate) -> Selection:
-    return Selection(host=host, certificate=certificate, context=certificate_context(host, certificate))
+def _family(certificate: Certificate) -> str:
+    return "rsa" if certificate.key_kind.startswith("rsa") else "ec"
+
+
+def _select(host: Hostname, family: Mapping[str, Certificate]) -> Selection:
+    certificates = tuple(family.values())
+    return Selection(
+        host=host,
+        certificate=certificates[0],
+        certificates=certificates,
+        context=certificate_context(host, certificates),
+    )

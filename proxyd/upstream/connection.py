@@ -47,7 +47,7 @@ class ResponseSink(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Carries one request at a time. `released` is called when it may carry the next one, `lost` when it is gone."""
+    """Carries one request at a time; `is_open` says whether it may carry another one."""
 
     def __init__(self, name: str) -> None:
         self._name = name

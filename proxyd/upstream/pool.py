@@ -1,6 +1,7 @@
 """Connections to one upstream: idle ones are used again, for a short time."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,6 +9,7 @@ from datetime import timedelta
 from proxyd.config.values import UpstreamAddress
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 
+_log = logging.getLogger("proxyd.upstream")
 #: Shorter than the shortest keep-alive in use (Node: 5 s), else the upstream closes while a request is under way.
 _IDLE_SECONDS = 4.0
 _MAX_IDLE = 128
@@ -76,4 +78,9 @@ class UpstreamPool:
             result = UpstreamError(f"{name} did not accept a connection within {seconds:g} s", timed_out=True)
         except OSError as error:
             result = UpstreamError(f"{name} cannot be reached: {error.strerror or error}; is it running?")
-        done(result)
+        try:
+            done(result)
+        except Exception:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
+            _log.exception("a request failed in an unforeseen way", extra={"upstream": name})
+            if isinstance(result, UpstreamConnection):
+                result.abort()

@@ -104,7 +104,7 @@ def test_ca_unreachable_is_said_while_the_daemon_serves(daemon: DaemonProcess) -
 
 
 def test_ca_not_trusted(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
-    with Pebble(tmp_path / "pebble", http_port=daemon.http_port) as pebble:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
         daemon.configure({"a.example.test": upstream.port}, acme={"server": pebble.url})
         daemon.start()
         daemon.wait_for("is not trusted")

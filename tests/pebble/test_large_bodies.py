@@ -15,7 +15,7 @@ GROWTH_KIB = 60 << 10
 def test_download_and_upload(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
     host = "large.example.test"
     want = hashlib.sha256(BLOCK * (SIZE // len(BLOCK))).hexdigest()
-    with Pebble(tmp_path / "pebble", http_port=daemon.http_port) as pebble:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
         daemon.configure({host: upstream.port}, pebble=pebble)
         daemon.start()
         client = HttpsClient(daemon.https_port, pebble.root())

@@ -24,7 +24,7 @@ http {{ access_log off; client_body_temp_path {directory}; proxy_temp_path {dire
 
 @pytest.fixture
 def pebble(tmp_path: Path, daemon: DaemonProcess) -> Iterator[Pebble]:
-    with Pebble(tmp_path / "pebble", http_port=daemon.http_port) as one:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as one:
         (tmp_path / "root.pem").write_bytes(one.root())
         yield one
 

@@ -82,7 +82,10 @@ def test_anchors_merges_and_x_keys() -> None:
         ("hosts:\n  example.com: [80, 81]\n", "several upstreams are not in this version yet"),
         ("hosts:\n  example.com: https://10.0.0.1\n", "https upstreams are not in this version yet"),
         ("hosts:\n  nas.local: 80\n", "no public CA certifies nas.local"),
-        ("hosts:\n  192.0.2.1: 80\n", "IP addresses are not in this version yet"),
+        ("hosts:\n  192.0.2.1: 80\n", "no public CA certifies 192.0.2.1"),
+        ("hosts:\n  8.8.8.8: 80\n", "only with `acme: {profile: shortlived}`"),
+        (HOST + "acme: {fallback: [{email: a@b.test}]}\n", "acme.fallback[0]: needs a server of its own"),
+        (HOST + "acme: {eab: {kid: a, hmac_key: '${NOWHERE_SET}'}}\n", "the environment has no NOWHERE_SET"),
         (HOST + "acme: {server: http://ca.example/dir}\n", "write https://ca.example/dir"),
         (HOST + "acme: {email: nobody}\n", "must be one e-mail address"),
         (HOST + "log: {level: loud}\n", "must be 'debug', 'info', 'warning' or 'error' (written: loud)"),
@@ -113,9 +116,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_pairs_of_the_command_line() -> None:
-    assert len(from_pairs({"example.com": "8080", "example.org": "http://10.0.0.1:1"}).names) == 2
+    assert len(from_pairs([("example.com", "8080"), ("example.org", "http://10.0.0.1:1")]).names) == 2
     with pytest.raises(ConfigError, match="has no scheme"):
-        from_pairs({"example.com": "x:1"})
+        from_pairs([("example.com", "x:1")])
+    with pytest.raises(ConfigError, match="given twice"):
+        from_pairs([("example.com", "1"), ("example.com", "2")])
+    with pytest.raises(ConfigError, match="a port: a host is only a name"):
+        from_pairs([('a"b: c', "8080")])
 
 
 def test_alias_bombs_are_refused() -> None:

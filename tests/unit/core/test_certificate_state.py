@@ -1,3 +1,5 @@
+"""The state machine: every event in every state; failures are not forgotten."""
+
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -5,99 +7,113 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.core.backoff import next_delay
-from proxyd.core.certificate_state import Failed, Missing, Obtained, Ordering, Ready, Started, Waiting, due_at, step
-from proxyd.core.failure import Failure, FailureKind, classify
-from proxyd.core.problem import Problem
-from proxyd.core.renewal import renew_at
-from proxyd.core.retry_after import parse_retry_after
-
-NOW = datetime(2027, 1, 1, tzinfo=UTC)
-FAILED = Failed(Failure(kind=FailureKind.VALIDATION, message="no"))
-
-
-@pytest.mark.parametrize(("failures", "minutes"), [(1, 1), (2, 10), (3, 100), (4, 1440), (5, 1440), (1000, 1440)])
-def test_schedule(failures: int, minutes: int) -> None:
-    for seed in range(50):
-        delay = next_delay(failures, None, random.Random(seed)) / timedelta(minutes=1)
-        assert 0.9 * minutes <= delay <= 1.1 * minutes
-
-
-@given(st.integers(-5, 10**6), st.timedeltas(timedelta(0), timedelta(days=400)), st.integers())
-def test_the_ca_is_obeyed_within_reason(failures: int, asked: timedelta, seed: int) -> None:
-    delay = next_delay(failures, asked, random.Random(seed))
-    assert min(asked, timedelta(days=7)) <= delay <= timedelta(days=7)
-
-
-@pytest.mark.parametrize(
-    ("lifetime", "left"),
-    [
-        (timedelta(days=90), timedelta(days=30)),
-        (timedelta(days=6), timedelta(days=3)),
-        (timedelta(seconds=10), timedelta(seconds=5)),
-    ],
+from proxyd.core.certificate_state import (
+    Blocked,
+    CertificateState,
+    Dormant,
+    Event,
+    Failed,
+    LeftUs,
+    Missing,
+    Obtained,
+    Ordering,
+    Postponed,
+    Ready,
+    Started,
+    Waiting,
+    WindowLearned,
+    Wished,
+    due_at,
+    step,
 )
-def test_renewal_is_due_with_a_third_or_half_left(lifetime: timedelta, left: timedelta) -> None:
-    assert renew_at(NOW, NOW + lifetime) == NOW + lifetime - left
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.state_document import read_failed, to_document
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
-def test_a_life() -> None:
+def failure(kind: FailureKind = FailureKind.VALIDATION) -> Failure:
+    return Failure(kind=kind, message="a.example: no")
+
+
+STATES: list[CertificateState] = [
+    Missing(),
+    Ordering(failures=2),
+    Ready(renew_at=NOW),
+    Waiting(retry_at=NOW, failures=2, failure=failure()),
+    Blocked(probe_at=NOW, failures=2, failure=failure()),
+    Dormant(since=NOW, probe_at=NOW, failures=2, failure=failure()),
+]
+EVENTS: list[Event] = [
+    Started(),
+    Obtained(renew_at=NOW),
+    WindowLearned(renew_at=NOW, ask_ari_at=NOW, window=None),
+    *(Failed(failure=failure(kind)) for kind in FailureKind),
+    Postponed(failure(), NOW),
+    Wished(),
+    LeftUs(),
+]
+
+
+@given(st.sampled_from(STATES), st.lists(st.sampled_from(EVENTS), max_size=12), st.integers(0, 9))
+def test_every_event_is_meaningful_in_every_state(state: CertificateState, events: list[Event], seed: int) -> None:
+    rng = random.Random(seed)
+    for event in events:
+        state = step(state, event, NOW, rng)
+        due = due_at(state, NOW)
+        assert due is None if isinstance(state, Ordering) else due is not None
+
+
+def test_failed_validations_wait_1_10_100_minutes_then_a_day() -> None:
+    state: CertificateState = Missing()
+    rng, waits = random.Random(1), []
+    for _ in range(5):
+        state = step(step(state, Started(), NOW, rng), Failed(failure=failure()), NOW, rng)
+        waits.append(due_at(state, NOW))
+    minutes = [(at - NOW).total_seconds() / 60 for at in waits if at is not None]
+    for waited, wanted in zip(minutes, (1, 10, 100, 1440, 1440), strict=True):
+        assert wanted * 0.9 <= waited <= wanted * 1.1
+
+
+def test_a_full_bucket_is_no_failure_of_the_host() -> None:
     rng = random.Random(1)
-    state = step(Missing(), Started(), NOW, rng)
-    assert (state, due_at(state, NOW)) == (Ordering(failures=0), None)
-    state = step(state, FAILED, NOW, rng)
-    assert isinstance(state, Waiting)
-    assert (state.failures, due_at(state, NOW)) == (1, state.retry_at)
-    state = step(step(state, Started(), NOW, rng), FAILED, NOW, rng)
+    state = step(Ordering(failures=2), Failed(failure=failure(FailureKind.RATE_LIMITED)), NOW, rng)
     assert isinstance(state, Waiting)
     assert state.failures == 2
-    state = step(
-        step(state, Started(), NOW, rng), Obtained(not_before=NOW, not_after=NOW + timedelta(days=90)), NOW, rng
-    )
-    assert state == Ready(renew_at=NOW + timedelta(days=60), not_after=NOW + timedelta(days=90))
-    state = step(step(state, Started(), NOW, rng), FAILED, NOW, rng)
-    assert isinstance(state, Waiting)
-    assert state.failures == 1
+    postponed = step(state, Postponed(failure(), NOW + HOUR), NOW, rng)
+    assert due_at(postponed, NOW) == NOW + HOUR
+    assert isinstance(postponed, Waiting)
+    assert postponed.failures == 2
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("120", 120),
-        (" 0 ", 0),
-        ("Fri, 01 Jan 2027 00:01:00 GMT", 60),
-        ("Fri, 01 Jan 2027 00:01:00 -0000", 60),
-        ("Thu, 31 Dec 2026 00:01:00 GMT", 0),
-        ("soon", None),
-        ("-5", None),
-        (None, None),
-    ],
+    "kind", [FailureKind.HOST_REFUSED, FailureKind.PAUSED, FailureKind.ACCOUNT_REFUSED], ids=lambda kind: kind.name
 )
-def test_retry_after(value: str | None, seconds: int | None) -> None:
-    assert parse_retry_after(value, NOW) == (None if seconds is None else timedelta(seconds=seconds))
+def test_permanent_errors_block_until_the_probe_or_a_wish(kind: FailureKind) -> None:
+    rng = random.Random(1)
+    state = step(Ordering(failures=0), Failed(failure=failure(kind)), NOW, rng)
+    assert isinstance(state, Blocked)
+    assert state.probe_at > NOW + HOUR * 0.89
+    assert due_at(step(state, Wished(), NOW, rng), NOW) == NOW
 
 
-@pytest.mark.parametrize(
-    ("document", "status", "kind"),
-    [
-        ({"type": "urn:ietf:params:acme:error:rateLimited"}, 429, FailureKind.RATE_LIMITED),
-        ({"type": "urn:ietf:params:acme:error:serverInternal"}, 500, FailureKind.CA),
-        ({"type": "urn:ietf:params:acme:error:connection"}, 403, FailureKind.VALIDATION),
-        ({"type": "urn:ietf:params:acme:error:rejectedIdentifier"}, 403, FailureKind.PERMANENT),
-        (
-            {"type": "urn:ietf:params:acme:error:malformed", "subproblems": [{"type": "caa"}]},
-            403,
-            FailureKind.VALIDATION,
-        ),
-        ("<html>", 502, FailureKind.CA),
-        (None, 403, FailureKind.CA),
-    ],
-)
-def test_classes(document: object, status: int, kind: FailureKind) -> None:
-    assert classify(Problem.parse(document, status=status)) is kind
+def test_a_dormant_host_is_asked_for_weekly_and_wakes_by_itself() -> None:
+    rng = random.Random(1)
+    state = step(STATES[3], LeftUs(), NOW, rng)
+    assert due_at(state, NOW) == NOW + timedelta(days=7)
+    again = step(step(state, Started(), NOW, rng), Failed(failure=failure()), NOW, rng)
+    assert isinstance(again, Dormant)
+    assert again.probe_at >= NOW + timedelta(days=7)
+    assert isinstance(step(again, Obtained(renew_at=NOW), NOW, rng), Ready)
+    assert due_at(step(again, Wished(), NOW, rng), NOW) == NOW
 
 
-def test_a_problem_cannot_forge_lines() -> None:
-    problem = Problem.parse({"type": "x\n", "detail": "a\nb\x1b[31m" + "c" * 9999}, status=400)
-    assert str(problem).isprintable()
-    assert len(str(problem)) < 2100
+@pytest.mark.parametrize("state", STATES[3:], ids=lambda state: type(state).__name__)
+def test_a_restart_wins_no_retry(state: CertificateState) -> None:
+    assert read_failed(to_document(state)) == state
+
+
+@given(st.dictionaries(st.sampled_from(["state", "at", "failures", "failure", "since"]), st.text() | st.integers()))
+def test_a_broken_document_reads_as_nothing(document: dict[str, object]) -> None:
+    assert read_failed(document) is None

@@ -1,0 +1,119 @@
+"""What is known of one CA: its limits, what we ordered, whether it works at all."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.hostname import Hostname
+from proxyd.core.rate_ledger import CaLimits, RateLedger
+
+_WEEK = timedelta(days=7)
+#: So many failures of the CA in a row mean that it is down for everybody.
+_DOWN_AFTER = 3
+_PROBE_EVERY = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=10))
+_ACCOUNT_PROBE = timedelta(hours=1)
+
+
+class Authority:
+    """Deterministic: time is a parameter. Without `limits` the CA has none that we know."""
+
+    def __init__(self, name: str, limits: CaLimits | None, *, registered_domain: Callable[[Hostname], str]) -> None:
+        self.name = name
+        self.has_ari = False
+        self.ledger = RateLedger(limits, registered_domain=registered_domain) if limits else None
+        self._issued: dict[str, list[datetime]] = {}
+        self._failures = 0
+        self._probe_at: datetime | None = None
+        self._account: Failure | None = None
+        self._last: Failure | None = None
+
+    def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
+        """Return why an order is not sent now and from when on it may be, or None."""
+        if self._probe_at is not None and now < self._probe_at and self._last is not None:
+            return self._last, self._probe_at
+        if self.ledger and (refusal := self.ledger.refusal(order, now)):
+            message = f"{order.host}: not asked of {self.name}: {refusal}"
+            return Failure(kind=FailureKind.RATE_LIMITED, message=message), refusal.until
+        return None
+
+    def started(self, order: CertificateOrder, now: datetime) -> None:
+        """Count an order that is sent. While the CA is in trouble it is the one probe."""
+        if self.ledger:
+            self.ledger.spend(order, now)
+        if self._account:
+            self._probe_at = now + _ACCOUNT_PROBE
+        elif self._failures >= _DOWN_AFTER:
+            self._probe_at = now + self._pause()
+
+    def succeeded(self, order: CertificateOrder, now: datetime) -> bool:
+        """Count a certificate; return whether the CA was thought to be unable before."""
+        history = [at for at in self._issued.get(_key(order), []) if at > now - _WEEK]
+        self._issued[_key(order)] = [*history, now]
+        return self._works()
+
+    def failed(self, order: CertificateOrder, failure: Failure, now: datetime) -> None:
+        """Count an order that gave no certificate."""
+        if self.ledger:
+            self.ledger.failed(order, now, validation=failure.kind is FailureKind.VALIDATION)
+        match failure.kind:
+            case FailureKind.CA:
+                self._failures += 1
+                self._last = failure
+                if self._failures >= _DOWN_AFTER:
+                    self._probe_at = now + self._pause()
+            case FailureKind.ACCOUNT_REFUSED:
+                self._account = self._last = failure
+                self._probe_at = now + _ACCOUNT_PROBE
+            case FailureKind.RATE_LIMITED if self.ledger:
+                asked = failure.retry_at or now + (failure.retry_after or timedelta(minutes=1))
+                if failure.problem is not None:
+                    self._last = failure
+                    self.ledger.refused(order, min(asked, now + _WEEK))
+            case _:
+                self._works()
+
+    def history(self, order: CertificateOrder) -> list[datetime]:
+        """Return when certificates for the same names and key kind were issued in the last week."""
+        return self._issued.get(_key(order), [])
+
+    def account_changed(self) -> None:
+        """Forget that the account was refused: a person changed it."""
+        self._works()
+
+    def to_document(self, now: datetime) -> dict[str, object]:
+        """Return everything that must outlive the process, as JSON values."""
+        issued = {key: [at.isoformat() for at in times if at > now - _WEEK] for key, times in self._issued.items()}
+        return {
+            "ledger": self.ledger.to_document(now) if self.ledger else {},
+            "issued": {key: times for key, times in issued.items() if times},
+        }
+
+    def read_document(self, document: Mapping[str, object], now: datetime) -> None:
+        """Take over what `to_document` gave. Broken parts are skipped."""
+        ledger, issued = document.get("ledger"), document.get("issued")
+        if self.ledger and isinstance(ledger, Mapping):
+            self.ledger.read_document(ledger, now)
+        for key, times in issued.items() if isinstance(issued, Mapping) else ():
+            if isinstance(times, list):
+                self._issued[str(key)] = [at for text in times if (at := _moment(text)) and now - _WEEK < at <= now]
+
+    def _works(self) -> bool:
+        was_unable = self._account is not None or self._failures >= _DOWN_AFTER
+        self._failures, self._probe_at, self._account, self._last = 0, None, None, None
+        return was_unable
+
+    def _pause(self) -> timedelta:
+        return _PROBE_EVERY[min(self._failures - _DOWN_AFTER, len(_PROBE_EVERY) - 1)]
+
+
+def _key(order: CertificateOrder) -> str:
+    return f"{order.key_kind} {','.join(sorted(name.text for name in order.names))}"
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None

@@ -1,0 +1,21 @@
+"""What is asked of a CA."""
+
+from dataclasses import dataclass
+
+from proxyd.core.hostname import Hostname
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateOrder:
+    """One certificate to be ordered. `replaces` is the certID of the one it renews (RFC 9773 §5)."""
+
+    host: Hostname
+    names: tuple[Hostname, ...]
+    key_kind: str
+    replaces: str | None = None
+    is_renewal: bool = False  # the same names had a certificate of this account
+
+    @property
+    def is_exempt(self) -> bool:
+        """Whether the CA counts it against no limit: a renewal by ARI."""
+        return self.replaces is not None

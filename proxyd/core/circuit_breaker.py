@@ -1,0 +1,37 @@
+"""Our own ceiling under the CA's limits: whatever a bug elsewhere asks for, it cannot burn a week's allowance."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+_DAY, _WEEK = timedelta(days=1), timedelta(days=7)
+_SHORT_LIFE = timedelta(days=6)
+
+
+def closed_until(
+    history: Iterable[datetime], *, exempt: bool, now: datetime, lifetime: timedelta | None = None
+) -> datetime | None:
+    """Return until when no further certificate may be ordered, or None.
+
+    `history` are the moments at which certificates for the same names, key kind and CA were issued.
+    At most 2 in 24 h and 4 in 7 days; renewals by ARI 6 in 7 days; for lives under six days twice what the renewal rule
+    calls for, plus 2. Callers let an expiring certificate (its last tenth) and `renew --force` pass.
+    """
+    issued = [*history]
+    until: datetime | None = None
+    for count, period in _ceilings(exempt, lifetime):
+        recent = sorted(at for at in issued if now - period < at <= now)
+        if len(recent) >= count:
+            again = recent[-count] + period
+            until = again if until is None else max(until, again)
+    return until
+
+
+def _ceilings(exempt: bool, lifetime: timedelta | None) -> list[tuple[int, timedelta]]:
+    if lifetime is not None and lifetime < _SHORT_LIFE:
+        return [(_twice(period, lifetime), period) for period in (_DAY, _WEEK)]
+    return [(6, _WEEK)] if exempt else [(2, _DAY), (4, _WEEK)]
+
+
+def _twice(period: timedelta, lifetime: timedelta) -> int:
+    """The rule renews at half of such a life."""
+    return 2 * int(period / max(lifetime / 2, timedelta(seconds=1))) + 2

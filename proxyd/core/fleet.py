@@ -1,0 +1,426 @@
+"""The deciding half of the renewer: what to do next for every host. No I/O, no clock: a simulation can live in it."""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from proxyd.core.authority import Authority
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.certificate_state import (
+    Blocked,
+    CertificateState,
+    Dormant,
+    Event,
+    Failed,
+    LeftUs,
+    Missing,
+    Obtained,
+    Ordering,
+    Postponed,
+    Ready,
+    Started,
+    Waiting,
+    WindowLearned,
+    Wished,
+    due_at,
+    step,
+)
+from proxyd.core.circuit_breaker import closed_until
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.rate_ledger import CaLimits
+from proxyd.core.renewal import RenewalWindow, Validity, ask_again_at, is_ending, renew_at, spread
+from proxyd.core.slots import Slots
+from proxyd.core.state_document import read_failed, read_window, to_document
+
+if TYPE_CHECKING:
+    import random
+
+_HALF_DAY = timedelta(hours=12)
+#: Failures that another CA may not have.
+_UNABLE = (
+    FailureKind.CA,
+    FailureKind.RATE_LIMITED,
+    FailureKind.PAUSED,
+    FailureKind.HOST_REFUSED,
+    FailureKind.ACCOUNT_REFUSED,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTask:
+    """Order this certificate of this CA, trying the first challenge type that the CA offers."""
+
+    lineage: Lineage
+    issuer: str
+    order: CertificateOrder
+    challenges: tuple[str, ...]
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTask:
+    """Ask the CA for the renewal window of the serving certificate."""
+
+    lineage: Lineage
+    issuer: str
+    cert_id: str
+
+
+Task = OrderTask | WindowTask
+
+
+@dataclass(slots=True, kw_only=True)
+class _Member:
+    """What the fleet knows of one lineage."""
+
+    plan: Plan
+    state: CertificateState = field(default_factory=Missing)
+    held: Held | None = None
+    slot: datetime | None = None
+    ca: int = 0  # which CA of the plan the attempt has come to
+    tried: tuple[str, ...] = ()  # challenge types that failed since the last success
+    worked: str | None = None
+    refused_replaces: str | None = None
+    forced: bool = False
+    asking: bool = False
+    known_window: RenewalWindow | None = None  # from before a restart
+    version: int = 0
+
+
+class Fleet:
+    """Every managed certificate with its state. The caller does the tasks and reports how they ended."""
+
+    def __init__(self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str]) -> None:
+        self._rng = rng
+        self._registered_domain = registered_domain
+        self._members: dict[Lineage, _Member] = {}
+        self._authorities: dict[str, Authority] = {}
+        self._slots = Slots()
+        self._heap: list[tuple[datetime, int, Lineage]] = []
+        self._entries = 0
+
+    # What is managed
+
+    def authority(self, name: str, limits: CaLimits | None = None) -> Authority:
+        """Return what is known of a CA, made at the first call."""
+        if name not in self._authorities:
+            self._authorities[name] = Authority(name, limits, registered_domain=self._registered_domain)
+        return self._authorities[name]
+
+    def manage(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
+        """Take care of exactly these from now on; return those that are new.
+
+        Known ones keep their state, so that no retry is won by a reload; a changed plan ends a block.
+        """
+        wanted = {plan.lineage: plan for plan in plans}
+        for gone in self._members.keys() - wanted.keys():
+            self._free_slot(self._members.pop(gone))
+        new = []
+        for lineage, plan in wanted.items():
+            member = self._members.get(lineage)
+            if member is None:
+                self._members[lineage] = _Member(plan=plan)
+                new.append(lineage)
+                self._schedule(lineage, now)
+            elif member.plan != plan:
+                member.plan, member.ca, member.tried = plan, 0, ()
+                if not isinstance(member.state, Ready) or not self._is_from_plan(member):
+                    self._event(lineage, Wished(), now)
+        return new
+
+    def found(self, lineage: Lineage, held: Held, now: datetime) -> None:
+        """Say that a certificate serves already: from the store at start, or made by another process."""
+        member = self._members.get(lineage)
+        if member is None:
+            return
+        member.held = held
+        waits = isinstance(member.state, Waiting | Blocked | Dormant)
+        if not waits or now < renew_at(held.validity, None, 0):  # what failed is not forgotten by a restart
+            self._ready(lineage, member, now)
+
+    def state(self, lineage: Lineage) -> CertificateState | None:
+        """Return the state of a lineage."""
+        member = self._members.get(lineage)
+        return member.state if member else None
+
+    def states(self) -> Mapping[Lineage, CertificateState]:
+        """Return the state of every lineage."""
+        return {lineage: member.state for lineage, member in self._members.items()}
+
+    def held(self, lineage: Lineage) -> Held | None:
+        """Return what is known of the certificate that serves."""
+        member = self._members.get(lineage)
+        return member.held if member else None
+
+    def document(self, lineage: Lineage) -> dict[str, object]:
+        """Return what a restart must not forget of a lineage, as JSON values."""
+        member = self._members.get(lineage)
+        if member is None:
+            return {}
+        kept = {"worked": member.worked, "refused_replaces": member.refused_replaces, "tried": list(member.tried)}
+        return {**to_document(member.state), **kept, "fingerprint": member.plan.fingerprint}
+
+    def restore(self, lineage: Lineage, document: Mapping[str, object], now: datetime) -> None:
+        """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
+        member = self._members.get(lineage)
+        if member is None:
+            return
+        worked, refused, tried = (document.get(key) for key in ("worked", "refused_replaces", "tried"))
+        member.worked = worked if isinstance(worked, str) else None
+        member.refused_replaces = refused if isinstance(refused, str) else None
+        member.tried = tuple(str(one) for one in tried[-8:]) if isinstance(tried, list) else ()
+        state = read_failed(document)
+        if state and (isinstance(state, Waiting) or document.get("fingerprint") == member.plan.fingerprint):
+            member.state = state
+        if window := read_window(document):
+            member.known_window = window
+        self._schedule(lineage, now)
+
+    # What to do
+
+    def wake_at(self) -> datetime | None:
+        """Return when the next task may be due."""
+        self._drop_stale()
+        return self._heap[0][0] if self._heap else None
+
+    def tasks(self, now: datetime, room: int) -> list[Task]:
+        """Return what shall be begun now, longest overdue first, at most `room` orders; they count as begun."""
+        tasks: list[Task] = []
+        orders = 0
+        while self._heap and self._heap[0][0] <= now and orders < room:
+            _, version, lineage = heapq.heappop(self._heap)
+            member = self._members.get(lineage)
+            if member is None or member.version != version:
+                continue
+            due = due_at(member.state, now)
+            if due is not None and due <= now:
+                if task := self._order(lineage, member, now):
+                    tasks.append(task)
+                    orders += 1
+            elif isinstance(member.state, Ready) and (window := self._ask(lineage, member, now)):
+                tasks.append(window)
+            else:
+                self._schedule(lineage, now)
+        return tasks
+
+    def wish(self, lineage: Lineage, now: datetime, *, forced: bool = False) -> None:
+        """Order at the next chance, within the budget; `forced` passes our own ceiling once, never the CA's limits."""
+        if member := self._members.get(lineage):
+            member.forced = forced
+            self._event(lineage, Wished(), now)
+
+    def left(self, lineage: Lineage, now: datetime) -> None:
+        """Say that the name has left us (core/dormancy.py)."""
+        self._event(lineage, LeftUs(), now)
+
+    # How it ended
+
+    def issued(self, task: OrderTask, held: Held, challenge: str | None, now: datetime) -> None:
+        """Say that the order gave a certificate, proved by `challenge` (None: the CA asked for no proof)."""
+        freed = self.authority(task.issuer).succeeded(task.order, now)
+        if member := self._members.get(task.lineage):
+            member.held, member.ca, member.tried, member.forced = held, 0, (), False
+            member.worked = challenge or member.worked
+            self._ready(task.lineage, member, now)
+        if freed:
+            self._release(task.issuer, now)
+
+    def failed(self, task: OrderTask, failure: Failure, now: datetime, *, replaces_refused: bool = False) -> None:
+        """Say that the order gave none."""
+        self.authority(task.issuer).failed(task.order, failure, now)
+        member = self._members.get(task.lineage)
+        if member is None:
+            return
+        if replaces_refused:  # once more without it (RFC 9773 §5), within the budget
+            member.refused_replaces = task.order.replaces
+            self._event(task.lineage, Postponed(failure, now), now)
+            return
+        if failure.kind is FailureKind.VALIDATION:
+            again = self._other_challenge(member, failure)
+            if again:
+                self._event(task.lineage, Postponed(failure, now), now)
+                return
+        if failure.kind in _UNABLE and member.ca + 1 < len(member.plan.issuers):
+            member.ca += 1
+            self._event(task.lineage, Postponed(failure, now), now)
+            return
+        member.ca, member.forced = 0, False
+        lifetime = member.held.validity.lifetime if member.held else None
+        self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
+
+    def window(
+        self, lineage: Lineage, cert_id: str, window: RenewalWindow | None, retry_after: timedelta | None, now: datetime
+    ) -> None:
+        """Say what the CA told of its window; None: nothing usable. A window of another certificate is dropped."""
+        member = self._members.get(lineage)
+        if member is None:
+            return
+        member.asking = False
+        state, held = member.state, member.held
+        if not isinstance(state, Ready) or held is None or held.cert_id != cert_id:
+            return
+        if window is not None and window.cert_id != cert_id:
+            window = None
+        kept = member.known_window = window or state.window
+        at = state.renew_at
+        if kept != state.window:
+            at = self._place(lineage, member, held.validity, kept, now)
+        ask = ask_again_at(now, retry_after)
+        self._event(lineage, WindowLearned(renew_at=at, ask_ari_at=ask, window=kept), now)
+
+    def refusal(self, lineage: Lineage, now: datetime) -> tuple[Failure, datetime] | None:
+        """Return why an order would not be sent now and from when on it may be, or None."""
+        member = self._members.get(lineage)
+        return self._refusal(member, self._next_order(lineage, member), now) if member else None
+
+    # Inside
+
+    def _order(self, lineage: Lineage, member: _Member, now: datetime) -> OrderTask | None:
+        order = self._next_order(lineage, member)
+        refused = self._refusal(member, order, now)
+        while refused and member.ca + 1 < len(member.plan.issuers):
+            member.ca += 1
+            order = self._next_order(lineage, member)
+            refused = self._refusal(member, order, now)
+        if refused:
+            member.ca = 0
+            failure, until = refused
+            self._event(lineage, Postponed(failure, max(until, now + timedelta(seconds=1))), now)
+            return None
+        issuer = member.plan.issuers[member.ca]
+        self.authority(issuer).started(order, now)
+        self._event(lineage, Started(), now)
+        return OrderTask(
+            lineage=lineage, issuer=issuer, order=order, challenges=self._challenges(member), forced=member.forced
+        )
+
+    def _next_order(self, lineage: Lineage, member: _Member) -> CertificateOrder:
+        held = member.held
+        issuer = member.plan.issuers[member.ca]
+        ours = held is not None and held.is_owned and held.issuer == issuer
+        by_ari = held and ours and self.authority(issuer).has_ari and held.cert_id != member.refused_replaces
+        return CertificateOrder(
+            host=lineage.host,
+            names=lineage.names,
+            key_kind=lineage.key_kind,
+            replaces=(held.cert_id or None) if held and by_ari else None,
+            is_renewal=ours,
+        )
+
+    def _refusal(self, member: _Member, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
+        authority = self.authority(member.plan.issuers[member.ca])
+        if found := authority.refusal(order, now):
+            return found
+        validity = member.held.validity if member.held else None
+        if member.forced or (validity and is_ending(validity, now)):
+            return None
+        lifetime = validity.lifetime if validity else None
+        until = closed_until(authority.history(order), exempt=order.is_exempt, now=now, lifetime=lifetime)
+        if until is None:
+            return None
+        message = (
+            f"{order.host}: enough certificates were ordered for these names lately; the next order is allowed at "
+            f"{until:%Y-%m-%d %H:%M} UTC (proxyd renew --force {order.host} goes past this)"
+        )
+        return Failure(kind=FailureKind.RATE_LIMITED, message=message), until
+
+    def _challenges(self, member: _Member) -> tuple[str, ...]:
+        """What worked first; after a failure the type that was not tried last (first hour: under five failures)."""
+        kinds = list(member.plan.challenges)
+        kinds.sort(key=lambda kind: (kind in member.tried[-1:], member.tried.count(kind), kind != member.worked))
+        return tuple(kinds)
+
+    def _other_challenge(self, member: _Member, failure: Failure) -> bool:
+        """Whether to try another challenge type at once: only in the first attempt after a success."""
+        first = not member.tried
+        if failure.challenge is not None:
+            member.tried = (*member.tried[-7:], failure.challenge)
+        return first and failure.challenge is not None and len(member.plan.challenges) > 1
+
+    def _ask(self, lineage: Lineage, member: _Member, now: datetime) -> WindowTask | None:
+        held, state = member.held, member.state
+        if held is None or held.issuer is None or not held.cert_id or member.asking or not isinstance(state, Ready):
+            return None
+        if state.ask_ari_at is None or state.ask_ari_at > now:
+            return None
+        member.asking = True
+        member.state = replace(state, ask_ari_at=now + _HALF_DAY)
+        self._schedule(lineage, now)
+        return WindowTask(lineage=lineage, issuer=held.issuer, cert_id=held.cert_id)
+
+    def _ready(self, lineage: Lineage, member: _Member, now: datetime) -> None:
+        held, window = member.held, member.known_window
+        if held is None:
+            return
+        if window is not None and window.cert_id != held.cert_id:
+            member.known_window = window = None
+        at = self._place(lineage, member, held.validity, window, now) if self._is_from_plan(member) else now
+        may_ask = held.cert_id and held.issuer is not None and held.issuer in self._authorities
+        self._event(lineage, Obtained(renew_at=at, ask_ari_at=now if may_ask else None, window=window), now)
+
+    def _is_from_plan(self, member: _Member) -> bool:
+        """Whether the certificate is from a CA of the plan; an unknown origin (Go, adopted) is kept."""
+        held = member.held
+        return held is None or held.issuer is None or held.issuer in member.plan.issuers
+
+    def _place(
+        self, lineage: Lineage, member: _Member, validity: Validity, window: RenewalWindow | None, now: datetime
+    ) -> datetime:
+        self._free_slot(member)
+        wished = renew_at(validity, window, spread(lineage.host))
+        at = wished
+        if wished > now:
+            earliest = max(now, validity.not_before + validity.lifetime / 3)
+            at = self._slots.place(wished, earliest=earliest, cycle=wished - validity.not_before)
+        member.slot = at
+        self._slots.add(at)
+        return at
+
+    def _free_slot(self, member: _Member) -> None:
+        if member.slot is not None:
+            self._slots.remove(member.slot)
+            member.slot = None
+
+    def _release(self, issuer: str, now: datetime) -> None:
+        """The CA works again: nobody has to wait out a time that was chosen because it did not."""
+        for lineage, member in self._members.items():
+            if issuer in member.plan.issuers and _waits_for_ca(member.state):
+                self._event(lineage, Wished(), now)
+
+    def _event(self, lineage: Lineage, event: Event, now: datetime) -> None:
+        if member := self._members.get(lineage):
+            member.state = step(member.state, event, now, self._rng)
+            self._schedule(lineage, now)
+
+    def _schedule(self, lineage: Lineage, now: datetime) -> None:
+        member = self._members[lineage]
+        self._entries += 1
+        member.version = self._entries
+        times = [at for at in (due_at(member.state, now), self._ask_at(member)) if at is not None]
+        if times:
+            heapq.heappush(self._heap, (min(times), member.version, lineage))
+
+    def _ask_at(self, member: _Member) -> datetime | None:
+        return member.state.ask_ari_at if isinstance(member.state, Ready) and not member.asking else None
+
+    def _drop_stale(self) -> None:
+        while self._heap:
+            _, version, lineage = self._heap[0]
+            member = self._members.get(lineage)
+            if member is not None and member.version == version:
+                return
+            heapq.heappop(self._heap)
+
+
+def _waits_for_ca(state: CertificateState) -> bool:
+    match state:
+        case Waiting(failure=failure):
+            return failure.kind is FailureKind.CA
+        case Blocked(failure=failure):
+            return failure.kind is FailureKind.ACCOUNT_REFUSED
+        case Missing() | Ordering() | Ready() | Dormant():
+            return False

@@ -1,0 +1,42 @@
+"""Which certificates there shall be, and what is known of the one that serves."""
+
+from dataclasses import dataclass
+
+from proxyd.core.hostname import Hostname
+from proxyd.core.renewal import Validity
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lineage:
+    """The certificates that follow each other for the same names and key kind; `host` names the files."""
+
+    host: Hostname
+    names: tuple[Hostname, ...]
+    key_kind: str
+
+    def __str__(self) -> str:
+        return f"{self.host} ({self.key_kind})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a lineage is obtained: CAs and challenge types in the order of preference."""
+
+    lineage: Lineage
+    issuers: tuple[str, ...]
+    challenges: tuple[str, ...]
+    fingerprint: str = ""  # of everything else that the CA is told: a change ends a block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The certificate that serves. `issuer` is the CA of our configuration that gave it, None when unknown.
+
+    `is_owned`: our account at that CA ordered it. `cert_id` is empty when it has none (RFC 9773 §4.1).
+    """
+
+    validity: Validity
+    serial: int
+    cert_id: str
+    issuer: str | None
+    is_owned: bool

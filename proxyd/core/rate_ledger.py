@@ -1,0 +1,152 @@
+"""The CA's limits, mirrored: an order that would be refused is never sent."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.hostname import Hostname
+from proxyd.core.token_bucket import Limit, TokenBucket
+
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaLimits:
+    """What one CA allows an account."""
+
+    orders: Limit
+    certificates_per_domain: Limit
+    duplicates: Limit
+    failures: Limit
+    accounts: Limit
+
+
+#: docs/rate-limits of 2026-08-05.
+LETS_ENCRYPT = CaLimits(
+    orders=Limit(300, 3 * _HOUR),
+    certificates_per_domain=Limit(50, 7 * _DAY),
+    duplicates=Limit(5, 7 * _DAY),
+    failures=Limit(5, _HOUR),
+    accounts=Limit(10, 3 * _HOUR),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why an order is not sent, and from when on it may be."""
+
+    limit: str
+    until: datetime
+
+    def __str__(self) -> str:
+        return f"the CA allows no more for now ({self.limit}): again from {self.until:%Y-%m-%d %H:%M} UTC"
+
+
+class RateLedger:
+    """The buckets of one account at one CA. Deterministic: time is a parameter.
+
+    `registered_domain` maps a name to the domain whose owner registered it (public suffix list).
+    """
+
+    def __init__(self, limits: CaLimits, *, registered_domain: Callable[[Hostname], str]) -> None:
+        self._limits = limits
+        self._registered_domain = registered_domain
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
+
+    def refusal(self, order: CertificateOrder, now: datetime) -> Refusal | None:
+        """Return which limit would refuse the order now, the one that lasts longest, or None."""
+        found: Refusal | None = None
+        for key, limit, why in self._needed(order):
+            bucket = self._buckets.get(key)
+            at = bucket.has_room_at(limit) if bucket else now
+            if at > now and (found is None or at > found.until):
+                found = Refusal(limit=why, until=at)
+        return found
+
+    def spend(self, order: CertificateOrder, now: datetime) -> None:
+        """Count an order that is sent now, as if it gave a certificate."""
+        for key, limit, _ in self._needed(order):
+            if not key[0].startswith("failures"):
+                self._take(key, limit, now)
+
+    def failed(self, order: CertificateOrder, now: datetime, *, validation: bool) -> None:
+        """Give back what only a certificate costs; count a failed validation."""
+        for key, limit, _ in self._needed(order):
+            if key[0] in ("domain", "duplicates") and key in self._buckets:
+                self._buckets[key] = self._buckets[key].give_back(limit)
+        if validation:
+            for name in order.names:
+                self._take(("failures", name.text), self._limits.failures, now)
+
+    def refused(self, order: CertificateOrder, until: datetime) -> None:
+        """Believe the CA when it says no although we thought there was room: the account's orders wait until then."""
+        limit = self._limits.orders
+        empty_until = until + limit.period - limit.refill
+        self._buckets["orders", _ACCOUNT] = TokenBucket(empty_until)
+
+    def new_account(self, now: datetime) -> Refusal | None:
+        """Count an account that is made now, or say that it has to wait."""
+        key, limit = ("accounts", _ACCOUNT), self._limits.accounts
+        bucket = self._buckets.get(key)
+        if bucket and (at := bucket.has_room_at(limit)) > now:
+            return Refusal(limit=f"{limit.count} new accounts in {_hours(limit)}", until=at)
+        self._take(key, limit, now)
+        return None
+
+    def assume_unknown_history(self, now: datetime) -> None:
+        """Begin with half of the orders: what was spent before is not known."""
+        limit = self._limits.orders
+        self._buckets["orders", _ACCOUNT] = TokenBucket(now + limit.period / 2)
+
+    def available(self, now: datetime) -> dict[str, int]:
+        """Return for people how many orders are left now."""
+        limit = self._limits.orders
+        bucket = self._buckets.get(("orders", _ACCOUNT))
+        used = 0 if bucket is None else max(timedelta(0), bucket.full_at - now) / limit.refill
+        return {"orders_left": int(limit.count - used), "orders_limit": limit.count}
+
+    def to_document(self, now: datetime) -> dict[str, str]:
+        """Return the buckets that are not full, as JSON values."""
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if bucket.full_at > now}
+        return {" ".join(key): bucket.full_at.isoformat() for key, bucket in self._buckets.items()}
+
+    def read_document(self, document: Mapping[str, object], now: datetime) -> None:
+        """Take over what `to_document` gave. Broken parts are skipped."""
+        for text, value in document.items():
+            kind, _, name = text.partition(" ")
+            try:
+                at = datetime.fromisoformat(str(value))
+            except ValueError:
+                continue
+            if at.tzinfo is not None and now < at < now + 15 * _DAY:
+                self._buckets[kind, name] = TokenBucket(at)
+
+    def _take(self, key: tuple[str, str], limit: Limit, now: datetime) -> None:
+        self._buckets[key] = self._buckets.get(key, TokenBucket(now)).take(limit, now)
+
+    def _needed(self, order: CertificateOrder) -> Iterator[tuple[tuple[str, str], Limit, str]]:
+        """Yield the buckets that the order takes from. Renewals by ARI are exempt from all (RFC 9773, rate-limits)."""
+        if order.is_exempt:
+            return
+        limits = self._limits
+        for name in order.names:
+            limit = limits.failures
+            yield ("failures", name.text), limit, f"{limit.count} failed validations of {name} in {_hours(limit)}"
+        limit = limits.duplicates
+        text = f"{limit.count} certificates for the same names in {_hours(limit)}"
+        yield ("duplicates", ",".join(sorted(name.text for name in order.names))), limit, text
+        if order.is_renewal:  # exempt from the next two only
+            return
+        limit = limits.orders
+        yield ("orders", _ACCOUNT), limit, f"{limit.count} orders in {_hours(limit)}"
+        limit = limits.certificates_per_domain
+        for domain in sorted({self._registered_domain(name) for name in order.names}):
+            text = f"{limit.count} certificates for {domain} and names under it in {_hours(limit)}"
+            yield ("domain", domain), limit, text
+
+
+def _hours(limit: Limit) -> str:
+    hours = round(limit.period / _HOUR)
+    return f"{hours // 24} days" if hours >= 48 else f"{hours} h"

@@ -1,0 +1,104 @@
+"""A certificate's state as JSON values, so that a restart wins no retry; what is broken reads as nothing."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import assert_never
+
+from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.renewal import RenewalWindow
+
+Document = Mapping[str, object]
+_MAX_FAILURES = 10_000
+
+
+def to_document(state: CertificateState) -> dict[str, object]:
+    """Return the schedule; empty for a state that the store itself tells."""
+    match state:
+        case Missing() | Ordering(failures=0):
+            return {}
+        case Ordering(failures=failures):  # cut off: counts as waiting since the failures before it
+            return {"state": "cut off", "failures": failures}
+        case Ready(window=window):
+            return {"state": "ready"} if window is None else {"state": "ready", "window": _window_document(window)}
+        case Waiting(retry_at=at, failures=failures, failure=failure):
+            return _failed_document("waiting", at, failures, failure)
+        case Blocked(probe_at=at, failures=failures, failure=failure):
+            return _failed_document("blocked", at, failures, failure)
+        case Dormant(since=since, probe_at=at, failures=failures, failure=failure):
+            return {**_failed_document("dormant", at, failures, failure), "since": since.isoformat()}
+        case _:
+            assert_never(state)
+
+
+def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
+    """Return the waiting state that `to_document` gave, or None."""
+    at, failures = _moment(document.get("at")), document.get("failures")
+    failure = _failure(document.get("failure"))
+    if at is None or failure is None or not isinstance(failures, int) or not 0 <= failures <= _MAX_FAILURES:
+        return None
+    match document.get("state"):
+        case "waiting":
+            return Waiting(retry_at=at, failures=failures, failure=failure)
+        case "blocked":
+            return Blocked(probe_at=at, failures=failures, failure=failure)
+        case "dormant":
+            since = _moment(document.get("since"))
+            return Dormant(since=since or at, probe_at=at, failures=failures, failure=failure)
+        case _:
+            return None
+
+
+def read_window(document: Document) -> RenewalWindow | None:
+    """Return the window that `to_document` gave, or None."""
+    fields = document.get("window")
+    if not isinstance(fields, Mapping):
+        return None
+    start, end, url = _moment(fields.get("start")), _moment(fields.get("end")), fields.get("explanation_url")
+    if start is None or end is None or end <= start:
+        return None
+    return RenewalWindow(
+        cert_id=str(fields.get("cert_id")), start=start, end=end, explanation_url=url if isinstance(url, str) else None
+    )
+
+
+def _window_document(window: RenewalWindow) -> dict[str, object]:
+    return {
+        "cert_id": window.cert_id,
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+        "explanation_url": window.explanation_url,
+    }
+
+
+def _failed_document(state: str, at: datetime, failures: int, failure: Failure) -> dict[str, object]:
+    shown = {
+        "kind": failure.kind.value,
+        "message": failure.message,
+        "problem": failure.problem,
+        "challenge": failure.challenge,
+    }
+    return {"state": state, "at": at.isoformat(), "failures": failures, "failure": shown}
+
+
+def _failure(document: object) -> Failure | None:
+    fields = document if isinstance(document, Mapping) else {}
+    message, problem, challenge = fields.get("message"), fields.get("problem"), fields.get("challenge")
+    try:
+        kind = FailureKind(fields.get("kind"))
+    except ValueError:
+        return None
+    return Failure(
+        kind=kind,
+        message=message if isinstance(message, str) else "",
+        problem=problem if isinstance(problem, str) else None,
+        challenge=challenge if isinstance(challenge, str) else None,
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return at if at is not None and at.tzinfo is not None else None

@@ -1,0 +1,158 @@
+"""The CAs of a configuration, ready to be asked."""
+
+import random
+import re
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from proxyd.config.acme import AcmeOptions
+from proxyd.config.model import Config
+from proxyd.core.authority import Authority
+from proxyd.core.clock import Clock
+from proxyd.core.failure import FailureKind, IssuanceError
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Lineage, Plan
+from proxyd.issuance.acme_account import AcmeAccount, ExternalBinding
+from proxyd.issuance.acme_issuer import AcmeIssuer
+from proxyd.issuance.acme_transport import AcmeTransport
+from proxyd.issuance.authorizer import Authorizer
+from proxyd.issuance.challenge_solver import ChallengeSolver
+from proxyd.issuance.issuer import Issuer
+from proxyd.store.account_keys import AccountKeys
+from proxyd.store.certificate_store import CertificateStore
+
+
+class CaBundleError(Exception):
+    """The file that the CA's API is verified against is broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ca:
+    transport: AcmeTransport
+    account: AcmeAccount
+    authorizer: Authorizer
+
+
+class Authorities:
+    """Makes issuers on demand: one transport and account for each CA, whatever profiles the hosts ask of it."""
+
+    def __init__(
+        self,
+        *,
+        store: CertificateStore,
+        solvers: Sequence[ChallengeSolver],
+        authority: Callable[[AcmeOptions], Authority],
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._store = store
+        self._solvers = solvers
+        self._authority = authority
+        self._clock = clock
+        self._rng = rng
+        self._first: str | None = None
+        self._cas: dict[tuple[object, ...], _Ca] = {}
+        self._options: dict[tuple[Hostname, str], AcmeOptions] = {}
+        self._issuers: dict[tuple[object, ...], AcmeIssuer] = {}
+
+    def use(self, config: Config) -> list[Plan]:
+        """Take over the CAs of `config`; return what shall be obtained. Raises CaBundleError, and changes nothing."""
+        if self._first is None:
+            self._first = config.acme.server
+        options: dict[tuple[Hostname, str], AcmeOptions] = {}
+        plans = []
+        for host, names in config.certificate_hosts.items():
+            mine = config.acme_of(host)
+            chosen = (mine, *mine.fallback)
+            for one in chosen:
+                self._ca(one)
+                options[host, one.server] = one
+            plans += [_plan(host, names, kind, chosen) for kind in key_kinds(mine)]
+        self._options = options
+        return plans
+
+    def issuer(self, lineage: Lineage, name: str) -> Issuer | None:
+        """Return the CA `name` as the lineage's host wants it asked, or None when the host does not name it."""
+        options = self._options.get((lineage.host, name))
+        if options is None:
+            return None
+        key = (*_identity(options), options.profile, options.preferred_chain)
+        if key not in self._issuers:
+            ca = self._ca(options)
+            self._issuers[key] = AcmeIssuer(
+                name=name,
+                transport=ca.transport,
+                account=ca.account,
+                authorizer=ca.authorizer,
+                clock=self._clock,
+                profile=options.profile,
+                preferred_chain=options.preferred_chain,
+            )
+        return self._issuers[key]
+
+    def accounts(self) -> Mapping[str, AcmeAccount]:
+        """Return the account of each CA in use."""
+        return {str(key[0]): ca.account for key, ca in self._cas.items()}
+
+    async def close(self) -> None:
+        """Close the connections to all CAs."""
+        for ca in self._cas.values():
+            await ca.transport.close()
+
+    def _ca(self, options: AcmeOptions) -> _Ca:
+        key = _identity(options)
+        if key not in self._cas:
+            authority = self._authority(options)
+            transport = AcmeTransport(
+                directory_url=options.directory_url, tls=_context(options), clock=self._clock, rng=self._rng
+            )
+            slug = None if options.server == self._first else re.sub(r"[^a-z0-9.-]+", "_", options.server.lower())
+            eab = options.eab
+            account = AcmeAccount(
+                issuer=options.server,
+                transport=transport,
+                keys=AccountKeys(self._store, slug),
+                email=options.email,
+                binding=ExternalBinding(kid=eab.kid, hmac_key=eab.hmac_key.get_secret_value()) if eab else None,
+                may_register=lambda: self._may_register(authority),
+            )
+            authorizer = Authorizer(issuer=options.server, transport=transport, solvers=self._solvers)
+            self._cas[key] = _Ca(transport=transport, account=account, authorizer=authorizer)
+        return self._cas[key]
+
+    def _may_register(self, authority: Authority) -> None:
+        if authority.ledger and (refusal := authority.ledger.new_account(self._clock.now())):
+            message = f"no new account is made at {authority.name}: {refusal}"
+            raise IssuanceError(FailureKind.RATE_LIMITED, message, retry_after=refusal.until - self._clock.now())
+
+
+def key_kinds(options: AcmeOptions) -> tuple[str, ...]:
+    """Return the one or two kinds of keys that are served."""
+    return (options.key_type,) if isinstance(options.key_type, str) else options.key_type
+
+
+def _plan(host: Hostname, names: tuple[Hostname, ...], kind: str, chosen: Sequence[AcmeOptions]) -> Plan:
+    first = chosen[0]
+    told = [(one.server, one.profile, one.eab and one.eab.kid, one.email) for one in chosen]
+    return Plan(
+        lineage=Lineage(host=host, names=names, key_kind=kind),
+        issuers=tuple(one.server for one in chosen),
+        challenges=tuple(first.challenges),
+        fingerprint=repr(told),
+    )
+
+
+def _identity(options: AcmeOptions) -> tuple[object, ...]:
+    return options.server, str(options.ca_bundle), options.email, options.eab and options.eab.kid
+
+
+def _context(options: AcmeOptions) -> ssl.SSLContext:
+    bundle = options.ca_bundle
+    try:
+        return ssl.create_default_context(cafile=str(bundle) if bundle else None)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CaBundleError(
+            f"acme.ca_bundle: {bundle} cannot be used ({reason}): it must be the CA's root in PEM"
+        ) from error

@@ -1,0 +1,193 @@
+"""The certificate half of the daemon: what is obtained, kept, installed and confirmed."""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable
+from datetime import timedelta
+
+from publicsuffixlist import PublicSuffixList
+
+from proxyd.certs.certificate import Certificate
+from proxyd.config.acme import AcmeOptions
+from proxyd.config.model import Config
+from proxyd.core.authority import Authority
+from proxyd.core.clock import Clock
+from proxyd.core.fleet import Fleet
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Lineage
+from proxyd.core.rate_ledger import LETS_ENCRYPT, CaLimits
+from proxyd.core.token_bucket import Limit
+from proxyd.daemon.authorities import Authorities
+from proxyd.daemon.handshake_check import Seen, look
+from proxyd.issuance.challenge_board import ChallengeBoard
+from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
+from proxyd.issuance.memory import Memory
+from proxyd.issuance.renewer import Renewer
+from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.directory import PRIVATE, DirectoryStore
+from proxyd.store.journal import Journal
+from proxyd.tls.certificate_table import CertificateTable
+from proxyd.tls.challenge_table import ChallengeTable
+
+_log = logging.getLogger("proxyd.certificates")
+
+
+class Certificates:
+    """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        table: CertificateTable,
+        listening_at: Callable[[], tuple[str, int] | None],
+        installed: Callable[[], None],
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        root = config.cache_directory
+        self.board = ChallengeBoard()
+        self.challenges = ChallengeTable(clock=clock, arrived=lambda name, by: self.arrived("tls-alpn-01", name, by))
+        self.memory = Memory(Journal(root / PRIVATE / "journal.sqlite3", clock=clock), clock=clock)
+        self._table = table
+        self._listening_at = listening_at
+        self._installed = installed
+        self._clock = clock
+        self._store = CertificateStore(DirectoryStore(root, clock=clock))
+        suffixes = PublicSuffixList()
+        self._fleet = Fleet(rng=rng, registered_domain=lambda name: _registered_domain(suffixes, name))
+        self._authorities = Authorities(
+            store=self._store,
+            solvers=(TlsAlpn01Solver(self.challenges), Http01Solver(self.board)),
+            authority=self._authority,
+            clock=clock,
+            rng=rng,
+        )
+        self.renewer = Renewer(fleet=self._fleet, store=self._store, memory=self.memory, keeper=self, clock=clock)
+
+    def open(self) -> None:
+        """Prove that the cache keeps what is written, and read the journal. Blocks. Raises StoreError."""
+        self._store.store.probe()
+        self.memory.open()
+
+    async def close(self) -> None:
+        """Close the connections to the CAs and write the journal."""
+        await self._authorities.close()
+        await asyncio.to_thread(self.memory.close)
+
+    async def run(self) -> None:
+        """Renew for ever. Ends only by cancellation."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.renewer.run())
+            group.create_task(self.renewer.save_unsaved())
+
+    async def apply(self, config: Config) -> None:
+        """Take care of the names of `config`. Raises CaBundleError, and changes nothing."""
+        plans = self._authorities.use(config)
+        found: dict[Lineage, Certificate] = {}
+        missing = [plan.lineage for plan in plans if self._fleet.state(plan.lineage) is None]
+        for lineage, certificate in await asyncio.to_thread(self._load, missing):
+            found[lineage] = certificate
+            for name in lineage.names:
+                self._table.install(name, certificate)
+        self._table.keep_only(config.names)
+        self.renewer.manage(plans, self._authorities.issuer, found.get)
+
+    async def install(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Serve `certificate`; when a client is shown another one, say so loudly."""
+        before = {name: self._table.certificate(name) for name in lineage.names}
+        try:
+            for name in lineage.names:
+                self._table.install(name, certificate)
+        except (ssl.SSLError, OSError) as error:
+            self._alarm(lineage, f"OpenSSL rejects the new certificate: {error}")
+            return
+        if not all(self._table.confirm(name, certificate) for name in lineage.names):
+            for name, old in before.items():
+                if old is not None:
+                    self._table.install(name, old)
+            self._alarm(lineage, "a handshake in memory showed another certificate: the previous one serves again")
+            return
+        self._installed()
+        await self._confirm(lineage, certificate)
+
+    def arrived(self, kind: str, name: Hostname, client: str) -> None:
+        """Record that a validator asked for a pending answer."""
+        _log.info("challenge request", extra={"host": name, "client": client, "by": kind})
+        self.memory.note("challenge request", name, None, client=client, by=kind)
+
+    async def _confirm(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Look once through a real connection to the own listener; a timeout only alarms."""
+        if (address := self._listening_at()) is None:
+            return
+        seen, reason = await look(address, lineage.host, certificate.leaf, key_kind=certificate.key_kind)
+        match seen:
+            case Seen.RIGHT:
+                self.memory.note("confirmed", lineage.host, None, serial=f"{certificate.serial:x}")
+            case Seen.WRONG:
+                self._alarm(lineage, f"our own listener {address[0]}:{address[1]} shows another certificate")
+            case Seen.NOTHING:
+                self._alarm(lineage, f"our own listener {address[0]}:{address[1]} could not be looked at: {reason}")
+
+    def _alarm(self, lineage: Lineage, message: str) -> None:
+        _log.error("the new certificate is not confirmed", extra={"host": lineage.host, "reason": message})
+        self.memory.note("not confirmed", lineage.host, None, reason=message)
+
+    def _load(self, lineages: list[Lineage]) -> list[tuple[Lineage, Certificate]]:
+        loaded = ((lineage, self._store.load(lineage.host)) for lineage in lineages)
+        return [
+            (lineage, certificate)
+            for lineage, certificate in loaded
+            if certificate is not None and certificate.names >= set(lineage.names)
+        ]
+
+    def _authority(self, options: AcmeOptions) -> Authority:
+        authority = self._fleet.authority(options.server, _limits(options))
+        self.memory.recall_authority(authority, self._clock.now())
+        return authority
+
+
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_KNOWN = {
+    "letsencrypt": LETS_ENCRYPT,
+    "letsencrypt-staging": CaLimits(  # docs/staging-environment
+        orders=Limit(1500, 3 * _HOUR),
+        certificates_per_domain=Limit(30_000, 7 * _DAY),
+        duplicates=Limit(30_000, 7 * _DAY),
+        failures=Limit(200, _HOUR),
+        accounts=Limit(50, 3 * _HOUR),
+    ),
+}
+_NO_LIMITS = CaLimits(
+    orders=Limit(10**6, 3 * _HOUR),
+    certificates_per_domain=Limit(10**6, 7 * _DAY),
+    duplicates=Limit(10**6, 7 * _DAY),
+    failures=Limit(10**6, _HOUR),
+    accounts=Limit(10**6, 3 * _HOUR),
+)
+
+
+def _limits(options: AcmeOptions) -> CaLimits | None:
+    """Return the limits that are known of a CA, with what the user wrote on top."""
+    known, own = _KNOWN.get(options.server), options.limits
+    if own is None:
+        return known
+
+    base = known or _NO_LIMITS
+    return CaLimits(
+        orders=_limit(own.orders_per_3h, base.orders),
+        certificates_per_domain=_limit(own.certificates_per_domain_per_7d, base.certificates_per_domain),
+        duplicates=_limit(own.duplicates_per_7d, base.duplicates),
+        failures=_limit(own.failures_per_hour, base.failures),
+        accounts=_limit(own.accounts_per_3h, base.accounts),
+    )
+
+
+def _limit(written: int | None, known: Limit) -> Limit:
+    return known if written is None else Limit(written, known.period)
+
+
+def _registered_domain(suffixes: PublicSuffixList, name: Hostname) -> str:
+    return name.text if name.is_ip_address else suffixes.privatesuffix(name.text) or name.text

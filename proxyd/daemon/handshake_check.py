@@ -1,0 +1,32 @@
+"""Whether clients see the certificate that was installed: one real TLS connection to our own listener."""
+
+import asyncio
+from enum import Enum
+
+from proxyd.core.hostname import Hostname
+from proxyd.tls.memory_handshake import client_context
+
+_SECONDS = 5.0
+
+
+class Seen(Enum):
+    """What the connection showed."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    NOTHING = "nothing"
+
+
+async def look(address: tuple[str, int], server_name: Hostname, leaf: bytes, *, key_kind: str) -> tuple[Seen, str]:
+    """Return what a client of `server_name` sees at `address`, compared with `leaf` (DER), and why it saw nothing."""
+    name = server_name.text.replace("*", "proxyd-check", 1)
+    try:
+        async with asyncio.timeout(_SECONDS):
+            _, writer = await asyncio.open_connection(*address, ssl=client_context(key_kind), server_hostname=name)
+            try:
+                seen = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError) as error:
+        return Seen.NOTHING, str(error) or type(error).__name__
+    return (Seen.RIGHT if seen == leaf else Seen.WRONG), ""

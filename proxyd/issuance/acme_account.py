@@ -1,0 +1,138 @@
+"""Our account at one CA (RFC 8555 §7.3): made at most once, made anew when it is lost."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import josepy
+from acme import messages
+
+from proxyd.certs.key import PrivateKey, generate_key
+from proxyd.core.failure import FailureKind, IssuanceError
+from proxyd.issuance.acme_transport import AccountSigner, AcmeProblem, AcmeTransport
+from proxyd.store.account_keys import AccountKeys
+from proxyd.store.store import StoreError
+
+_log = logging.getLogger("proxyd.issuance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalBinding:
+    """What the CA gave to tie the ACME account to one of its customers (RFC 8555 §7.3.4)."""
+
+    kid: str
+    hmac_key: str = field(repr=False)  # base64url
+
+
+class AcmeAccount:
+    """Registered when first needed. `may_register` raises IssuanceError when a new account would be one too many."""
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        transport: AcmeTransport,
+        keys: AccountKeys,
+        email: str | None,
+        binding: ExternalBinding | None = None,
+        may_register: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._issuer = issuer
+        self._transport = transport
+        self._keys = keys
+        self._email = email
+        self._binding = binding
+        self._may_register = may_register
+        self._signer: AccountSigner | None = None
+        self._registering = asyncio.Lock()
+
+    @property
+    def url(self) -> str | None:
+        """Return the account's URL once it is known."""
+        return self._signer.url if self._signer else None
+
+    async def signer(self) -> AccountSigner:
+        """Return who signs; with a known key the CA gives the existing account (§7.3.1). Raises IssuanceError."""
+        async with self._registering:
+            if self._signer is None:
+                self._signer = await self._register()
+            return self._signer
+
+    def forget(self, signer: AccountSigner) -> None:
+        """Register again at the next need: the CA does not know the account of `signer`."""
+        if self._signer == signer:
+            self._signer = None
+
+    async def rotate_key(self) -> None:
+        """Replace the account key (§7.3.5). The old one stays valid and kept until the CA has agreed."""
+        old = await self.signer()
+        key = generate_key("p256")
+        url = (await self._transport.directory()).get("keyChange")
+        if not isinstance(url, str):
+            raise IssuanceError(FailureKind.CA, f"the CA {self._issuer} offers no change of account keys")
+        payload = json.dumps({"account": old.url, "oldKey": old.jwk.public_key().to_partial_json()}).encode()
+        new = AccountSigner(key)
+        inner = new.sign(payload, nonce=None, url=url)
+        await self._keep(key, pending=True)
+        await self._transport.post(url, json.loads(inner), old)
+        await self._keep(key)
+        self._signer = replace(new, url=old.url)
+        _log.info("account key replaced", extra={"issuer": self._issuer, "account": old.url})
+
+    async def _register(self) -> AccountSigner:
+        keys = await asyncio.to_thread(self._keys.load)
+        directory = await self._transport.directory()
+        for key in keys:
+            if found := await self._existing(AccountSigner(key), directory["newAccount"]):
+                if key is not keys[0]:  # a change of keys was cut off after the CA had agreed
+                    await self._keep(key)
+                return found
+        self._may_register()
+        key = keys[0] if keys else generate_key("p256")
+        if not keys:
+            await self._keep(key)
+        signer = AccountSigner(key)
+        answer = await self._transport.post(directory["newAccount"], self._registration(signer, directory), signer)
+        if answer.location is None:
+            raise IssuanceError(FailureKind.CA, f"the CA {self._issuer} made an account without a URL")
+        _log.info("account made", extra={"issuer": self._issuer, "account": answer.location})
+        return replace(signer, url=answer.location)
+
+    async def _existing(self, signer: AccountSigner, url: object) -> AccountSigner | None:
+        try:
+            answer = await self._transport.post(url, {"onlyReturnExisting": True}, signer)
+        except AcmeProblem as refused:
+            if refused.problem.kind == "accountDoesNotExist":
+                return None
+            raise
+        if answer.location is None:
+            return None
+        _log.info("account found", extra={"issuer": self._issuer, "account": answer.location})
+        return replace(signer, url=answer.location)
+
+    def _registration(self, signer: AccountSigner, directory: Any) -> dict[str, Any]:
+        wish: dict[str, Any] = {"termsOfServiceAgreed": True}
+        if self._email:
+            wish["contact"] = [f"mailto:{self._email}"]
+        if self._binding is None:
+            return wish
+        try:
+            bound = messages.ExternalAccountBinding.from_data(
+                account_public_key=signer.jwk.public_key(),
+                kid=self._binding.kid,
+                hmac_key=self._binding.hmac_key,
+                directory=messages.Directory({"newAccount": directory["newAccount"]}),
+            )
+        except (ValueError, josepy.Error):
+            message = f"acme.eab.hmac_key for {self._issuer} is not base64url: copy it again from the CA"
+            raise IssuanceError(FailureKind.ACCOUNT_REFUSED, message) from None
+        return {**wish, "externalAccountBinding": bound}
+
+    async def _keep(self, key: PrivateKey, *, pending: bool = False) -> None:
+        try:
+            await asyncio.to_thread(self._keys.save, key, pending=pending)
+        except StoreError as error:  # never make an account that would be lost
+            raise IssuanceError(FailureKind.LOCAL, f"the account key cannot be kept: {error}") from error

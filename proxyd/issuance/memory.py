@@ -1,0 +1,104 @@
+"""What the renewer must not forget at a restart, kept in the journal."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from proxyd.certs.certificate import Certificate
+from proxyd.core.authority import Authority
+from proxyd.core.clock import Clock
+from proxyd.core.fleet import Fleet
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Held, Lineage
+from proxyd.core.renewal import Validity
+from proxyd.store.journal import Journal, JournalEvent
+
+if TYPE_CHECKING:
+    from proxyd.store.journal import JsonValue
+
+
+class Memory:
+    """Typed face over the journal's states and events. Nothing here blocks."""
+
+    def __init__(self, journal: Journal, *, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._states: Mapping[str, Mapping[str, JsonValue]] = {}
+
+    def open(self) -> None:
+        """Read everything. Blocks on the disk."""
+        self._journal.open()
+        self._states = self._journal.states()
+
+    def note(self, kind: str, host: Hostname | None, issuer: str | None, /, **fields: object) -> None:
+        """Record what happened."""
+        shown = {key: _json(value) for key, value in fields.items() if value is not None}
+        self._journal.record(JournalEvent(at=self._clock.now(), host=host, kind=kind, issuer=issuer, fields=shown))
+
+    def recall_authority(self, authority: Authority, now: datetime) -> None:
+        """Give a CA its history back; a history that was lost is budgeted for as if half of it was spent."""
+        document = self._states.get(f"ca {authority.name}")
+        if document is not None:
+            authority.read_document(document, now)
+        elif not self._journal.history_known and authority.ledger:
+            authority.ledger.assume_unknown_history(now)
+
+    def keep_authority(self, authority: Authority, now: datetime) -> None:
+        """Keep what was spent."""
+        self._journal.put_state(f"ca {authority.name}", _mapping(authority.to_document(now)))
+
+    def recall(self, fleet: Fleet, lineage: Lineage, now: datetime) -> None:
+        """Give a lineage its schedule back: restarts win no retry."""
+        if document := self._states.get(f"lineage {_name(lineage)}"):
+            fleet.restore(lineage, document, now)
+
+    def keep_lineage(self, fleet: Fleet, lineage: Lineage) -> None:
+        """Keep the schedule."""
+        if document := fleet.document(lineage):
+            self._journal.put_state(f"lineage {_name(lineage)}", _mapping(document))
+
+    def keep_held(self, lineage: Lineage, held: Held) -> None:
+        """Keep which CA gave the certificate: the file does not say it."""
+        document: dict[str, JsonValue] = {"serial": f"{held.serial:x}", "issuer": held.issuer, "owned": held.is_owned}
+        self._journal.put_state(f"held {_name(lineage)}", document)
+        self._states = {**self._states, f"held {_name(lineage)}": document}
+
+    def held(self, lineage: Lineage, certificate: Certificate) -> Held:
+        """Return what is known of a certificate that was found in the store."""
+        document = self._states.get(f"held {_name(lineage)}", {})
+        known = document.get("serial") == f"{certificate.serial:x}"
+        issuer = document.get("issuer") if known else None
+        return Held(
+            validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
+            serial=certificate.serial,
+            cert_id=certificate.ari_id,
+            issuer=issuer if isinstance(issuer, str) else None,
+            is_owned=known and document.get("owned") is True,
+        )
+
+    def history(self, host: Hostname) -> list[JournalEvent]:
+        """Return what happened to a host, oldest first. Blocks on the disk."""
+        self._journal.flush()
+        return self._journal.history(host)
+
+    def close(self) -> None:
+        """Write what is queued. Blocks."""
+        self._journal.close()
+
+
+def _name(lineage: Lineage) -> str:
+    return f"{lineage.host} {lineage.key_kind}"
+
+
+def _json(value: object) -> "JsonValue":
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, tuple | list):
+        return [_json(one) for one in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def _mapping(document: Mapping[str, object]) -> "Mapping[str, JsonValue]":
+    return {key: _mapping(value) if isinstance(value, Mapping) else _json(value) for key, value in document.items()}

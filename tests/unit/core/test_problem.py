@@ -1,0 +1,66 @@
+"""What a CA says, and to which class it belongs."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from proxyd.core.failure import FailureKind, IssuanceError, classify
+from proxyd.core.problem import Problem
+
+PREFIX = "urn:ietf:params:acme:error:"
+PAUSED = (
+    "Your account is temporarily prevented from requesting certificates for a.example. Please visit: "
+    "https://portal.letsencrypt.org/sfe/v1/unpause?jwt=abc.def to unpause."
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "wanted"),
+    [
+        ("caa", 403, FailureKind.VALIDATION),
+        ("connection", 400, FailureKind.VALIDATION),
+        ("dns", 400, FailureKind.VALIDATION),
+        ("unauthorized", 403, FailureKind.VALIDATION),
+        ("rateLimited", 429, FailureKind.RATE_LIMITED),
+        ("none", 429, FailureKind.RATE_LIMITED),
+        ("rejectedIdentifier", 400, FailureKind.HOST_REFUSED),
+        ("unsupportedIdentifier", 400, FailureKind.HOST_REFUSED),
+        ("invalidProfile", 400, FailureKind.HOST_REFUSED),
+        ("userActionRequired", 403, FailureKind.ACCOUNT_REFUSED),
+        ("externalAccountRequired", 401, FailureKind.ACCOUNT_REFUSED),
+        ("serverInternal", 500, FailureKind.CA),
+        ("unauthorized", 503, FailureKind.CA),
+        ("malformed", 400, FailureKind.CA),
+        ("somethingNew", 400, FailureKind.CA),
+    ],
+)
+def test_each_problem_has_its_class(kind: str, status: int, wanted: FailureKind) -> None:
+    assert classify(Problem.parse({"type": PREFIX + kind}, status=status)) is wanted
+
+
+def test_a_compound_problem_takes_the_class_of_its_gravest_part() -> None:
+    parts = [{"type": PREFIX + "caa"}, {"type": PREFIX + "rejectedIdentifier"}]
+    problem = Problem.parse({"type": PREFIX + "malformed", "subproblems": parts}, status=400)
+    assert classify(problem) is FailureKind.HOST_REFUSED
+
+
+def test_a_paused_name_has_its_unpause_link() -> None:
+    problem = Problem.parse({"type": PREFIX + "rateLimited", "detail": PAUSED}, status=429)
+    assert classify(problem) is FailureKind.PAUSED
+    assert problem.unpause_url == "https://portal.letsencrypt.org/sfe/v1/unpause?jwt=abc.def"
+
+
+@pytest.mark.parametrize("text", ["retry after 2026-08-05 12:00:01 UTC: see", "retry after 2026-08-05T12:00:01Z: see"])
+def test_the_time_in_the_text_is_understood(text: str) -> None:
+    problem = Problem.parse({"type": PREFIX + "rateLimited", "detail": f"too many: {text}"}, status=429)
+    wanted = datetime(2026, 8, 5, 12, 0, 1, tzinfo=UTC)
+    assert problem.retry_at == wanted
+    assert IssuanceError(FailureKind.RATE_LIMITED, "no", problem=problem).failure.retry_at == wanted
+
+
+def test_hostile_nesting_and_control_characters_are_harmless() -> None:
+    document: dict[str, object] = {"type": "a\x1b[31m\n", "detail": "b\r\nc"}
+    for _ in range(5000):
+        document = {"subproblems": [document]}
+    assert str(Problem.parse(document, status=400)).isprintable()
+    assert str(Problem.parse({"detail": "b\r\nc\x1b"}, status=400)).isprintable()
