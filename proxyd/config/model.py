@@ -39,7 +39,9 @@ class AdminOptions(Options):
     """For operators and their machines."""
 
     listen: Listen = option("127.0.0.1:9180", "/metrics, /status, /healthz, /readyz", today=[[]])
-    socket: File | None = option(None, "control socket", today=[None])
+    socket: File | None = option(
+        None, "control socket; null: in $RUNTIME_DIRECTORY or /run/proxyd when it exists, else in the cache"
+    )
 
 
 class AccessLog(Options):

@@ -35,6 +35,7 @@ from proxyd.core.rate_ledger import CaLimits
 from proxyd.core.renewal import RenewalWindow, Validity, ask_again_at, is_ending, renew_at, spread
 from proxyd.core.slots import Slots
 from proxyd.core.state_document import read_failed, read_window, to_document
+from proxyd.core.status import Facts
 
 if TYPE_CHECKING:
     import random
@@ -151,10 +152,22 @@ class Fleet:
         """Return the state of every lineage."""
         return {lineage: member.state for lineage, member in self._members.items()}
 
+    def facts(self, hosts: frozenset[Hostname] | None = None) -> list[Facts]:
+        """Return what is known of the lineages, for status and explanations; `hosts`: only of these names."""
+        found = self._members.items()
+        wanted = (
+            found if hosts is None else [(one, member) for one, member in found if not {*one.names}.isdisjoint(hosts)]
+        )
+        return [Facts(plan=member.plan, state=member.state, held=member.held) for _, member in wanted]
+
     def held(self, lineage: Lineage) -> Held | None:
         """Return what is known of the certificate that serves."""
         member = self._members.get(lineage)
         return member.held if member else None
+
+    def authorities(self) -> Mapping[str, Authority]:
+        """Return every CA that is known, by name."""
+        return self._authorities
 
     def document(self, lineage: Lineage) -> dict[str, object]:
         """Return what a restart must not forget of a lineage, as JSON values."""

@@ -33,6 +33,7 @@ class Held:
     """The certificate that serves. `issuer` is the CA of our configuration that gave it, None when unknown.
 
     `is_owned`: our account at that CA ordered it. `cert_id` is empty when it has none (RFC 9773 §4.1).
+    `signed_by`: what the certificate itself says of its issuer, for people.
     """
 
     validity: Validity
@@ -40,3 +41,4 @@ class Held:
     cert_id: str
     issuer: str | None
     is_owned: bool
+    signed_by: str = ""

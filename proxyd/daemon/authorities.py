@@ -61,16 +61,12 @@ class Authorities:
         if self._first is None:
             self._first = config.acme.server
         options: dict[tuple[Hostname, str], AcmeOptions] = {}
-        plans = []
-        for host, names in config.certificate_hosts.items():
-            mine = config.acme_of(host)
-            chosen = (mine, *mine.fallback)
-            for one in chosen:
+        for host in config.certificate_hosts:
+            for one in authorities_of(config, host):
                 self._ca(one)
                 options[host, one.server] = one
-            plans += [_plan(host, names, kind, chosen) for kind in key_kinds(mine)]
         self._options = options
-        return plans
+        return plans_of(config)
 
     def issuer(self, lineage: Lineage, name: str) -> Issuer | None:
         """Return the CA `name` as the lineage's host wants it asked, or None when the host does not name it."""
@@ -125,6 +121,21 @@ class Authorities:
         if authority.ledger and (refusal := authority.ledger.new_account(self._clock.now())):
             message = f"no new account is made at {authority.name}: {refusal}"
             raise IssuanceError(FailureKind.RATE_LIMITED, message, retry_after=refusal.until - self._clock.now())
+
+
+def authorities_of(config: Config, host: Hostname) -> tuple[AcmeOptions, ...]:
+    """Return the CAs of a host in the order in which they are asked."""
+    mine = config.acme_of(host)
+    return (mine, *mine.fallback)
+
+
+def plans_of(config: Config) -> list[Plan]:
+    """Return every certificate that the configuration asks for."""
+    plans = []
+    for host, names in config.certificate_hosts.items():
+        chosen = authorities_of(config, host)
+        plans += [_plan(host, names, kind, chosen) for kind in key_kinds(chosen[0])]
+    return plans
 
 
 def key_kinds(options: AcmeOptions) -> tuple[str, ...]:

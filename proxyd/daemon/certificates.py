@@ -5,9 +5,6 @@ import logging
 import random
 import ssl
 from collections.abc import Callable
-from datetime import timedelta
-
-from publicsuffixlist import PublicSuffixList
 
 from proxyd.certs.certificate import Certificate
 from proxyd.config.acme import AcmeOptions
@@ -17,9 +14,8 @@ from proxyd.core.clock import Clock
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
-from proxyd.core.rate_ledger import LETS_ENCRYPT, CaLimits
-from proxyd.core.token_bucket import Limit
 from proxyd.daemon.authorities import Authorities
+from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.handshake_check import Seen, look
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
@@ -56,8 +52,7 @@ class Certificates:
         self._installed = installed
         self._clock = clock
         self._store = CertificateStore(DirectoryStore(root, clock=clock))
-        suffixes = PublicSuffixList()
-        self._fleet = Fleet(rng=rng, registered_domain=lambda name: _registered_domain(suffixes, name))
+        self._fleet = Fleet(rng=rng, registered_domain=registered_domains())
         self._authorities = Authorities(
             store=self._store,
             solvers=(TlsAlpn01Solver(self.challenges), Http01Solver(self.board)),
@@ -144,50 +139,6 @@ class Certificates:
         ]
 
     def _authority(self, options: AcmeOptions) -> Authority:
-        authority = self._fleet.authority(options.server, _limits(options))
+        authority = self._fleet.authority(options.server, limits_of(options))
         self.memory.recall_authority(authority, self._clock.now())
         return authority
-
-
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-_KNOWN = {
-    "letsencrypt": LETS_ENCRYPT,
-    "letsencrypt-staging": CaLimits(  # docs/staging-environment
-        orders=Limit(1500, 3 * _HOUR),
-        certificates_per_domain=Limit(30_000, 7 * _DAY),
-        duplicates=Limit(30_000, 7 * _DAY),
-        failures=Limit(200, _HOUR),
-        accounts=Limit(50, 3 * _HOUR),
-    ),
-}
-_NO_LIMITS = CaLimits(
-    orders=Limit(10**6, 3 * _HOUR),
-    certificates_per_domain=Limit(10**6, 7 * _DAY),
-    duplicates=Limit(10**6, 7 * _DAY),
-    failures=Limit(10**6, _HOUR),
-    accounts=Limit(10**6, 3 * _HOUR),
-)
-
-
-def _limits(options: AcmeOptions) -> CaLimits | None:
-    """Return the limits that are known of a CA, with what the user wrote on top."""
-    known, own = _KNOWN.get(options.server), options.limits
-    if own is None:
-        return known
-
-    base = known or _NO_LIMITS
-    return CaLimits(
-        orders=_limit(own.orders_per_3h, base.orders),
-        certificates_per_domain=_limit(own.certificates_per_domain_per_7d, base.certificates_per_domain),
-        duplicates=_limit(own.duplicates_per_7d, base.duplicates),
-        failures=_limit(own.failures_per_hour, base.failures),
-        accounts=_limit(own.accounts_per_3h, base.accounts),
-    )
-
-
-def _limit(written: int | None, known: Limit) -> Limit:
-    return known if written is None else Limit(written, known.period)
-
-
-def _registered_domain(suffixes: PublicSuffixList, name: Hostname) -> str:
-    return name.text if name.is_ip_address else suffixes.privatesuffix(name.text) or name.text

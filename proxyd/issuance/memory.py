@@ -74,6 +74,7 @@ class Memory:
             cert_id=certificate.ari_id,
             issuer=issuer if isinstance(issuer, str) else None,
             is_owned=known and document.get("owned") is True,
+            signed_by=certificate.issuer,
         )
 
     def history(self, host: Hostname) -> list[JournalEvent]:

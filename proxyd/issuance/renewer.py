@@ -152,6 +152,7 @@ class Renewer:
             cert_id=certificate.ari_id,
             issuer=task.issuer,
             is_owned=True,
+            signed_by=certificate.issuer,
         )
         self._fleet.issued(task, held, issuance.challenge, now)
         self._memory.keep_held(lineage, held)

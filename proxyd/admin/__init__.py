@@ -1,0 +1,1 @@
+"""For operators: the control socket and what talks through it."""

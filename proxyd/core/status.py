@@ -1,0 +1,162 @@
+"""What is said of each host: one row a name, made from the states, whoever asks and whether or not the daemon runs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import assert_never
+
+from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Held, Plan
+from proxyd.core.renewal import is_ending
+
+#: From best to worst: a host with two kinds of keys shows the worse.
+_WORSE = ("manual", "ready", "ordering", "waiting", "dormant", "blocked", "missing")
+#: Failures that pass without anybody's help.
+_PASSING = (FailureKind.CA, FailureKind.RATE_LIMITED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of one lineage. `damage`: why what is on the disk cannot serve."""
+
+    plan: Plan
+    state: CertificateState
+    held: Held | None
+    damage: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatus:
+    """One row. `state`: ready, ordering, waiting, blocked, dormant, missing or manual."""
+
+    host: Hostname
+    state: str
+    issuer: str | None
+    serial: str | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    renew_at: datetime | None = None
+    failures: int = 0
+    last_error: str | None = None
+    next_try: datetime | None = None
+    explanation_url: str | None = None
+    needs_a_person: bool = False
+
+    def to_document(self) -> dict[str, object]:
+        """Return the row as JSON values (times RFC 3339, UTC)."""
+        return {
+            "state": self.state,
+            "issuer": self.issuer,
+            "serial": self.serial,
+            "not_before": rfc3339(self.not_before),
+            "not_after": rfc3339(self.not_after),
+            "renew_at": rfc3339(self.renew_at),
+            "failures": self.failures,
+            "last_error": self.last_error,
+            "next_try": rfc3339(self.next_try),
+            "explanation_url": self.explanation_url,
+            "needs_a_person": self.needs_a_person,
+        }
+
+
+def host_statuses(facts: Iterable[Facts], now: datetime) -> dict[Hostname, HostStatus]:
+    """Return one row for each name, in the order of the names."""
+    rows: dict[Hostname, HostStatus] = {}
+    for one in facts:
+        for name in one.plan.lineage.names:
+            row = _row(name, one, now)
+            seen = rows.get(name)
+            if seen is None or _rank(row) > _rank(seen):
+                rows[name] = row
+    return dict(sorted(rows.items()))
+
+
+def status_document(
+    rows: Mapping[Hostname, HostStatus], budget: Mapping[str, object], *, version: str, from_daemon: bool
+) -> dict[str, object]:
+    """Return what `proxyd status --json` and /status.json promise."""
+    return {
+        "version": version,
+        "ok": not any(row.needs_a_person for row in rows.values()),
+        "from": "daemon" if from_daemon else "cache",
+        "hosts": {host.text: row.to_document() for host, row in rows.items()},
+        "budget": dict(budget),
+    }
+
+
+def budget_document(facts: Iterable[Facts], left: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, object]]:
+    """Return for each CA how many orders are left, and which hosts wait for a limit until when."""
+    found: dict[str, dict[str, object]] = {}
+    waiting: dict[str, dict[str, str | None]] = {}
+    for one in facts:
+        for issuer in one.plan.issuers:
+            room: Mapping[str, int] = left.get(issuer, {})
+            found.setdefault(issuer, {"orders_left": room.get("orders_left"), "orders_limit": room.get("orders_limit")})
+        state = one.state
+        if isinstance(state, Waiting) and state.failure.kind is FailureKind.RATE_LIMITED:
+            hosts = waiting.setdefault(one.plan.issuers[0], {})
+            hosts[one.plan.lineage.host.text] = rfc3339(state.retry_at)
+    for issuer, document in found.items():
+        document["waiting"] = dict(sorted(waiting.get(issuer, {}).items()))
+    return found
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """Return a moment as machines read it: whole seconds, UTC, Z."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
+    held = facts.held
+    state, failures, failure, due, url = _parts(facts.state)
+    last_error = failure.message if failure else facts.damage
+    if held is not None and held.validity.not_after <= now:
+        last_error = last_error or f"{name}: the certificate expired at {held.validity.not_after:%Y-%m-%d %H:%M} UTC"
+        state = "missing" if state == "ready" else state
+    return HostStatus(
+        host=name,
+        state=state,
+        issuer=(held.issuer or held.signed_by or None) if held else facts.plan.issuers[0],
+        serial=f"{held.serial:x}" if held else None,
+        not_before=held.validity.not_before if held else None,
+        not_after=held.validity.not_after if held else None,
+        renew_at=due if isinstance(facts.state, Ready) else None,
+        failures=failures,
+        last_error=last_error,
+        next_try=None if isinstance(facts.state, Ready) else due,
+        explanation_url=url,
+        needs_a_person=_needs_a_person(state, failure, failures, held, now),
+    )
+
+
+def _parts(state: CertificateState) -> tuple[str, int, Failure | None, datetime | None, str | None]:
+    match state:
+        case Missing():
+            return "missing", 0, None, None, None
+        case Ordering(failures=failures):
+            return "ordering", failures, None, None, None
+        case Ready(renew_at=at, window=window):
+            return "ready", 0, None, at, window.explanation_url if window else None
+        case Waiting(retry_at=at, failures=failures, failure=failure):
+            return "waiting", failures, failure, at, None
+        case Blocked(probe_at=at, failures=failures, failure=failure):
+            return "blocked", failures, failure, at, None
+        case Dormant(probe_at=at, failures=failures, failure=failure):
+            return "dormant", failures, failure, at, None
+        case _:
+            assert_never(state)
+
+
+def _needs_a_person(state: str, failure: Failure | None, failures: int, held: Held | None, now: datetime) -> bool:
+    """A valid certificate that will be renewed by itself needs nobody; nor does a host that left us."""
+    if state in ("ready", "dormant", "manual"):
+        return False
+    if state in ("blocked", "missing") or held is None or is_ending(held.validity, now):
+        return True
+    return failures > 0 and (failure is None or failure.kind not in _PASSING)
+
+
+def _rank(row: HostStatus) -> tuple[bool, int]:
+    return row.needs_a_person, _WORSE.index(row.state)
