@@ -9,6 +9,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.store.store import Store, StoreError
 
 _ACCOUNT = "acme_account+key"
+_OLD_ACCOUNT = "acme_account.key"  # of early autocert, which still reads it; nobody writes it
 _log = logging.getLogger("proxyd.store")
 
 
@@ -40,9 +41,17 @@ class CertificateStore:
         """Return the account key, or None; a broken one is set aside."""
         try:
             pem = self.store.load(_ACCOUNT)
-            return None if pem is None else key_from_pem(pem)
+            return self._old_account_key() if pem is None else key_from_pem(pem)
         except (ValueError, StoreError) as error:
             self._set_aside(_ACCOUNT, str(error), "a new account is made")
+            return None
+
+    def _old_account_key(self) -> PrivateKey | None:
+        try:
+            pem = self.store.load(_OLD_ACCOUNT)
+            return None if pem is None else key_from_pem(pem)
+        except (ValueError, StoreError) as error:
+            _log.warning("an old account key is left alone", extra={"file": _OLD_ACCOUNT, "reason": str(error)})
             return None
 
     def save_account_key(self, key: PrivateKey) -> None:
