@@ -9,7 +9,7 @@ import pytest
 
 from pebble.server import Pebble
 from tests.support.autocert import AutocertProcess
-from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.daemon import DaemonProcess, HttpsClient
 from tests.support.upstream import Upstream
 
 HOST, OTHER = "go.example.test", "ours.example.test"
