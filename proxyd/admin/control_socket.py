@@ -128,6 +128,8 @@ class ControlSocket:
                     await self._answer(sock, request)
             except Refused as refused:
                 await _send(sock, {"error": str(refused), "status": refused.status})
+            except TimeoutError:
+                await _send(sock, {"error": "no request came in time, or its answer took too long", "status": 3})
             except Exception as error:
                 await _send(sock, {"error": f"the daemon failed: {type(error).__name__}, see its log", "status": 3})
                 raise

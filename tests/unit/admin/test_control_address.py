@@ -1,4 +1,3 @@
-import os
 import socket
 from pathlib import Path
 
@@ -13,7 +12,7 @@ def test_a_path_longer_than_a_socket_address(tmp_path: Path) -> None:
     path = directory / "control.sock"
     with bind(path), connect(path, timeout=5):
         assert path.stat().st_mode & 0o777 == 0o600
-        assert os.listdir(directory) == ["control.sock"]
+        assert list(directory.iterdir()) == [path]
 
 
 def test_what_a_dead_daemon_left_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> None:
@@ -23,7 +22,7 @@ def test_what_a_dead_daemon_left_is_replaced_and_a_living_one_is_not(tmp_path: P
         with pytest.raises(SocketTaken, match="another daemon answers"):
             bind(path)
         with connect(path, timeout=5):
-            assert os.listdir(tmp_path) == ["control.sock"]
+            assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
