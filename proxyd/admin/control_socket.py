@@ -136,7 +136,13 @@ class ControlSocket:
 
     async def _answer(self, sock: socket.socket, request: Request) -> None:
         _log.debug("control command", extra={"command": request.command, "uid": request.uid})
-        answer = await self._answers(request, lambda step: _send(sock, {"progress": step}))
+        turn = asyncio.Lock()  # steps of several hosts must not be mixed within a line
+
+        async def tell(step: Document) -> None:
+            async with turn:
+                await _send(sock, {"progress": step})
+
+        answer = await self._answers(request, tell)
         await _send(sock, {"answer": answer})
 
 
