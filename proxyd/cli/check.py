@@ -13,5 +13,5 @@ def check(file: Path | None) -> None:
     """Say every mistake in the configuration file at once."""
     chosen = find(file)
     found = load_or_exit(chosen)
-    count = len(found.names)
+    count = len(found.served)
     print(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")

@@ -3,8 +3,9 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, PositiveInt, SecretStr
+from pydantic import AfterValidator, BeforeValidator, PositiveInt, SecretStr
 
+from proxyd.config.ask_url import Ask
 from proxyd.config.option import Options, option
 from proxyd.config.values import Duration, File, Secret
 
@@ -16,6 +17,8 @@ SERVERS = {
     "google": "https://dv.acme-v02.api.pki.goog/directory",
     "google-staging": "https://dv.acme-v02.test-api.pki.goog/directory",
 }
+#: A CA allows far less; more is a slip of the pen.
+MAX_NEW_PER_DAY = 100_000
 KeyType = Literal["p256", "p384", "rsa2048", "rsa3072", "rsa4096"]
 
 
@@ -37,6 +40,12 @@ def _email(written: str) -> str:
     return f"{local}@{domain}"
 
 
+def _max_new(written: object) -> object:
+    if not isinstance(written, int) or isinstance(written, bool) or not 1 <= written <= MAX_NEW_PER_DAY:
+        raise ValueError(f"must be a number from 1 to {MAX_NEW_PER_DAY}; to allow no name remove on_demand")
+    return written
+
+
 class Eab(Options):
     """External account binding (RFC 8555 §7.3.4)."""
 
@@ -55,10 +64,12 @@ class DnsChallenge(Options):
 
 
 class OnDemand(Options):
-    """Certificates for names that are not listed one by one."""
+    """Certificates for names under a wildcard host, each when a client first asks for it."""
 
-    ask: str | None = option(None, "GET ?domain=NAME there, 2xx allows")
-    max_new_per_day: int = option(10, "new names a day, all together")
+    ask: Ask | None = option(
+        None, "GET ?domain=NAME there, 2xx allows; https, or http to loopback, or unix:/path.sock:/check"
+    )
+    max_new_per_day: Annotated[int, BeforeValidator(_max_new)] = option(10, "new names in 24 hours, all together")
 
 
 class CaLimits(Options):
@@ -93,7 +104,7 @@ class AcmeOptions(Options):
     preferred_chain: str | None = option(None, "name of the root that is preferred, where the CA offers several")
     fallback: tuple["AcmeOptions", ...] = option((), "more CAs, {server: URL, …}, tried in order when the first cannot")
     limits: CaLimits | None = option(None, "{orders_per_3h: 300, …}; null: what is known of the CA")
-    on_demand: OnDemand | None = option(None, "{ask: URL, max_new_per_day: 10}", today=[None])
+    on_demand: OnDemand | None = option(None, "{ask: URL, max_new_per_day: 10}, for wildcard hosts")
 
     @property
     def directory_url(self) -> str:

@@ -15,6 +15,7 @@ from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.option import Options, overlay, today
+from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
 
 M = TypeVar("M", bound=Options)
@@ -81,24 +82,29 @@ class _Reading:
         defaults = top.defaults if top else HostOptions()
         if top is not None:
             self._check_fallback(top.acme, ("acme",))
-        options: dict[Hostname, HostOptions] = {}
+        options: dict[Hostname | HostPattern, HostOptions] = {}
         for key, name, own in self._hosts(hosts, defaults):
             options[name] = own
-            if top is not None:
+            if top is None:
+                continue
+            if isinstance(name, HostPattern):
+                self._check_wildcard(top, ("hosts", key), name, own)
+                self._check_names(top, ("hosts", key), own.aliases, own)
+            else:
                 self._check_names(top, ("hosts", key), (name, *own.aliases), own)
+                self._check_listed(("hosts", key), own)
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._mistakes)
         return top.model_copy(update={"hosts": options})
 
-    def _hosts(self, written: dict[str, Any], defaults: HostOptions) -> Iterator[tuple[str, Hostname, HostOptions]]:
-        seen: dict[Hostname, str] = {}
+    def _hosts(
+        self, written: dict[str, Any], defaults: HostOptions
+    ) -> Iterator[tuple[str, Hostname | HostPattern, HostOptions]]:
+        seen: dict[Hostname | HostPattern, str] = {}
         for key, value in written.items():
             place = ("hosts", key)
-            if key.startswith("*"):
-                self._wrong(place, f"wildcard hosts are {_NOT_YET}: list the names one by one", at_key=True)
-                continue
             try:
-                name = Hostname.parse(key)
+                name = HostPattern.parse(key) if "*" in key else Hostname.parse(key)
             except InvalidHostname as error:
                 self._wrong(place, str(error), at_key=True)
                 continue
@@ -147,11 +153,39 @@ class _Reading:
         if options.acme is not None:
             self._check_fallback(options.acme, (*place, "acme"))
 
+    def _check_wildcard(self, config: Config, place: Location, host: HostPattern, options: HostOptions) -> None:
+        acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
+        if host.is_any and (acme.on_demand is None or acme.on_demand.ask is None):
+            message = (
+                'every name of the world is under "*": it needs acme.on_demand.ask, the URL of your application that '
+                "says which names are yours, like http://127.0.0.1:9000/check"
+            )
+            self._wrong(place, message, at_key=True)
+        elif acme.on_demand is None:
+            message = (
+                f"a wildcard certificate needs dns-01, which is {_NOT_YET}; for a certificate of each name under "
+                f"{host}, ordered when a client first asks for it, add `acme: {{on_demand: {{ask: URL}}}}`"
+            )
+            self._wrong(place, message, at_key=True)
+        if not host.is_any and not acme.is_private and not Hostname(host.text.replace("*", "a")).is_public:
+            message = f"no public CA certifies names under {host}: set acme.server to the https URL of your own CA"
+            self._wrong(place, message, at_key=True)
+        if options.certificate == "shared":
+            message = f"names under {host} are not known beforehand: each gets a certificate of its own; remove it"
+            self._wrong((*place, "certificate"), message)
+
+    def _check_listed(self, place: Location, options: HostOptions) -> None:
+        if options.acme is not None and options.acme.on_demand is not None:
+            where = (*place, "acme", "on_demand")
+            self._wrong(where, "is for wildcard hosts: this one is listed and has its certificate at once; remove it")
+
     def _check_fallback(self, acme: AcmeOptions, place: Location) -> None:
         for index, ca in enumerate(acme.fallback):
             if "server" not in ca.model_fields_set or ca.fallback:
                 message = "needs a server of its own, and no further fallback"
                 self._wrong((*place, "fallback", index), message)
+            if ca.on_demand is not None:
+                self._wrong((*place, "fallback", index, "on_demand"), "belongs to acme itself, not to a fallback")
 
     def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:
         before = len(self._mistakes)

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
-from proxyd.config.acme import AcmeOptions
+from proxyd.config.acme import AcmeOptions, OnDemand
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
 from proxyd.config.values import Duration, File, Listen, Name, Network, Size
+from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 
 
@@ -87,32 +88,56 @@ class Config(Options):
         (), "{webhook: URL}, {exec: [CMD]}, {mail: {…}}, {heartbeat: URL}", today=[[]]
     )
     defaults: HostOptions = option(HostOptions(), "any per-host option, for all hosts")
-    hosts: Annotated[Mapping[Hostname, HostOptions], BeforeValidator(dict)] = option(
-        doc="HOST: UPSTREAM, or HOST: {options}"
+    hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], BeforeValidator(dict)] = option(
+        doc='HOST: UPSTREAM, or HOST: {options}; "*.HOST" for the names under it'
     )
 
     @cached_property
     def names(self) -> Mapping[Hostname, HostOptions]:
-        """Return every name that is served, aliases included, with its options."""
-        served = dict(self.hosts)
+        """Return every name that is listed, aliases included, with its options."""
+        served = {host: options for host, options in self.hosts.items() if isinstance(host, Hostname)}
         for options in self.hosts.values():
             served.update(dict.fromkeys(options.aliases, options))
         return served
 
+    @cached_property
+    def wildcards(self) -> Mapping[HostPattern, HostOptions]:
+        """Return the wildcard hosts with their options."""
+        return {host: options for host, options in self.hosts.items() if isinstance(host, HostPattern)}
+
+    @property
+    def served(self) -> Mapping[Hostname | HostPattern, HostOptions]:
+        """Return names and wildcard hosts, with their options."""
+        everything: dict[Hostname | HostPattern, HostOptions] = dict(self.names.items())
+        everything.update(self.wildcards.items())
+        return everything
+
+    @cached_property
+    def table(self) -> HostTable[HostOptions]:
+        """Return the options of any name that is served."""
+        return HostTable(self.names, self.wildcards)
+
     @property
     def certificate_hosts(self) -> Mapping[Hostname, tuple[Hostname, ...]]:
-        """Return each host that names a certificate, with the names in it."""
+        """Return each host that names a certificate, with the names in it; none for wildcards."""
         found: dict[Hostname, tuple[Hostname, ...]] = {}
         for host, options in self.hosts.items():
-            if options.certificate == "shared":
+            if isinstance(host, HostPattern):
+                found.update({name: (name,) for name in options.aliases})
+            elif options.certificate == "shared":
                 found[host] = (host, *options.aliases)
             else:
                 found.update({name: (name,) for name in (host, *options.aliases)})
         return found
 
-    def acme_of(self, host: Hostname) -> AcmeOptions:
-        """Return how certificates of a name are obtained; each fallback inherits what is not the CA's own."""
-        own = self.names[host].acme
+    def on_demand_of(self, pattern: HostPattern) -> OnDemand | None:
+        """Return how names under a wildcard host get certificates one by one."""
+        return self.acme_of(pattern).on_demand
+
+    def acme_of(self, host: Hostname | HostPattern) -> AcmeOptions:
+        """Return how certificates of a served name are obtained; each fallback inherits what is not the CA's own."""
+        options = self.wildcards.get(host) if isinstance(host, HostPattern) else self.table.get(host)
+        own = options.acme if options else None
         chosen = self.acme if own is None else overlay(self.acme, own)
         common = {"email": chosen.email, "key_type": chosen.key_type, "challenges": chosen.challenges}
         return chosen.model_copy(

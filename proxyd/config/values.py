@@ -138,6 +138,8 @@ def parse_hostname(written: object) -> Hostname:
     """Return a host name. Raises ValueError that says what to write."""
     if not isinstance(written, str):
         raise ValueError(f'must be a host name in quotes, like "{written}"')
+    if "*" in written:
+        raise ValueError(f'{written!r} is a wildcard: give it an entry of its own under hosts, "{written}": …')
     return Hostname.parse(written)
 
 

@@ -46,6 +46,11 @@ class Authority:
         elif self._failures >= _DOWN_AFTER:
             self._probe_at = now + self._pause()
 
+    def not_sent(self, order: CertificateOrder) -> None:
+        """Take back what `started` counted: the order never left us."""
+        if self.ledger:
+            self.ledger.not_sent(order)
+
     def succeeded(self, order: CertificateOrder, now: datetime) -> bool:
         """Count a certificate; return whether the CA was thought to be unable before."""
         history = [at for at in self._issued.get(_key(order), []) if at > now - _WEEK]

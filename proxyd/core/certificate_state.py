@@ -121,9 +121,7 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Wished:
-    """Try now, or at `at`: a person said so, the configuration changed, or what failed looks mended."""
-
-    at: datetime | None = None
+    """Try now: a person said so, the configuration changed, or what failed looks mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +146,8 @@ def step(state: CertificateState, event: Event, now: datetime, rng: "random.Rand
             return _failed(state, failure, now, rng, lifetime)
         case Postponed(failure=failure, until=until):
             return Waiting(retry_at=until, failures=_failures(state), failure=failure)
-        case Wished(at=at):
-            return _wished(state, now if at is None else at)
+        case Wished():
+            return _wished(state, now)
         case LeftUs():
             return _left(state, now)
         case _:
@@ -187,16 +185,16 @@ def _failed(
     return Waiting(retry_at=again, failures=failures, failure=failure)
 
 
-def _wished(state: CertificateState, at: datetime) -> CertificateState:
+def _wished(state: CertificateState, now: datetime) -> CertificateState:
     match state:
         case Missing() | Ordering():
             return state
-        case Ready(renew_at=due, ask_ari_at=ask, window=window):
-            return Ready(renew_at=min(due, at), ask_ari_at=ask, window=window)
-        case Waiting(retry_at=due, failures=failures, failure=failure):
-            return Waiting(retry_at=min(due, at), failures=failures, failure=failure)
+        case Ready(ask_ari_at=ask, window=window):
+            return Ready(renew_at=now, ask_ari_at=ask, window=window)
+        case Waiting(failures=failures, failure=failure):
+            return Waiting(retry_at=now, failures=failures, failure=failure)
         case Blocked(failures=failures, failure=failure) | Dormant(failures=failures, failure=failure):
-            return Waiting(retry_at=at, failures=failures, failure=failure)
+            return Waiting(retry_at=now, failures=failures, failure=failure)
         case _:
             assert_never(state)
 

@@ -133,6 +133,19 @@ class Fleet:
                     self._event(lineage, Wished(), now)
         return new
 
+    def add(self, plan: Plan, now: datetime) -> bool:
+        """Take care of one more; return whether it is new."""
+        if plan.lineage in self._members:
+            return False
+        self._members[plan.lineage] = _Member(plan=plan)
+        self._schedule(plan.lineage, now)
+        return True
+
+    def forget(self, lineage: Lineage) -> None:
+        """Take care of it no longer."""
+        if member := self._members.pop(lineage, None):
+            self._free_slot(member)
+
     def found(self, lineage: Lineage, held: Held, now: datetime) -> None:
         """Say that a certificate serves already: from the store at start, or made by another process."""
         member = self._members.get(lineage)
@@ -159,11 +172,6 @@ class Fleet:
             found if hosts is None else [(one, member) for one, member in found if not {*one.names}.isdisjoint(hosts)]
         )
         return [Facts(plan=member.plan, state=member.state, held=member.held) for _, member in wanted]
-
-    def plan(self, lineage: Lineage) -> Plan | None:
-        """Return how a lineage is obtained."""
-        member = self._members.get(lineage)
-        return member.plan if member else None
 
     def held(self, lineage: Lineage) -> Held | None:
         """Return what is known of the certificate that serves."""
@@ -225,14 +233,11 @@ class Fleet:
                 self._schedule(lineage, now)
         return tasks
 
-    def wish(self, lineage: Lineage, now: datetime, *, forced: bool = False, at: datetime | None = None) -> None:
-        """Order at the next chance, or at `at`, within the budget.
-
-        `forced` passes our own ceiling once, never the CA's limits.
-        """
+    def wish(self, lineage: Lineage, now: datetime, *, forced: bool = False) -> None:
+        """Order at the next chance, within the budget; `forced` passes our own ceiling once, never the CA's limits."""
         if member := self._members.get(lineage):
             member.forced = forced
-            self._event(lineage, Wished(at), now)
+            self._event(lineage, Wished(), now)
 
     def left(self, lineage: Lineage, now: datetime) -> None:
         """Say that the name has left us (core/dormancy.py)."""
@@ -272,6 +277,11 @@ class Fleet:
         member.ca, member.forced = 0, False
         lifetime = member.held.validity.lifetime if member.held else None
         self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
+
+    def not_sent(self, task: OrderTask, failure: Failure, until: datetime, now: datetime) -> None:
+        """Say that the order was not sent after all, and may be from `until` on."""
+        self.authority(task.issuer).not_sent(task.order)
+        self._event(task.lineage, Postponed(failure, until), now)
 
     def window(
         self, lineage: Lineage, cert_id: str, window: RenewalWindow | None, retry_after: timedelta | None, now: datetime

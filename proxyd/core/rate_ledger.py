@@ -80,6 +80,12 @@ class RateLedger:
             for name in order.names:
                 self._take(("failures", name.text), self._limits.failures, now)
 
+    def not_sent(self, order: CertificateOrder) -> None:
+        """Give back what an order took that was not sent after all."""
+        for key, limit, _ in self._needed(order):
+            if key[0] != "failures" and key in self._buckets:
+                self._buckets[key] = self._buckets[key].give_back(limit)
+
     def refused(self, order: CertificateOrder, until: datetime) -> None:
         """Believe the CA when it says no although we thought there was room: the account's orders wait until then."""
         limit = self._limits.orders
@@ -99,11 +105,6 @@ class RateLedger:
         """Begin with half of the orders: what was spent before is not known."""
         limit = self._limits.orders
         self._buckets["orders", _ACCOUNT] = TokenBucket(now + limit.period / 2)
-
-    @property
-    def pace(self) -> timedelta:
-        """Return how long it takes until one more order is allowed."""
-        return self._limits.orders.refill
 
     def available(self, now: datetime) -> dict[str, int]:
         """Return for people how many orders are left now."""

@@ -11,6 +11,7 @@ from proxyd.config.model import Config
 from proxyd.core.authority import Authority
 from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError
+from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.issuance.acme_account import AcmeAccount, ExternalBinding
@@ -53,24 +54,27 @@ class Authorities:
         self._rng = rng
         self._first: str | None = None
         self._cas: dict[tuple[object, ...], _Ca] = {}
-        self._options: dict[tuple[Hostname, str], AcmeOptions] = {}
+        self._config: Config | None = None
+        self._options: dict[tuple[Hostname | HostPattern, str], AcmeOptions] = {}
         self._issuers: dict[tuple[object, ...], AcmeIssuer] = {}
 
     def use(self, config: Config) -> list[Plan]:
         """Take over the CAs of `config`; return what shall be obtained. Raises CaBundleError, and changes nothing."""
         if self._first is None:
             self._first = config.acme.server
-        options: dict[tuple[Hostname, str], AcmeOptions] = {}
-        for host in config.certificate_hosts:
+        options: dict[tuple[Hostname | HostPattern, str], AcmeOptions] = {}
+        asked: list[Hostname | HostPattern] = [*config.certificate_hosts, *config.wildcards]
+        for host in asked:
             for one in authorities_of(config, host):
                 self._ca(one)
                 options[host, one.server] = one
-        self._options = options
+        self._config, self._options = config, options
         return plans_of(config)
 
     def issuer(self, lineage: Lineage, name: str) -> Issuer | None:
         """Return the CA `name` as the lineage's host wants it asked, or None when the host does not name it."""
-        options = self._options.get((lineage.host, name))
+        pattern = self._config.table.pattern(lineage.host) if self._config else None
+        options = self._options.get((pattern or lineage.host, name))
         if options is None:
             return None
         key = (*_identity(options), options.profile, options.preferred_chain)
@@ -123,19 +127,21 @@ class Authorities:
             raise IssuanceError(FailureKind.RATE_LIMITED, message, retry_after=refusal.until - self._clock.now())
 
 
-def authorities_of(config: Config, host: Hostname) -> tuple[AcmeOptions, ...]:
-    """Return the CAs of a host in the order in which they are asked."""
+def authorities_of(config: Config, host: Hostname | HostPattern) -> tuple[AcmeOptions, ...]:
+    """Return the CAs of a host, or of the names under a wildcard host, in the order in which they are asked."""
     mine = config.acme_of(host)
     return (mine, *mine.fallback)
 
 
 def plans_of(config: Config) -> list[Plan]:
     """Return every certificate that the configuration asks for."""
-    plans = []
-    for host, names in config.certificate_hosts.items():
-        chosen = authorities_of(config, host)
-        plans += [_plan(host, names, kind, chosen) for kind in key_kinds(chosen[0])]
-    return plans
+    return [plan for host, names in config.certificate_hosts.items() for plan in plans_for(config, host, names)]
+
+
+def plans_for(config: Config, host: Hostname, names: tuple[Hostname, ...]) -> list[Plan]:
+    """Return the certificates, one of each key kind, for a host that is served."""
+    chosen = authorities_of(config, host)
+    return [_plan(host, names, kind, chosen) for kind in key_kinds(chosen[0])]
 
 
 def key_kinds(options: AcmeOptions) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 from proxyd.certs.certificate import Certificate
 from proxyd.config.acme import AcmeOptions
@@ -12,22 +13,27 @@ from proxyd.config.model import Config
 from proxyd.core.authority import Authority
 from proxyd.core.clock import Clock
 from proxyd.core.fleet import Fleet
+from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
-from proxyd.core.lineage import Lineage
-from proxyd.daemon.authorities import Authorities
+from proxyd.core.lineage import Lineage, Plan
+from proxyd.daemon.authorities import Authorities, plans_for
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.handshake_check import Seen, look
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
 from proxyd.issuance.memory import Memory
+from proxyd.issuance.on_demand import OnDemand, Rule
 from proxyd.issuance.renewer import Renewer
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
+from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
 
 _log = logging.getLogger("proxyd.certificates")
+#: A name under a wildcard host whose certificate ran out before this is new again.
+_LONG_EXPIRED = timedelta(days=30)
 
 
 class Certificates:
@@ -60,12 +66,30 @@ class Certificates:
             clock=clock,
             rng=rng,
         )
-        self.renewer = Renewer(fleet=self._fleet, store=self._store, memory=self.memory, keeper=self, clock=clock)
+        self._config = config
+        self.on_demand = OnDemand(
+            fleet=self._fleet,
+            memory=self.memory,
+            clock=clock,
+            plans_for=lambda host: plans_for(self._config, host, (host,)),
+            manage=lambda plans: self.renewer.add(plans),
+            is_served=lambda host: table.certificate(host) is not None,
+            dropped=table.remove,
+        )
+        self.renewer = Renewer(
+            fleet=self._fleet,
+            store=self._store,
+            memory=self.memory,
+            keeper=self,
+            policy=self.on_demand,
+            clock=clock,
+        )
 
     def open(self) -> None:
         """Prove that the cache keeps what is written, and read the journal. Blocks. Raises StoreError."""
         self._store.store.probe()
         self.memory.open()
+        self.on_demand.open()
 
     async def close(self) -> None:
         """Close the connections to the CAs and write the journal."""
@@ -77,17 +101,24 @@ class Certificates:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.renewer.run())
             group.create_task(self.renewer.save_unsaved())
+            group.create_task(self.on_demand.run())
 
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`. Raises CaBundleError, and changes nothing."""
         plans = self._authorities.use(config)
+        names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
+        possible = [*plans, *(plan for name in sorted(names) for plan in plans_for(config, name, (name,)))]
         found: dict[Lineage, Certificate] = {}
-        missing = [plan.lineage for plan in plans if self._fleet.state(plan.lineage) is None]
+        missing = [plan.lineage for plan in possible if self._fleet.state(plan.lineage) is None]
         for lineage, certificate in await asyncio.to_thread(self._load, missing):
             found[lineage] = certificate
             for name in lineage.names:
                 self._table.install(name, certificate)
-        self._table.keep_only(config.names)
+        on_demand = self._still_on_demand(config, found.values())
+        self._config = config
+        self._table.keep_only({*config.names, *(plan.lineage.host for plan in on_demand)})
+        self.on_demand.use(_rules(config), on_demand)
+        plans += on_demand
         self.renewer.manage(plans, self._authorities.issuer, found.get)
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> None:
@@ -106,11 +137,8 @@ class Certificates:
             self._alarm(lineage, "a handshake in memory showed another certificate: the previous one serves again")
             return
         self._installed()
+        self.on_demand.review()
         await self._confirm(lineage, certificate)
-
-    def serving(self, lineage: Lineage) -> Certificate | None:
-        """Return the certificate of this lineage that clients are shown."""
-        return self._table.of_kind(lineage.host, lineage.key_kind)
 
     def arrived(self, kind: str, name: Hostname, client: str) -> None:
         """Record that a validator asked for a pending answer."""
@@ -134,6 +162,28 @@ class Certificates:
         _log.error("the new certificate is not confirmed", extra={"host": lineage.host, "reason": message})
         self.memory.note("not confirmed", lineage.host, None, reason=message)
 
+    def _names_on_demand(self, config: Config) -> set[Hostname]:
+        """Return the names under wildcard hosts that may have a certificate, or wait for one. Blocks."""
+        try:
+            keys = self._store.store.names()
+        except StoreError as error:
+            _log.error("names under wildcard hosts are not known", extra={"reason": str(error)})
+            keys = []
+        files = {key.removesuffix("+rsa") for key in keys}
+        names = {host for key in files if (host := Hostname.from_wire(key)) and host.text == key}
+        return {name for name in names | self._remembered() if config.table.pattern(name)}
+
+    def _still_on_demand(self, config: Config, found: Iterable[Certificate]) -> list[Plan]:
+        """Return the plans of names under wildcard hosts: those in use, those that wait, and those just found."""
+        fresh = (one for one in found if one.not_after > self._clock.now() - _LONG_EXPIRED)
+        names = self._remembered().union(*(one.names for one in fresh))
+        return [
+            plan for name in sorted(names) if config.table.pattern(name) for plan in plans_for(config, name, (name,))
+        ]
+
+    def _remembered(self) -> set[Hostname]:
+        return {*self.on_demand.names, *self.memory.names()}
+
     def _load(self, lineages: list[Lineage]) -> list[tuple[Lineage, Certificate]]:
         loaded = ((lineage, self._store.load(lineage.host)) for lineage in lineages)
         return [
@@ -146,3 +196,18 @@ class Certificates:
         authority = self._fleet.authority(options.server, limits_of(options))
         self.memory.recall_authority(authority, self._clock.now())
         return authority
+
+
+def _rules(config: Config) -> HostTable[Rule | None]:
+    """Return what each wildcard host allows; listed names are under none."""
+    rules: dict[HostPattern, Rule | None] = {}
+    for pattern in config.wildcards:
+        acme = config.acme_of(pattern)
+        if acme.on_demand is not None:
+            rules[pattern] = Rule(
+                pattern=pattern,
+                ask=acme.on_demand.ask,
+                max_new_per_day=acme.on_demand.max_new_per_day,
+                public=not acme.is_private,
+            )
+    return HostTable(dict.fromkeys(config.names), rules)

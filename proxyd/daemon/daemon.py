@@ -6,15 +6,15 @@ import random
 import signal
 from collections.abc import Callable
 
-from proxyd.admin.control_address import candidates
-from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.document import ConfigError
+from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.values import ListenAddress, UpstreamAddress
 from proxyd.core.clock import Clock
+from proxyd.core.host_pattern import HostPattern, HostTable
+from proxyd.core.hostname import Hostname
 from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.certificates import Certificates
-from proxyd.daemon.commands import Commands
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.systemd import notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
@@ -44,8 +44,6 @@ class Daemon:
             clock=clock,
             rng=rng,
         )
-        commands = Commands(certificates=self._certificates, cache=config.cache_directory, clock=clock)
-        self._control = ControlSocket(commands.answer)
         self._handler = Handler()
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
@@ -61,7 +59,13 @@ class Daemon:
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         h1 = H1Frontend(self._handler.handle)
-        tls = TlsFrontend(table=self._table, challenges=self._certificates.challenges, h1=h1, tasks=tasks)
+        tls = TlsFrontend(
+            table=self._table,
+            challenges=self._certificates.challenges,
+            on_demand=self._certificates.on_demand,
+            h1=h1,
+            tasks=tasks,
+        )
         plain = PlainFrontend(
             answer=self._certificates.board.answer,
             arrived=lambda name, client: self._certificates.arrived("http-01", name, client),
@@ -84,16 +88,14 @@ class Daemon:
             raise
         for name, group in (("https", https), ("http", http)):
             _log.info("listening", extra={"on": name, "address": ", ".join(one.address for one in group) or "nothing"})
-        self._control.listen(candidates(self._config.admin.socket, self._config.cache_directory))
         notify("READY=1", f"STATUS={self._status()}")
-        controlled = tasks.create_task(self._control.run())
         renewing = tasks.create_task(self._certificates.run())
         reloading = tasks.create_task(self._reload_on(reload, tasks, plain))
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
-        for task in (renewing, reloading, controlled):
-            task.cancel()
+        renewing.cancel()
+        reloading.cancel()
         for listener in self._listeners:
             listener.stop()
         await h1.drain(self._config.drain.total_seconds())
@@ -104,17 +106,21 @@ class Daemon:
 
     async def _apply(self, config: Config, tasks: asyncio.TaskGroup, plain: PlainFrontend) -> None:
         """Make `config` what is served: everything is prepared first, then swapped at once."""
-        names = config.names
         await self._certificates.apply(config)
-        for address in {options.first_upstream for options in names.values()} - self._pools.keys():
+        used = {options.first_upstream for options in config.served.values()}
+        for address in used - self._pools.keys():
             self._pools[address] = UpstreamPool(address, tasks=tasks)
-        sites = {
-            host: Site(host=host, upstream=self._pools[options.first_upstream], timeouts=options.timeouts)
-            for host, options in names.items()
-        }
+
+        def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
+            return Site(host=host, upstream=self._pools[options.first_upstream], timeouts=options.timeouts)
+
+        sites = HostTable(
+            {host: site(host, options) for host, options in config.names.items()},
+            {host: site(host, options) for host, options in config.wildcards.items()},
+        )
         self._handler.snapshot = Snapshot(sites=sites, access_log=config.log.access is not None)
-        plain.hosts = frozenset(names)
-        for address in self._pools.keys() - {site.upstream.address for site in sites.values()}:
+        plain.hosts = sites
+        for address in self._pools.keys() - used:
             self._pools.pop(address).close()
         self._config = config
 
@@ -136,7 +142,7 @@ class Daemon:
             else:
                 _log_changes(old, config)
                 set_up(level=config.log.level, format=config.log.format)
-                _log.info("reloaded", extra={"hosts": len(config.names)})
+                _log.info("reloaded", extra={"hosts": len(config.served)})
             notify("READY=1", f"STATUS={self._status()}")
 
     def _status(self) -> str:
@@ -165,12 +171,13 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 
 def _log_changes(old: Config, new: Config) -> None:
-    for host in sorted(new.names.keys() - old.names.keys()):
+    before, after = old.served, new.served
+    for host in sorted(after.keys() - before.keys(), key=str):
         _log.info("host added", extra={"host": host})
-    for host in sorted(old.names.keys() - new.names.keys()):
+    for host in sorted(before.keys() - after.keys(), key=str):
         _log.info("host removed; its certificate stays in the cache", extra={"host": host})
-    for host in sorted(new.names.keys() & old.names.keys()):
-        if new.names[host] != old.names[host]:
+    for host in sorted(after.keys() & before.keys(), key=str):
+        if after[host] != before[host]:
             _log.info("host changed", extra={"host": host})
     fixed = ("listen", "cache")
     for key in fixed:

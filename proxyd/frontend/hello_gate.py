@@ -13,7 +13,7 @@ from proxyd.core.client_hello import MAX_BYTES, ClientHello, NeedMore, NotClient
 _RECORD_HEADER = 5
 #: A fatal alert record (RFC 8446 §6): plain text, as it is before any key is agreed on.
 _ALERT = b"\x15\x03\x03\x00\x02\x02"
-_UNEXPECTED_MESSAGE, _UNRECOGNIZED_NAME = b"\x0a", b"\x70"
+_UNEXPECTED_MESSAGE, _INTERNAL_ERROR, _UNRECOGNIZED_NAME = b"\x0a", b"\x50", b"\x70"
 
 
 async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
@@ -39,14 +39,17 @@ async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
 
-def refuse(sock: socket.socket, hello: ClientHello | None) -> None:
+def refuse(sock: socket.socket, hello: ClientHello | None, *, for_now: bool = False) -> None:
     """Close with the alert that says why: `unrecognized_name` (RFC 6066 §3), or that this was no hello.
+
+    `for_now`: the name may be served later, so the client shall not take it for unknown: `internal_error`.
 
     Written here because asyncio and uvloop drop OpenSSL's own alert when a handshake fails; also no TLS state is made.
     """
+    alert = _UNEXPECTED_MESSAGE if hello is None else _INTERNAL_ERROR if for_now else _UNRECOGNIZED_NAME
     with contextlib.suppress(OSError), sock:
         sock.recv(MAX_BYTES)  # closing with unread bytes would send a reset that overtakes the alert
-        sock.send(_ALERT + (_UNRECOGNIZED_NAME if hello else _UNEXPECTED_MESSAGE))
+        sock.send(_ALERT + alert)
         sock.shutdown(socket.SHUT_WR)
 
 

@@ -7,6 +7,7 @@ import socket
 from proxyd.core.client_hello import ClientHello
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
+from proxyd.issuance.on_demand import OnDemand, Outcome
 from proxyd.proxy.exchange import Downstream
 from proxyd.tls.certificate_table import CertificateTable, Selection
 from proxyd.tls.challenge_table import ALPN, ChallengeTable
@@ -26,11 +27,13 @@ class TlsFrontend:
         *,
         table: CertificateTable,
         challenges: ChallengeTable,
+        on_demand: OnDemand,
         h1: H1Frontend,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._table = table
         self._challenges = challenges
+        self._on_demand = on_demand
         self._h1 = h1
         self._tasks = tasks
 
@@ -60,13 +63,16 @@ class TlsFrontend:
         if hello is not None and hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
             return
-        selection = self._select(hello.server_name) if hello else None
+        selection, outcome = self._select(hello.server_name) if hello else None, Outcome.UNKNOWN
+        if selection is None and hello is not None:
+            outcome = await self._obtain(sock, hello, client)
+            selection = self._select(hello.server_name) if outcome is Outcome.SERVED else None
         if selection is None:
             if hello is not None:
                 _log.debug(
                     "refused a name that is not served", extra={"server_name": hello.server_name, "client": client}
                 )
-            refuse(sock, hello)
+            refuse(sock, hello, for_now=outcome is not Outcome.UNKNOWN)
             return
         downstream = Downstream(client=client, names=selection.certificate.names)
         try:
@@ -79,6 +85,14 @@ class TlsFrontend:
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
             sock.close()
+
+    async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str) -> Outcome:
+        """Wait for the certificate of a name under a wildcard host; the hello stays in the kernel meanwhile."""
+        try:
+            return await self._on_demand.wait(hello.server_name, client)
+        except asyncio.CancelledError:
+            sock.close()
+            raise
 
     async def _prove(self, sock: socket.socket, hello: ClientHello, client: str) -> None:
         """Show a validator the challenge certificate; nothing is spoken after the handshake (RFC 8737 §3)."""

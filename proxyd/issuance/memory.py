@@ -28,11 +28,7 @@ class Memory:
     def open(self) -> None:
         """Read everything. Blocks on the disk."""
         self._journal.open()
-        self.recollect(self._journal.states())
-
-    def recollect(self, states: "Mapping[str, Mapping[str, JsonValue]]") -> None:
-        """Take over what was kept, without the journal: for those who only look."""
-        self._states = states
+        self._states = self._journal.states()
 
     def note(self, kind: str, host: Hostname | None, issuer: str | None, /, **fields: object) -> None:
         """Record what happened."""
@@ -80,6 +76,26 @@ class Memory:
             is_owned=known and document.get("owned") is True,
             signed_by=certificate.issuer,
         )
+
+    def forget(self, lineage: Lineage) -> None:
+        """Keep nothing of a lineage but its history."""
+        names = (f"lineage {_name(lineage)}", f"held {_name(lineage)}")
+        for name in names:
+            self._journal.drop_state(name)
+        self._states = {name: document for name, document in self._states.items() if name not in names}
+
+    def names(self) -> set[Hostname]:
+        """Return the hosts whose schedule was kept by the last run."""
+        kept = (name.split(" ") for name in self._states if name.startswith("lineage "))
+        return {host for words in kept if len(words) == 3 and (host := Hostname.from_wire(words[1]))}
+
+    def document(self, name: str) -> Mapping[str, "JsonValue"]:
+        """Return what was kept by the last run under a name; empty when nothing was."""
+        return self._states.get(name, {})
+
+    def keep_document(self, name: str, document: Mapping[str, object]) -> None:
+        """Keep it in the place of the one before."""
+        self._journal.put_state(name, _mapping(document))
 
     def history(self, host: Hostname) -> list[JournalEvent]:
         """Return what happened to a host, oldest first. Blocks on the disk."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Waiting, due_at
@@ -14,6 +14,7 @@ from proxyd.core.fleet import Fleet, OrderTask, WindowTask
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.renewal import Validity
+from proxyd.issuance.host_policy import Allowed, HostPolicy, NoMore, NotNow
 from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
 from proxyd.issuance.memory import Memory
 from proxyd.store.certificate_store import CertificateStore
@@ -43,12 +44,14 @@ class Renewer:
         store: CertificateStore,
         memory: Memory,
         keeper: Keeper,
+        policy: HostPolicy,
         clock: Clock,
     ) -> None:
         self._fleet = fleet
         self._store = store
         self._memory = memory
         self._keeper = keeper
+        self._policy = policy
         self._clock = clock
         self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
         self._running: set[Lineage] = set()
@@ -75,9 +78,17 @@ class Renewer:
                 self._fleet.found(lineage, self._memory.held(lineage, found), now)
         self._changed.set()
 
-    def wish(self, lineage: Lineage, *, forced: bool = False, at: datetime | None = None) -> None:
-        """Order now, or at `at`, within the budget."""
-        self._fleet.wish(lineage, self._clock.now(), forced=forced, at=at)
+    def add(self, plans: Iterable[Plan]) -> None:
+        """Take care of more until the next `manage`."""
+        now = self._clock.now()
+        for plan in plans:
+            if self._fleet.add(plan, now):
+                self._memory.recall(self._fleet, plan.lineage, now)
+        self._changed.set()
+
+    def wish(self, lineage: Lineage, *, forced: bool = False) -> None:
+        """Order now, within the budget."""
+        self._fleet.wish(lineage, self._clock.now(), forced=forced)
         self._changed.set()
 
     async def run(self) -> None:
@@ -86,6 +97,7 @@ class Renewer:
             while True:
                 self._changed.clear()
                 self._begin(group)
+                self._policy.review()
                 try:
                     async with asyncio.timeout(self._seconds_to_next()):
                         await self._changed.wait()
@@ -121,8 +133,33 @@ class Renewer:
             self._running.discard(task.lineage)
             self._changed.set()
 
+    async def _is_permitted(self, task: OrderTask) -> bool:
+        lineage, host = task.lineage, task.lineage.host
+        permit, now = await self._policy.permit(lineage), self._clock.now()
+        match permit:
+            case Allowed():
+                return True
+            case NotNow(until=until, reason=reason):
+                self._fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), until, now)
+                self._remember(task, now)
+                _log.info("not ordered", extra={"host": host, "reason": reason, "next_try": until})
+                self._memory.note("not ordered", host, None, reason=reason, next_try=until)
+            case NoMore(reason=reason):
+                self._fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), now, now)
+                self._fleet.forget(lineage)
+                self._unsaved.pop(lineage, None)
+                self._memory.forget(lineage)
+                self._policy.forgotten(lineage)
+                _log.info("forgotten", extra={"host": host, "reason": reason})
+                self._memory.note("forgotten", host, None, reason=reason)
+            case _:
+                assert_never(permit)
+        return False
+
     async def _order(self, task: OrderTask) -> None:
         host = task.lineage.host
+        if not await self._is_permitted(task):
+            return
         self._memory.note("order started", host, task.issuer, challenges=task.challenges, replaces=task.order.replaces)
         self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
         try:

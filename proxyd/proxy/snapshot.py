@@ -1,18 +1,18 @@
 """What requests read of the configuration: frozen, swapped by one assignment."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from proxyd.config.host import Timeouts
+from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.upstream.pool import UpstreamPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """How one name is served."""
+    """How one name is served, or every name under a wildcard host."""
 
-    host: Hostname
+    host: Hostname | HostPattern
     upstream: UpstreamPool
     timeouts: Timeouts
 
@@ -21,5 +21,5 @@ class Site:
 class Snapshot:
     """All names that are served."""
 
-    sites: Mapping[Hostname, Site] = field(default_factory=dict)
+    sites: HostTable[Site] = field(default_factory=HostTable)
     access_log: bool = True

@@ -76,6 +76,14 @@ class DirectoryStore:
             raise StoreError(f"{self._path(key)} cannot be moved to {target}: {error.strerror}") from error
         return str(target)
 
+    def names(self) -> list[str]:
+        try:
+            return [one.name for one in self._root.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"{self._root} cannot be read: {error.strerror}") from error
+
     def probe(self) -> None:
         test = self._temporary / f"probe.{secrets.token_hex(6)}"
         self._writing.add(test)

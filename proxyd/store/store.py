@@ -22,6 +22,10 @@ class Store(Protocol):
         """Move broken bytes out of the way, without deleting them; return where they are now. Raises StoreError."""
         ...
 
+    def names(self) -> list[str]:
+        """Return all keys, none when there is no such place. Raises StoreError."""
+        ...
+
     def probe(self) -> None:
         """Write, sync and read back, and clear what a killed process left. Raises StoreError."""
         ...

@@ -45,6 +45,11 @@ class CertificateTable:
             del self._certificates[gone]
             self._selections.pop(gone, None)
 
+    def remove(self, host: Hostname) -> None:
+        """Forget a host; harmless when it is not known."""
+        self._certificates.pop(host, None)
+        self._selections.pop(host, None)
+
     def select(self, server_name: str | None) -> Selection | None:
         """Return what serves a client that sent `server_name`, or None: refuse it. Raises ssl.SSLError, OSError."""
         host = Hostname.from_wire(server_name) if server_name else None
@@ -64,10 +69,6 @@ class CertificateTable:
         """Return the certificate that serves `host` to most clients."""
         family = self._certificates.get(host)
         return next(iter(family.values())) if family else None
-
-    def of_kind(self, host: Hostname, key_kind: str) -> Certificate | None:
-        """Return the certificate that serves `host` with a key of the family of `key_kind`."""
-        return self._certificates.get(host, {}).get("rsa" if key_kind.startswith("rsa") else "ec")
 
     def confirm(self, host: Hostname, certificate: Certificate) -> bool:
         """Return whether a handshake in memory, through the own selection, shows this certificate."""

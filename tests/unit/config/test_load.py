@@ -78,7 +78,7 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "workers: 3\n", "f:3:1: workers: not in this version yet"),
         (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
         ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
-        ("hosts:\n  '*.example.com': 80\n", "wildcard hosts are not in this version yet"),
+        (HOST + "  *: 80\n", 'write "*": 80'),
         ("hosts:\n  example.com: [80, 81]\n", "several upstreams are not in this version yet"),
         ("hosts:\n  example.com: https://10.0.0.1\n", "https upstreams are not in this version yet"),
         ("hosts:\n  nas.local: 80\n", "no public CA certifies nas.local"),
