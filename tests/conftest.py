@@ -4,9 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import DaemonProcess
 from tests.support.upstream import Upstream
+
+#: How long an example takes depends on what else the machine does: no verdict of ours.
+settings.register_profile("proxyd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("proxyd")
 
 
 @pytest.fixture

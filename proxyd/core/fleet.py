@@ -1,11 +1,11 @@
 """The deciding half of the renewer: what to do next for every host. No I/O, no clock: a simulation can live in it."""
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from proxyd.core.agenda import Agenda
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import (
@@ -31,11 +31,12 @@ from proxyd.core.circuit_breaker import closed_until
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.member import Member
 from proxyd.core.rate_ledger import CaLimits
 from proxyd.core.renewal import RenewalWindow, Validity, ask_again_at, is_ending, renew_at, spread
 from proxyd.core.slots import Slots
-from proxyd.core.state_document import read_failed, read_window, to_document
 from proxyd.core.status import Facts
+from proxyd.core.task import OrderTask, Task, WindowTask
 
 if TYPE_CHECKING:
     import random
@@ -51,58 +52,16 @@ _UNABLE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderTask:
-    """Order this certificate of this CA, trying the first challenge type that the CA offers."""
-
-    lineage: Lineage
-    issuer: str
-    order: CertificateOrder
-    challenges: tuple[str, ...]
-    forced: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowTask:
-    """Ask the CA for the renewal window of the serving certificate."""
-
-    lineage: Lineage
-    issuer: str
-    cert_id: str
-
-
-Task = OrderTask | WindowTask
-
-
-@dataclass(slots=True, kw_only=True)
-class _Member:
-    """What the fleet knows of one lineage."""
-
-    plan: Plan
-    state: CertificateState = field(default_factory=Missing)
-    held: Held | None = None
-    slot: datetime | None = None
-    ca: int = 0  # which CA of the plan the attempt has come to
-    tried: tuple[str, ...] = ()  # challenge types that failed since the last success
-    worked: str | None = None
-    refused_replaces: str | None = None
-    forced: bool = False
-    asking: bool = False
-    known_window: RenewalWindow | None = None  # from before a restart
-    version: int = 0
-
-
 class Fleet:
     """Every managed certificate with its state. The caller does the tasks and reports how they ended."""
 
     def __init__(self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str]) -> None:
         self._rng = rng
         self._registered_domain = registered_domain
-        self._members: dict[Lineage, _Member] = {}
+        self._members: dict[Lineage, Member] = {}
         self._authorities: dict[str, Authority] = {}
         self._slots = Slots()
-        self._heap: list[tuple[datetime, int, Lineage]] = []
-        self._entries = 0
+        self._agenda = Agenda()
 
     # What is managed
 
@@ -119,17 +78,17 @@ class Fleet:
         """
         wanted = {plan.lineage: plan for plan in plans}
         for gone in self._members.keys() - wanted.keys():
-            self._free_slot(self._members.pop(gone))
+            self.forget(gone)
         new = []
         for lineage, plan in wanted.items():
             member = self._members.get(lineage)
             if member is None:
-                self._members[lineage] = _Member(plan=plan)
+                self._members[lineage] = Member(plan=plan)
                 new.append(lineage)
                 self._schedule(lineage, now)
             elif member.plan != plan:
                 member.plan, member.ca, member.tried = plan, 0, ()
-                if not isinstance(member.state, Ready) or not self._is_from_plan(member):
+                if not isinstance(member.state, Ready) or not member.is_from_plan:
                     self._event(lineage, Wished(), now)
         return new
 
@@ -137,7 +96,7 @@ class Fleet:
         """Take care of one more; return whether it is new."""
         if plan.lineage in self._members:
             return False
-        self._members[plan.lineage] = _Member(plan=plan)
+        self._members[plan.lineage] = Member(plan=plan)
         self._schedule(plan.lineage, now)
         return True
 
@@ -145,6 +104,7 @@ class Fleet:
         """Take care of it no longer."""
         if member := self._members.pop(lineage, None):
             self._free_slot(member)
+            self._agenda.put(lineage, None)
 
     def found(self, lineage: Lineage, held: Held, now: datetime) -> None:
         """Say that a certificate serves already: from the store at start, or made by another process."""
@@ -185,43 +145,27 @@ class Fleet:
     def document(self, lineage: Lineage) -> dict[str, object]:
         """Return what a restart must not forget of a lineage, as JSON values."""
         member = self._members.get(lineage)
-        if member is None:
-            return {}
-        kept = {"worked": member.worked, "refused_replaces": member.refused_replaces, "tried": list(member.tried)}
-        return {**to_document(member.state), **kept, "fingerprint": member.plan.fingerprint}
+        return member.document() if member else {}
 
     def restore(self, lineage: Lineage, document: Mapping[str, object], now: datetime) -> None:
         """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
         member = self._members.get(lineage)
-        if member is None:
-            return
-        worked, refused, tried = (document.get(key) for key in ("worked", "refused_replaces", "tried"))
-        member.worked = worked if isinstance(worked, str) else None
-        member.refused_replaces = refused if isinstance(refused, str) else None
-        member.tried = tuple(str(one) for one in tried[-8:]) if isinstance(tried, list) else ()
-        state = read_failed(document)
-        if state and (isinstance(state, Waiting) or document.get("fingerprint") == member.plan.fingerprint):
-            member.state = state
-        if window := read_window(document):
-            member.known_window = window
-        self._schedule(lineage, now)
+        if member is not None:
+            member.restore(document)
+            self._schedule(lineage, now)
 
     # What to do
 
     def wake_at(self) -> datetime | None:
         """Return when the next task may be due."""
-        self._drop_stale()
-        return self._heap[0][0] if self._heap else None
+        return self._agenda.next_at()
 
     def tasks(self, now: datetime, room: int) -> list[Task]:
         """Return what shall be begun now, longest overdue first, at most `room` orders; they count as begun."""
         tasks: list[Task] = []
         orders = 0
-        while self._heap and self._heap[0][0] <= now and orders < room:
-            _, version, lineage = heapq.heappop(self._heap)
-            member = self._members.get(lineage)
-            if member is None or member.version != version:
-                continue
+        while orders < room and (lineage := self._agenda.take(now)):
+            member = self._members[lineage]
             due = due_at(member.state, now)
             if due is not None and due <= now:
                 if task := self._order(lineage, member, now):
@@ -266,11 +210,11 @@ class Fleet:
             self._event(task.lineage, Postponed(failure, now), now)
             return
         if failure.kind is FailureKind.VALIDATION:
-            again = self._other_challenge(member, failure)
+            again = member.other_challenge(failure)
             if again:
                 self._event(task.lineage, Postponed(failure, now), now)
                 return
-        if failure.kind in _UNABLE and member.ca + 1 < len(member.plan.issuers):
+        if failure.kind in _UNABLE and member.has_other_ca:
             member.ca += 1
             self._event(task.lineage, Postponed(failure, now), now)
             return
@@ -306,44 +250,34 @@ class Fleet:
     def refusal(self, lineage: Lineage, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order would not be sent now and from when on it may be, or None."""
         member = self._members.get(lineage)
-        return self._refusal(member, self._next_order(lineage, member), now) if member else None
+        return self._refusal(member, self._next_order(member), now) if member else None
 
     # Inside
 
-    def _order(self, lineage: Lineage, member: _Member, now: datetime) -> OrderTask | None:
-        order = self._next_order(lineage, member)
+    def _order(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask | None:
+        order = self._next_order(member)
         refused = self._refusal(member, order, now)
-        while refused and member.ca + 1 < len(member.plan.issuers):
+        while refused and member.has_other_ca:
             member.ca += 1
-            order = self._next_order(lineage, member)
+            order = self._next_order(member)
             refused = self._refusal(member, order, now)
         if refused:
             member.ca = 0
             failure, until = refused
             self._event(lineage, Postponed(failure, max(until, now + timedelta(seconds=1))), now)
             return None
-        issuer = member.plan.issuers[member.ca]
+        issuer = member.issuer
         self.authority(issuer).started(order, now)
         self._event(lineage, Started(), now)
         return OrderTask(
-            lineage=lineage, issuer=issuer, order=order, challenges=self._challenges(member), forced=member.forced
+            lineage=lineage, issuer=issuer, order=order, challenges=member.challenges(), forced=member.forced
         )
 
-    def _next_order(self, lineage: Lineage, member: _Member) -> CertificateOrder:
-        held = member.held
-        issuer = member.plan.issuers[member.ca]
-        ours = held is not None and held.is_owned and held.issuer == issuer
-        by_ari = held and ours and self.authority(issuer).has_ari and held.cert_id != member.refused_replaces
-        return CertificateOrder(
-            host=lineage.host,
-            names=lineage.names,
-            key_kind=lineage.key_kind,
-            replaces=(held.cert_id or None) if held and by_ari else None,
-            is_renewal=ours,
-        )
+    def _next_order(self, member: Member) -> CertificateOrder:
+        return member.next_order(has_ari=self.authority(member.issuer).has_ari)
 
-    def _refusal(self, member: _Member, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
-        authority = self.authority(member.plan.issuers[member.ca])
+    def _refusal(self, member: Member, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
+        authority = self.authority(member.issuer)
         if found := authority.refusal(order, now):
             return found
         validity = member.held.validity if member.held else None
@@ -359,20 +293,7 @@ class Fleet:
         )
         return Failure(kind=FailureKind.RATE_LIMITED, message=message), until
 
-    def _challenges(self, member: _Member) -> tuple[str, ...]:
-        """What worked first; after a failure the type that was not tried last (first hour: under five failures)."""
-        kinds = list(member.plan.challenges)
-        kinds.sort(key=lambda kind: (kind in member.tried[-1:], member.tried.count(kind), kind != member.worked))
-        return tuple(kinds)
-
-    def _other_challenge(self, member: _Member, failure: Failure) -> bool:
-        """Whether to try another challenge type at once: only in the first attempt after a success."""
-        first = not member.tried
-        if failure.challenge is not None:
-            member.tried = (*member.tried[-7:], failure.challenge)
-        return first and failure.challenge is not None and len(member.plan.challenges) > 1
-
-    def _ask(self, lineage: Lineage, member: _Member, now: datetime) -> WindowTask | None:
+    def _ask(self, lineage: Lineage, member: Member, now: datetime) -> WindowTask | None:
         held, state = member.held, member.state
         if held is None or held.issuer is None or not held.cert_id or member.asking or not isinstance(state, Ready):
             return None
@@ -383,23 +304,18 @@ class Fleet:
         self._schedule(lineage, now)
         return WindowTask(lineage=lineage, issuer=held.issuer, cert_id=held.cert_id)
 
-    def _ready(self, lineage: Lineage, member: _Member, now: datetime) -> None:
+    def _ready(self, lineage: Lineage, member: Member, now: datetime) -> None:
         held, window = member.held, member.known_window
         if held is None:
             return
         if window is not None and window.cert_id != held.cert_id:
             member.known_window = window = None
-        at = self._place(lineage, member, held.validity, window, now) if self._is_from_plan(member) else now
+        at = self._place(lineage, member, held.validity, window, now) if member.is_from_plan else now
         may_ask = held.cert_id and held.issuer is not None and held.issuer in self._authorities
         self._event(lineage, Obtained(renew_at=at, ask_ari_at=now if may_ask else None, window=window), now)
 
-    def _is_from_plan(self, member: _Member) -> bool:
-        """Whether the certificate is from a CA of the plan; an unknown origin (Go, adopted) is kept."""
-        held = member.held
-        return held is None or held.issuer is None or held.issuer in member.plan.issuers
-
     def _place(
-        self, lineage: Lineage, member: _Member, validity: Validity, window: RenewalWindow | None, now: datetime
+        self, lineage: Lineage, member: Member, validity: Validity, window: RenewalWindow | None, now: datetime
     ) -> datetime:
         self._free_slot(member)
         wished = renew_at(validity, window, spread(lineage.host))
@@ -411,7 +327,7 @@ class Fleet:
         self._slots.add(at)
         return at
 
-    def _free_slot(self, member: _Member) -> None:
+    def _free_slot(self, member: Member) -> None:
         if member.slot is not None:
             self._slots.remove(member.slot)
             member.slot = None
@@ -428,23 +344,7 @@ class Fleet:
             self._schedule(lineage, now)
 
     def _schedule(self, lineage: Lineage, now: datetime) -> None:
-        member = self._members[lineage]
-        self._entries += 1
-        member.version = self._entries
-        times = [at for at in (due_at(member.state, now), self._ask_at(member)) if at is not None]
-        if times:
-            heapq.heappush(self._heap, (min(times), member.version, lineage))
-
-    def _ask_at(self, member: _Member) -> datetime | None:
-        return member.state.ask_ari_at if isinstance(member.state, Ready) and not member.asking else None
-
-    def _drop_stale(self) -> None:
-        while self._heap:
-            _, version, lineage = self._heap[0]
-            member = self._members.get(lineage)
-            if member is not None and member.version == version:
-                return
-            heapq.heappop(self._heap)
+        self._agenda.put(lineage, self._members[lineage].wake_at(now))
 
 
 def _waits_for_ca(state: CertificateState) -> bool:

@@ -10,10 +10,11 @@ from proxyd.certs.certificate import Certificate
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Waiting, due_at
 from proxyd.core.clock import Clock
 from proxyd.core.failure import Failure, FailureKind, IssuanceError
-from proxyd.core.fleet import Fleet, OrderTask, WindowTask
+from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.renewal import Validity
+from proxyd.core.task import OrderTask, WindowTask
 from proxyd.issuance.host_policy import Allowed, HostPolicy, NoMore, NotNow
 from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
 from proxyd.issuance.memory import Memory

@@ -1,0 +1,94 @@
+"""What the fleet knows of one lineage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.certificate_state import CertificateState, Missing, Ready, Waiting, due_at
+from proxyd.core.failure import Failure
+from proxyd.core.lineage import Held, Plan
+from proxyd.core.renewal import RenewalWindow
+from proxyd.core.state_document import read_failed, read_window, to_document
+
+_REMEMBERED = 8
+
+
+@dataclass(slots=True, kw_only=True)
+class Member:
+    """One lineage: its plan, state and what serves. Changed by the fleet alone."""
+
+    plan: Plan
+    state: CertificateState = field(default_factory=Missing)
+    held: Held | None = None
+    slot: datetime | None = None
+    ca: int = 0  # which CA of the plan the attempt has come to
+    tried: tuple[str, ...] = ()  # challenge types that failed since the last success
+    worked: str | None = None
+    refused_replaces: str | None = None
+    forced: bool = False
+    asking: bool = False
+    known_window: RenewalWindow | None = None  # from before a restart
+
+    @property
+    def issuer(self) -> str:
+        """Return the CA that the attempt has come to."""
+        return self.plan.issuers[self.ca]
+
+    @property
+    def has_other_ca(self) -> bool:
+        return self.ca + 1 < len(self.plan.issuers)
+
+    @property
+    def is_from_plan(self) -> bool:
+        """Whether the certificate is from a CA of the plan; an unknown origin (Go, adopted) is kept."""
+        return self.held is None or self.held.issuer is None or self.held.issuer in self.plan.issuers
+
+    def wake_at(self, now: datetime) -> datetime | None:
+        """Return when the order, or the question for the window, is due."""
+        due = due_at(self.state, now)
+        ask = self.state.ask_ari_at if isinstance(self.state, Ready) and not self.asking else None
+        return min(due, ask) if due and ask else due or ask
+
+    def next_order(self, *, has_ari: bool) -> CertificateOrder:
+        """Return what would be ordered next; `has_ari`: the CA takes `replaces`."""
+        lineage, held = self.plan.lineage, self.held
+        ours = held is not None and held.is_owned and held.issuer == self.issuer
+        by_ari = held and ours and has_ari and held.cert_id != self.refused_replaces
+        return CertificateOrder(
+            host=lineage.host,
+            names=lineage.names,
+            key_kind=lineage.key_kind,
+            replaces=(held.cert_id or None) if held and by_ari else None,
+            is_renewal=ours,
+        )
+
+    def challenges(self) -> tuple[str, ...]:
+        """What worked first; after a failure the type that was not tried last (first hour: under five failures)."""
+        kinds = list(self.plan.challenges)
+        kinds.sort(key=lambda kind: (kind in self.tried[-1:], self.tried.count(kind), kind != self.worked))
+        return tuple(kinds)
+
+    def other_challenge(self, failure: Failure) -> bool:
+        """Whether to try another challenge type at once: only in the first attempt after a success."""
+        first = not self.tried
+        if failure.challenge is not None:
+            self.tried = (*self.tried[1 - _REMEMBERED :], failure.challenge)
+        return first and failure.challenge is not None and len(self.plan.challenges) > 1
+
+    def document(self) -> dict[str, object]:
+        """Return what a restart must not forget, as JSON values."""
+        kept = {"worked": self.worked, "refused_replaces": self.refused_replaces, "tried": list(self.tried)}
+        return {**to_document(self.state), **kept, "fingerprint": self.plan.fingerprint}
+
+    def restore(self, document: Mapping[str, object]) -> None:
+        """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
+        worked, refused, tried = (document.get(key) for key in ("worked", "refused_replaces", "tried"))
+        self.worked = worked if isinstance(worked, str) else None
+        self.refused_replaces = refused if isinstance(refused, str) else None
+        self.tried = tuple(str(one) for one in tried[-_REMEMBERED:]) if isinstance(tried, list) else ()
+        state = read_failed(document)
+        if state and (isinstance(state, Waiting) or document.get("fingerprint") == self.plan.fingerprint):
+            self.state = state
+        if window := read_window(document):
+            self.known_window = window

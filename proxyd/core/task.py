@@ -1,0 +1,29 @@
+"""What the fleet wants done: an order, or a question for the renewal window."""
+
+from dataclasses import dataclass
+
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.lineage import Lineage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTask:
+    """Order this certificate of this CA, trying the first challenge type that the CA offers."""
+
+    lineage: Lineage
+    issuer: str
+    order: CertificateOrder
+    challenges: tuple[str, ...]
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTask:
+    """Ask the CA for the renewal window of the serving certificate."""
+
+    lineage: Lineage
+    issuer: str
+    cert_id: str
+
+
+Task = OrderTask | WindowTask

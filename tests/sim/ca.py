@@ -1,0 +1,140 @@
+"""A CA that enforces Let's Encrypt's limits, by an implementation of its own, and fails in many ways."""
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.renewal import RenewalWindow
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A naive token bucket: a level that leaks full again."""
+
+    count: int
+    period: timedelta
+    level: float
+    at: datetime
+
+    def take(self, now: datetime) -> bool:
+        self.level = min(self.count, self.level + (now - self.at) / self.period * self.count)
+        self.at = now
+        if self.level < 1:
+            return False
+        self.level -= 1
+        return True
+
+    def peek(self, now: datetime) -> bool:
+        return min(self.count, self.level + (now - self.at) / self.period * self.count) >= 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimCertificate:
+    cert_id: str
+    names: frozenset[str]
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class SimCa:
+    rng: random.Random
+    outages: list[tuple[datetime, datetime]]
+    revocations: list[datetime]  # from then on all older certificates have a window that is now
+    flaky: float = 0.01
+    refusals: list[str] = field(default_factory=list)
+    orders: list[datetime] = field(default_factory=list)
+    issued: dict[str, SimCertificate] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
+    _buckets: dict[str, Bucket] = field(default_factory=dict)
+
+    def is_down(self, now: datetime) -> bool:
+        return any(begin <= now < end for begin, end in self.outages)
+
+    def place(self, order: CertificateOrder, domain: str, now: datetime) -> Failure | None:
+        """Take an order in, or refuse it; a refusal by a limit is recorded: our mirror should have known."""
+        if self.is_down(now):
+            return Failure(kind=FailureKind.CA, message="down")
+        if self.rng.random() < self.flaky:
+            if self.rng.random() < 0.3:
+                wait = timedelta(minutes=self.rng.uniform(1, 90))
+                return Failure(
+                    kind=FailureKind.RATE_LIMITED, message="spurious", retry_after=wait, problem="rateLimited"
+                )
+            return Failure(kind=FailureKind.CA, message="HTTP 500")
+        self.orders.append(now)
+        if self._is_exempt(order):
+            return None
+        for name in order.names:
+            if not self._bucket(f"failures {name}", 5, HOUR, now).peek(now):
+                return self._refuse(order, "failures", now)
+        names = ",".join(sorted(name.text for name in order.names))
+        if not self._bucket(f"set {names}", 5, 7 * DAY, now).peek(now):
+            return self._refuse(order, "duplicates", now)
+        if any(old.names == {name.text for name in order.names} for old in self.issued.values()):
+            return None
+        if not self._bucket("orders", 300, 3 * HOUR, now).take(now):
+            return self._refuse(order, "orders", now)
+        if not self._bucket(f"domain {domain}", 50, 7 * DAY, now).peek(now):
+            return self._refuse(order, f"domain {domain}", now)
+        return None
+
+    def finish(
+        self, order: CertificateOrder, domain: str, valid: bool, lifetime: timedelta, now: datetime
+    ) -> SimCertificate | Failure:
+        """Validate and issue."""
+        if self.is_down(now):
+            return Failure(kind=FailureKind.CA, message="down in the middle")
+        if not valid:
+            for name in order.names:
+                self._bucket(f"failures {name}", 5, HOUR, now).take(now)
+            return Failure(kind=FailureKind.VALIDATION, message="connection", challenge="http-01")
+        names = frozenset(name.text for name in order.names)
+        if self._is_exempt(order):
+            self.replaced.add(str(order.replaces))
+        else:
+            known = any(old.names == names for old in self.issued.values())
+            self._bucket(f"set {','.join(sorted(names))}", 5, 7 * DAY, now).take(now)
+            if not known:
+                self._bucket(f"domain {domain}", 50, 7 * DAY, now).take(now)
+        made = SimCertificate(
+            cert_id=f"id{len(self.issued)}.{self.rng.getrandbits(32):x}",
+            names=names,
+            not_before=now,
+            not_after=now + lifetime,
+        )
+        self.issued[made.cert_id] = made
+        return made
+
+    def window(self, cert_id: str, now: datetime) -> RenewalWindow | None:
+        """Two days at two thirds of the life (half for short ones), now after a mass revocation, rarely nonsense."""
+        certificate = self.issued[cert_id]
+        if self.rng.random() < 0.01:
+            return None
+        if self.rng.random() < 0.01:
+            return RenewalWindow(cert_id="another.leaf", start=now - DAY, end=now)
+        if any(certificate.not_before < at <= now for at in self.revocations):
+            return RenewalWindow(cert_id=cert_id, start=now - DAY, end=now)
+        lifetime = certificate.not_after - certificate.not_before
+        middle = certificate.not_before + lifetime * (0.5 if lifetime < 10 * DAY else 2 / 3)
+        half = min(DAY, lifetime / 20)
+        return RenewalWindow(cert_id=cert_id, start=middle - half, end=middle + half)
+
+    def _is_exempt(self, order: CertificateOrder) -> bool:
+        old = self.issued.get(order.replaces or "")
+        return old is not None and old.cert_id not in self.replaced and bool(old.names & {n.text for n in order.names})
+
+    def _bucket(self, key: str, count: int, period: timedelta, now: datetime) -> Bucket:
+        if key not in self._buckets:
+            self._buckets[key] = Bucket(count, period, count, now)
+        return self._buckets[key]
+
+    def _refuse(self, order: CertificateOrder, limit: str, now: datetime) -> Failure:
+        self.refusals.append(f"{now:%Y-%m-%d %H:%M:%S} {order.host}: {limit}")
+        return Failure(
+            kind=FailureKind.RATE_LIMITED, message=limit, retry_after=timedelta(hours=1), problem="rateLimited"
+        )
