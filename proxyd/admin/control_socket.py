@@ -128,13 +128,21 @@ class ControlSocket:
                     await self._answer(sock, request)
             except Refused as refused:
                 await _send(sock, {"error": str(refused), "status": refused.status})
+            except TimeoutError:
+                await _send(sock, {"error": "no request came in time, or its answer took too long", "status": 3})
             except Exception as error:
                 await _send(sock, {"error": f"the daemon failed: {type(error).__name__}, see its log", "status": 3})
                 raise
 
     async def _answer(self, sock: socket.socket, request: Request) -> None:
         _log.debug("control command", extra={"command": request.command, "uid": request.uid})
-        answer = await self._answers(request, lambda step: _send(sock, {"progress": step}))
+        turn = asyncio.Lock()  # steps of several hosts must not be mixed within a line
+
+        async def tell(step: Document) -> None:
+            async with turn:
+                await _send(sock, {"progress": step})
+
+        answer = await self._answers(request, tell)
         await _send(sock, {"answer": answer})
 
 

@@ -9,7 +9,9 @@ import click
 
 from proxyd.cli.check import check
 from proxyd.cli.config import config
+from proxyd.cli.renew import renew
 from proxyd.cli.run import run
+from proxyd.cli.status import status
 from proxyd.version import __version__
 
 
@@ -27,6 +29,8 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(check)
 cli.add_command(config)
+cli.add_command(status)
+cli.add_command(renew)
 
 
 def main() -> None:

@@ -121,7 +121,9 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Wished:
-    """Try now: a person said so, the configuration changed, or what failed looks mended."""
+    """Try now, or at `at`: a person said so, the configuration changed, or what failed looks mended."""
+
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,8 @@ def step(state: CertificateState, event: Event, now: datetime, rng: "random.Rand
             return _failed(state, failure, now, rng, lifetime)
         case Postponed(failure=failure, until=until):
             return Waiting(retry_at=until, failures=_failures(state), failure=failure)
-        case Wished():
-            return _wished(state, now)
+        case Wished(at=at):
+            return _wished(state, now if at is None else at)
         case LeftUs():
             return _left(state, now)
         case _:
@@ -185,16 +187,16 @@ def _failed(
     return Waiting(retry_at=again, failures=failures, failure=failure)
 
 
-def _wished(state: CertificateState, now: datetime) -> CertificateState:
+def _wished(state: CertificateState, at: datetime) -> CertificateState:
     match state:
         case Missing() | Ordering():
             return state
-        case Ready(ask_ari_at=ask, window=window):
-            return Ready(renew_at=now, ask_ari_at=ask, window=window)
-        case Waiting(failures=failures, failure=failure):
-            return Waiting(retry_at=now, failures=failures, failure=failure)
+        case Ready(renew_at=due, ask_ari_at=ask, window=window):
+            return Ready(renew_at=min(due, at), ask_ari_at=ask, window=window)
+        case Waiting(retry_at=due, failures=failures, failure=failure):
+            return Waiting(retry_at=min(due, at), failures=failures, failure=failure)
         case Blocked(failures=failures, failure=failure) | Dormant(failures=failures, failure=failure):
-            return Waiting(retry_at=now, failures=failures, failure=failure)
+            return Waiting(retry_at=at, failures=failures, failure=failure)
         case _:
             assert_never(state)
 

@@ -133,6 +133,11 @@ class Fleet:
         )
         return [Facts(plan=member.plan, state=member.state, held=member.held) for _, member in wanted]
 
+    def plan(self, lineage: Lineage) -> Plan | None:
+        """Return how a lineage is obtained."""
+        member = self._members.get(lineage)
+        return member.plan if member else None
+
     def held(self, lineage: Lineage) -> Held | None:
         """Return what is known of the certificate that serves."""
         member = self._members.get(lineage)
@@ -177,11 +182,14 @@ class Fleet:
                 self._schedule(lineage, now)
         return tasks
 
-    def wish(self, lineage: Lineage, now: datetime, *, forced: bool = False) -> None:
-        """Order at the next chance, within the budget; `forced` passes our own ceiling once, never the CA's limits."""
+    def wish(self, lineage: Lineage, now: datetime, *, forced: bool = False, at: datetime | None = None) -> None:
+        """Order at the next chance, or at `at`, within the budget.
+
+        `forced` passes our own ceiling once, never the CA's limits.
+        """
         if member := self._members.get(lineage):
             member.forced = forced
-            self._event(lineage, Wished(), now)
+            self._event(lineage, Wished(at), now)
 
     def left(self, lineage: Lineage, now: datetime) -> None:
         """Say that the name has left us (core/dormancy.py)."""

@@ -106,6 +106,11 @@ class RateLedger:
         limit = self._limits.orders
         self._buckets["orders", _ACCOUNT] = TokenBucket(now + limit.period / 2)
 
+    @property
+    def pace(self) -> timedelta:
+        """Return how long it takes until one more order is allowed."""
+        return self._limits.orders.refill
+
     def available(self, now: datetime) -> dict[str, int]:
         """Return for people how many orders are left now."""
         limit = self._limits.orders

@@ -140,6 +140,10 @@ class Certificates:
         self.on_demand.review()
         await self._confirm(lineage, certificate)
 
+    def serving(self, lineage: Lineage) -> Certificate | None:
+        """Return the certificate of this lineage that clients are shown."""
+        return self._table.of_kind(lineage.host, lineage.key_kind)
+
     def arrived(self, kind: str, name: Hostname, client: str) -> None:
         """Record that a validator asked for a pending answer."""
         _log.info("challenge request", extra={"host": name, "client": client, "by": kind})

@@ -6,6 +6,8 @@ import random
 import signal
 from collections.abc import Callable
 
+from proxyd.admin.control_address import candidates
+from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.document import ConfigError
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
@@ -15,6 +17,7 @@ from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.certificates import Certificates
+from proxyd.daemon.commands import Commands
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.systemd import notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
@@ -44,6 +47,8 @@ class Daemon:
             clock=clock,
             rng=rng,
         )
+        commands = Commands(certificates=self._certificates, cache=config.cache_directory, clock=clock)
+        self._control = ControlSocket(commands.answer)
         self._handler = Handler()
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
@@ -88,14 +93,16 @@ class Daemon:
             raise
         for name, group in (("https", https), ("http", http)):
             _log.info("listening", extra={"on": name, "address": ", ".join(one.address for one in group) or "nothing"})
+        self._control.listen(candidates(self._config.admin.socket, self._config.cache_directory))
         notify("READY=1", f"STATUS={self._status()}")
+        controlled = tasks.create_task(self._control.run())
         renewing = tasks.create_task(self._certificates.run())
         reloading = tasks.create_task(self._reload_on(reload, tasks, plain))
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
-        renewing.cancel()
-        reloading.cancel()
+        for task in (renewing, reloading, controlled):
+            task.cancel()
         for listener in self._listeners:
             listener.stop()
         await h1.drain(self._config.drain.total_seconds())

@@ -28,7 +28,11 @@ class Memory:
     def open(self) -> None:
         """Read everything. Blocks on the disk."""
         self._journal.open()
-        self._states = self._journal.states()
+        self.recollect(self._journal.states())
+
+    def recollect(self, states: "Mapping[str, Mapping[str, JsonValue]]") -> None:
+        """Take over what was kept, without the journal: for those who only look."""
+        self._states = states
 
     def note(self, kind: str, host: Hostname | None, issuer: str | None, /, **fields: object) -> None:
         """Record what happened."""

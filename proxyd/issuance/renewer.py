@@ -87,9 +87,9 @@ class Renewer:
                 self._memory.recall(self._fleet, plan.lineage, now)
         self._changed.set()
 
-    def wish(self, lineage: Lineage, *, forced: bool = False) -> None:
-        """Order now, within the budget."""
-        self._fleet.wish(lineage, self._clock.now(), forced=forced)
+    def wish(self, lineage: Lineage, *, forced: bool = False, at: datetime | None = None) -> None:
+        """Order now, or at `at`, within the budget."""
+        self._fleet.wish(lineage, self._clock.now(), forced=forced, at=at)
         self._changed.set()
 
     async def run(self) -> None:

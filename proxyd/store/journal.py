@@ -105,19 +105,19 @@ class Journal:
             "SELECT at, host, kind, issuer, fields FROM event WHERE host IS ? ORDER BY id DESC LIMIT ?",
             (host.text if host else None, limit),
         )
-        return [_event(row) for row in reversed(rows)]
+        return [event_of_row(row) for row in reversed(rows)]
 
     def events(self, kinds: Collection[str], since: datetime) -> list[JournalEvent]:
         """Return the events of these kinds since a moment, oldest first. Blocks."""
         marks = ",".join("?" * len(kinds))
         query = f"SELECT at, host, kind, issuer, fields FROM event WHERE kind IN ({marks}) AND at >= ? ORDER BY id"
-        return [_event(row) for row in self._read(query, (*kinds, _text(since)))]
+        return [event_of_row(row) for row in self._read(query, (*kinds, _text(since)))]
 
     def states(self) -> dict[str, Mapping[str, JsonValue]]:
         """Return all documents by name. Blocks; broken ones are left out."""
         found: dict[str, Mapping[str, JsonValue]] = {}
         for name, text in self._read("SELECT name, document FROM state", ()):
-            document = _decoded(text)
+            document = decoded_document(text)
             if document:
                 found[str(name)] = document
         return found
@@ -243,15 +243,17 @@ def _text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def _event(row: tuple[Any, ...]) -> JournalEvent:
+def event_of_row(row: tuple[Any, ...]) -> JournalEvent:
+    """Return the event in a row of `at, host, kind, issuer, fields`."""
     at, host, kind, issuer, fields = row
     name = Hostname(host) if host else None
     return JournalEvent(
-        at=datetime.fromisoformat(at), host=name, kind=kind, issuer=issuer, fields=_decoded(fields) or {}
+        at=datetime.fromisoformat(at), host=name, kind=kind, issuer=issuer, fields=decoded_document(fields) or {}
     )
 
 
-def _decoded(text: object) -> Mapping[str, JsonValue] | None:
+def decoded_document(text: object) -> Mapping[str, JsonValue] | None:
+    """Return the JSON object in a column, or None."""
     try:
         document = json.loads(text) if isinstance(text, str) else None
     except ValueError:

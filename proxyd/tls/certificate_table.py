@@ -70,6 +70,10 @@ class CertificateTable:
         family = self._certificates.get(host)
         return next(iter(family.values())) if family else None
 
+    def of_kind(self, host: Hostname, key_kind: str) -> Certificate | None:
+        """Return the certificate that serves `host` with a key of the family of `key_kind`."""
+        return self._certificates.get(host, {}).get("rsa" if key_kind.startswith("rsa") else "ec")
+
     def confirm(self, host: Hostname, certificate: Certificate) -> bool:
         """Return whether a handshake in memory, through the own selection, shows this certificate."""
         selection = self.select(host.text)

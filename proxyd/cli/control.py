@@ -1,0 +1,93 @@
+"""How the commands reach the daemon, and what they need of the configuration for it."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from proxyd.admin.control_address import candidates
+from proxyd.admin.control_client import CommandRefused, Document, Unreachable, ask
+from proxyd.cli.config_file import find, load_or_exit, refuse
+from proxyd.config.document import ConfigError
+from proxyd.config.load import load
+from proxyd.config.model import Config
+from proxyd.core.hostname import Hostname, InvalidHostname
+
+config_option = click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file of the daemon."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+@dataclass(frozen=True)
+class Control:
+    """The daemon of one configuration file. A file that is missing or wrong still finds the usual places."""
+
+    file: Path | None
+
+    @cached_property
+    def config(self) -> Config:
+        """Return the configuration; exits with 2 when the file is wrong."""
+        return load_or_exit(find(self.file))
+
+    def ask(
+        self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None
+    ) -> Document:
+        """Return the daemon's answer. Raises Unreachable; exits when the daemon refuses."""
+        chosen, cache = self._place()
+        bare = Config.model_construct()
+        places = candidates(chosen, cache or bare.cache_directory)
+        try:
+            return ask(places, command, arguments, cache=cache, progress=progress)
+        except CommandRefused as refused:
+            print(refused, file=sys.stderr)
+            raise SystemExit(refused.status) from None
+
+    def ask_or_exit(
+        self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None
+    ) -> Document:
+        """Return the daemon's answer, or exit with 3 when none answers."""
+        try:
+            return self.ask(command, arguments, progress=progress)
+        except Unreachable as error:
+            unreachable(error)
+
+    def _place(self) -> tuple[Path | None, Path | None]:
+        """Return the socket that the file names, and the cache that the daemon must keep; None where it names none."""
+        file = find(self.file)
+        if self.file is None and not file.is_file():
+            return None, None
+        try:
+            config = load(file)
+        except ConfigError as error:
+            if self.file is not None and not file.is_file():
+                refuse(str(error))
+            return None, None
+        return config.admin.socket, config.cache_directory
+
+
+def unreachable(error: Unreachable) -> NoReturn:
+    """Say that no daemon answers and exit with 3."""
+    hint = (
+        "run this as root or as the daemon's user" if error.is_denied else "is it running? (`systemctl status proxyd`)"
+    )
+    print(f"{error}; {hint}", file=sys.stderr)
+    raise SystemExit(3)
+
+
+def hostnames(written: tuple[str, ...]) -> list[Hostname]:
+    """Return the names that a person typed, or exit with 2."""
+    try:
+        return [Hostname.parse(one) for one in written]
+    except InvalidHostname as error:
+        refuse(str(error))
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print a document for scripts."""
+    print(json.dumps(document, indent=2, ensure_ascii=True))

@@ -1,0 +1,64 @@
+"""Text for a person at a terminal: columns, colours only there, nothing that a stranger could make it do."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+_COLOURS = {
+    "ready": "32",
+    "manual": "32",
+    "ordering": "36",
+    "waiting": "33",
+    "dormant": "2",
+    "blocked": "31",
+    "missing": "31",
+}
+_NARROWEST = 20
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their heads; on a terminal the last column ends at its edge."""
+    cells = [[printable(one) for one in row] for row in (head, *rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(head) - 1)]
+    on_terminal = sys.stdout.isatty()
+    left = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths)
+    for row in cells:
+        last = row[-1]
+        if on_terminal and len(last) > max(left, _NARROWEST):
+            last = last[: max(left, _NARROWEST) - 1] + "…"
+        padded = [one.ljust(width) for one, width in zip(row, widths, strict=False)]
+        if on_terminal:
+            padded = [_coloured(one) for one in padded]
+        print("  ".join([*padded, last]).rstrip())
+
+
+def printable(text: str) -> str:
+    """Return one line without control characters: what a CA or a damaged file says must not drive the terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def moment(text: str | None, now: datetime) -> str:
+    """Return an RFC 3339 time as a person reads it: the day, and how far away it is."""
+    if not text:
+        return "-"
+    at = datetime.fromisoformat(text)
+    return f"{at:%Y-%m-%d %H:%M} ({distance(at - now)})"
+
+
+def distance(away: timedelta) -> str:
+    """Return "in 29 d", "3 h ago"."""
+    size = abs(away)
+    for unit, name in ((timedelta(days=2), "d"), (timedelta(hours=2), "h"), (timedelta(minutes=2), "min")):
+        if size >= unit:
+            one = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}[name]
+            text = f"{size // one} {name}"
+            break
+    else:
+        text = f"{size.seconds} s"
+    return f"in {text}" if away >= timedelta(0) else f"{text} ago"
+
+
+def _coloured(padded: str) -> str:
+    colour = _COLOURS.get(padded.rstrip())
+    return f"\x1b[{colour}m{padded}\x1b[0m" if colour else padded

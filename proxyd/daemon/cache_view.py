@@ -1,0 +1,92 @@
+"""What the cache tells while no daemon runs: read-only, and whatever is damaged is said, not repaired."""
+
+import random
+from collections.abc import Mapping
+
+from proxyd.certs.certificate import Certificate, InvalidCertificate
+from proxyd.config.model import Config
+from proxyd.core.clock import Clock
+from proxyd.core.fleet import Fleet
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Lineage
+from proxyd.core.status import Facts
+from proxyd.daemon.authorities import authorities_of, plans_of
+from proxyd.daemon.ca_limits import limits_of, registered_domains
+from proxyd.issuance.memory import Memory
+from proxyd.store.directory import PRIVATE, DirectoryStore
+from proxyd.store.journal import Journal, JournalEvent
+from proxyd.store.journal_reader import JournalReader
+from proxyd.store.store import StoreError
+
+
+class CacheView:
+    """The fleet as a daemon that starts now would find it. All methods block on the disk."""
+
+    def __init__(self, config: Config, *, clock: Clock) -> None:
+        root = config.cache_directory
+        path = root / PRIVATE / "journal.sqlite3"
+        self.fleet = Fleet(rng=random.Random(0), registered_domain=registered_domains())
+        self._config = config
+        self._clock = clock
+        self._store = DirectoryStore(root, clock=clock)
+        self._reader = JournalReader(path)
+        self._memory = Memory(Journal(path, clock=clock), clock=clock)
+        self._damage: dict[Lineage, str] = {}
+
+    @property
+    def journal_damage(self) -> str | None:
+        """Return why there is no history."""
+        return self._reader.damage
+
+    def read(self) -> None:
+        """Look at every certificate and schedule."""
+        now = self._clock.now()
+        self._memory.recollect(self._reader.states())
+        for host in self._config.certificate_hosts:
+            for options in authorities_of(self._config, host):
+                if options.server not in self.fleet.authorities():
+                    authority = self.fleet.authority(options.server, limits_of(options))
+                    self._memory.recall_authority(authority, now)
+        for lineage in self.fleet.manage(plans_of(self._config), now):
+            self._memory.recall(self.fleet, lineage, now)
+            if certificate := self._certificate(lineage):
+                self.fleet.found(lineage, self._memory.held(lineage, certificate), now)
+
+    def facts(self) -> list[Facts]:
+        """Return what is known of every lineage."""
+        return [
+            Facts(plan=one.plan, state=one.state, held=one.held, damage=self._damage.get(one.plan.lineage))
+            for one in self.fleet.facts()
+        ]
+
+    def orders_left(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how many orders each CA allows now."""
+        return orders_left(self.fleet, self._clock)
+
+    def history(self, host: Hostname) -> list[JournalEvent]:
+        """Return what happened to a host, oldest first."""
+        return self._reader.history(host)
+
+    def _certificate(self, lineage: Lineage) -> Certificate | None:
+        is_rsa = lineage.key_kind.startswith("rsa")
+        damage = None
+        for key in (f"{lineage.host}+rsa", lineage.host.text) if is_rsa else (lineage.host.text,):
+            try:
+                pem = self._store.load(key)
+                certificate = Certificate.parse(pem) if pem is not None else None
+            except (StoreError, InvalidCertificate) as error:
+                damage = damage or f"{lineage.host}: the file in the cache cannot serve: {error}"
+                continue
+            if certificate is not None and certificate.key_kind.startswith("rsa") == is_rsa:
+                if certificate.names >= set(lineage.names):
+                    return certificate
+                damage = damage or f"{lineage.host}: the certificate in the cache is for other names"
+        if damage:
+            self._damage[lineage] = damage
+        return None
+
+
+def orders_left(fleet: Fleet, clock: Clock) -> Mapping[str, Mapping[str, int]]:
+    """Return how many orders each CA with known limits allows now."""
+    now = clock.now()
+    return {name: one.ledger.available(now) for name, one in fleet.authorities().items() if one.ledger}

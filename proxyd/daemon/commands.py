@@ -1,0 +1,53 @@
+"""What the commands ask of a running daemon: one method for each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from proxyd.admin.control_address import OTHER_CACHE
+from proxyd.admin.control_socket import Refused, Request, Tell
+from proxyd.core.clock import Clock
+from proxyd.core.status import budget_document, host_statuses, status_document
+from proxyd.daemon.cache_view import orders_left
+from proxyd.daemon.certificates import Certificates
+from proxyd.daemon.command_arguments import hosts_of, refuse_unknown
+from proxyd.daemon.renew_command import RenewCommand
+from proxyd.version import __version__
+
+Document = Mapping[str, Any]
+
+
+class Commands:
+    """Answers the control socket. Nothing here blocks the loop for longer than a look at memory takes."""
+
+    def __init__(self, *, certificates: Certificates, cache: Path, clock: Clock) -> None:
+        self._certificates = certificates
+        self._cache = cache
+        self._clock = clock
+        self._by_name: dict[str, Callable[[Request, Tell], Awaitable[Document]]] = {
+            "status": self._status,
+            "renew": RenewCommand(certificates=certificates, clock=clock).answer,
+        }
+
+    async def answer(self, request: Request, tell: Tell) -> Document:
+        """Implement Answers of the control socket."""
+        if request.cache is not None and request.cache != str(self._cache.resolve()):
+            raise Refused(f"the daemon there keeps another cache, {self._cache}", status=OTHER_CACHE)
+        command = self._by_name.get(request.command)
+        if command is None:
+            raise Refused(f"the daemon knows no command {request.command[:40]!r}: is it of another version?")
+        return await command(request, tell)
+
+    async def _status(self, request: Request, _tell: Tell) -> Document:
+        fleet, now = self._certificates.renewer.fleet, self._clock.now()
+        hosts = hosts_of(request)
+        facts = fleet.facts(frozenset(hosts) or None)
+        left = orders_left(fleet, self._clock)
+
+        def document() -> Document:  # values only: 10,000 rows must not stop the loop
+            rows = {host: row for host, row in host_statuses(facts, now).items() if not hosts or host in hosts}
+            refuse_unknown(hosts, rows)
+            return status_document(rows, budget_document(facts, left), version=__version__, from_daemon=True)
+
+        return await asyncio.to_thread(document)
