@@ -46,7 +46,7 @@ class Document:
         self._visited = 0
         node = None
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            node = _compose(text)
         except yaml.MarkedYAMLError as error:
             self.mistakes.append(_syntax_mistake(error, text))
         except (yaml.YAMLError, RecursionError) as error:
@@ -113,6 +113,15 @@ class Document:
             for key, value in other.items():
                 built.setdefault(key, value)
         return built
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """Return the root node: by libyaml, six times as fast; PyYAML's own parser says better what is wrong."""
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.compose(text, Loader=fast)
+    except yaml.YAMLError:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def dotted(location: Location) -> str:

@@ -4,7 +4,7 @@ The JSON Schema, the commented example and the error messages are made from thes
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -23,6 +23,10 @@ class Options(BaseModel):
     def _null_is_empty(cls, written: object) -> object:
         """Accept `admin:` with every key under it commented out."""
         return {} if written is None else written
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return itself, which is frozen: pydantic copies each default for each host (half the time of loading)."""
+        return self
 
 
 def option(

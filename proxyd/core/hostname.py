@@ -74,6 +74,8 @@ class Hostname:
 
 def _ip_address(text: str) -> str | None:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" not in bare and not bare[-1:].isdigit():  # nearly every name: an exception costs more than all the rest
+        return None
     try:
         return ipaddress.ip_address(bare).compressed
     except ValueError:

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_HOUR_SECONDS, _DAY_SECONDS = 3600.0, 86_400.0
 #: Twice the mean, so that what cannot be placed still leaves the peak under three times the mean.
 _CROWD = 2
 #: A few hosts together disturb nobody.
@@ -41,14 +42,17 @@ class Slots:
         fleet = self._planned + 1
         an_hour = math.ceil(_CROWD * fleet * (_HOUR / max(cycle, _HOUR)))
         a_day = math.ceil(_CROWD * fleet * (_DAY / max(cycle, _HOUR))) + _FREE_A_DAY
-        at = wished
-        while at > earliest:
-            if self._days[_index(at, _DAY)] >= a_day:
-                at -= _DAY if at - _DAY > earliest else at - earliest
-            elif self._hours[_index(at, _HOUR)] >= an_hour:
-                at -= _HOUR
+        moment, first = (
+            wished.timestamp(),
+            earliest.timestamp(),
+        )  # as numbers: ten thousand hosts take their places here
+        while moment > first:
+            if self._days[int(moment // _DAY_SECONDS)] >= a_day:
+                moment = max(moment - _DAY_SECONDS, first)
+            elif self._hours[int(moment // _HOUR_SECONDS)] >= an_hour:
+                moment -= _HOUR_SECONDS
             else:
-                return at
+                return wished - timedelta(seconds=round(wished.timestamp() - moment))
         return wished
 
 
