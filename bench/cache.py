@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 _PEM = serialization.Encoding.PEM
 _DOMAIN = "bench.example.com"
@@ -74,9 +75,9 @@ def _authority(name: str, parent: _Signer | None) -> _Signer:
 def _pem(host: str, signer: _Signer, *, age: timedelta) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     born = datetime.now(UTC) - age
-    usages = [x509.ExtendedKeyUsageOID.SERVER_AUTH]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH]
     location = x509.UniformResourceIdentifier("http://ca.bench.example.com/intermediate.der")
-    access = x509.AccessDescription(x509.AuthorityInformationAccessOID.CA_ISSUERS, location)
+    access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, location)
     leaf = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
