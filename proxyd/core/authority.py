@@ -11,6 +11,8 @@ from proxyd.core.rate_ledger import CaLimits, RateLedger
 _WEEK = timedelta(days=7)
 #: So many failures of the CA in a row mean that it is down for everybody.
 _DOWN_AFTER = 3
+#: … unless all were of one host: it may be the one that the CA cannot serve.
+_DOWN_FOR = 2
 _PROBE_EVERY = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=10))
 _ACCOUNT_PROBE = timedelta(hours=1)
 
@@ -24,6 +26,7 @@ class Authority:
         self.ledger = RateLedger(limits, registered_domain=registered_domain) if limits else None
         self._issued: dict[str, list[datetime]] = {}
         self._failures = 0
+        self._failing: set[Hostname] = set()
         self._probe_at: datetime | None = None
         self._account: Failure | None = None
         self._last: Failure | None = None
@@ -43,7 +46,7 @@ class Authority:
             self.ledger.spend(order, now)
         if self._account:
             self._probe_at = now + _ACCOUNT_PROBE
-        elif self._failures >= _DOWN_AFTER:
+        elif self._is_down:
             self._probe_at = now + self._pause()
 
     def not_sent(self, order: CertificateOrder) -> None:
@@ -57,22 +60,28 @@ class Authority:
         self._issued[_key(order)] = [*history, now]
         return self._works()
 
-    def failed(self, order: CertificateOrder, failure: Failure, now: datetime) -> None:
-        """Count an order that gave no certificate."""
+    def vanished(self, order: CertificateOrder, now: datetime) -> None:
+        """Count an interrupted order that is over; why it failed is not known, so a name may be to blame."""
         if self.ledger:
+            self.ledger.failed(order, now, validation=True)
+
+    def failed(self, order: CertificateOrder, failure: Failure, now: datetime, *, unfinished: bool = False) -> None:
+        """Count an order that gave no certificate; `unfinished`: it may yet, and stays paid for."""
+        if self.ledger and not unfinished:
             self.ledger.failed(order, now, validation=failure.kind is FailureKind.VALIDATION)
         match failure.kind:
             case FailureKind.CA:
                 self._failures += 1
+                self._failing.add(order.host)
                 self._last = failure
-                if self._failures >= _DOWN_AFTER:
+                if self._is_down:
                     self._probe_at = now + self._pause()
             case FailureKind.ACCOUNT_REFUSED:
                 self._account = self._last = failure
                 self._probe_at = now + _ACCOUNT_PROBE
             case FailureKind.RATE_LIMITED if self.ledger:
                 asked = failure.retry_at or now + (failure.retry_after or timedelta(minutes=1))
-                if failure.problem is not None:
+                if failure.problem is not None and failure.is_account_wide:
                     self._last = failure
                     self.ledger.refused(order, min(asked, now + _WEEK))
             case _:
@@ -104,9 +113,14 @@ class Authority:
                 self._issued[str(key)] = [at for text in times if (at := _moment(text)) and now - _WEEK < at <= now]
 
     def _works(self) -> bool:
-        was_unable = self._account is not None or self._failures >= _DOWN_AFTER
+        was_unable = self._account is not None or self._is_down
+        self._failing.clear()
         self._failures, self._probe_at, self._account, self._last = 0, None, None, None
         return was_unable
+
+    @property
+    def _is_down(self) -> bool:
+        return self._failures >= _DOWN_AFTER and len(self._failing) >= _DOWN_FOR
 
     def _pause(self) -> timedelta:
         return _PROBE_EVERY[min(self._failures - _DOWN_AFTER, len(_PROBE_EVERY) - 1)]

@@ -30,6 +30,7 @@ class IssuanceError(Exception):
         problem: Problem | None = None,
         retry_after: timedelta | None = None,
         challenge: str | None = None,
+        addresses: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         asked = retry_after if retry_after is not None else problem.retry_after if problem else None
@@ -40,6 +41,8 @@ class IssuanceError(Exception):
             retry_at=problem.retry_at if problem else None,
             problem=problem.kind if problem else None,
             challenge=challenge,
+            is_account_wide=problem is not None and problem.is_account_limit,
+            addresses=addresses,
         )
 
 
@@ -47,7 +50,8 @@ class IssuanceError(Exception):
 class Failure:
     """A failed attempt as a value: kept in the state of the certificate.
 
-    `problem` is the ACME problem type, `challenge` the challenge type that failed.
+    `problem` is the ACME problem type, `challenge` the challenge type that failed; `is_account_wide`: a limit that
+    no other order of the account would pass either. `addresses`: where the CA looked for us, by its own words.
     """
 
     kind: FailureKind
@@ -56,6 +60,8 @@ class Failure:
     retry_at: datetime | None = None
     problem: str | None = None
     challenge: str | None = None
+    is_account_wide: bool = False
+    addresses: tuple[str, ...] = ()
 
     @property
     def may_be_dns(self) -> bool:
@@ -96,7 +102,7 @@ _CLASSES = {
 
 def classify(problem: Problem) -> FailureKind:
     """Map what the CA said to a class. A compound problem takes the class of its gravest part."""
-    if problem.kind == "rateLimited" or problem.status == 429:
+    if problem.kind == "rateLimited" or problem.status == 429 or problem.is_pause:
         return FailureKind.PAUSED if problem.is_pause else FailureKind.RATE_LIMITED
     if problem.status >= 500:
         return _CA

@@ -191,6 +191,12 @@ class Fleet:
             member.forced = forced
             self._event(lineage, Wished(at), now)
 
+    def interrupted(self, lineage: Lineage, issuer: str, now: datetime) -> None:
+        """Say that an order at `issuer` was cut off by a stop."""
+        if member := self._members.get(lineage):
+            member.interrupted = issuer
+            self._event(lineage, Wished(), now)
+
     def left(self, lineage: Lineage, now: datetime) -> None:
         """Say that the name has left us (core/dormancy.py)."""
         self._event(lineage, LeftUs(), now)
@@ -202,17 +208,38 @@ class Fleet:
         freed = self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
             member.held, member.ca, member.tried, member.forced = held, 0, (), False
+            member.interrupted = None
             member.worked = challenge or member.worked
             self._ready(task.lineage, member, now)
         if freed:
             self._release(task.issuer, now)
 
-    def failed(self, task: OrderTask, failure: Failure, now: datetime, *, replaces_refused: bool = False) -> None:
-        """Say that the order gave none."""
-        self.authority(task.issuer).failed(task.order, failure, now)
+    def vanished(self, task: OrderTask, now: datetime) -> None:
+        """Say that nothing can come of the interrupted order any more: a new one is placed, within the budget."""
+        failure = Failure(kind=FailureKind.CA, message=f"{task.order.host}: the interrupted order is over")
+        self.authority(task.issuer).vanished(task.order, now)
+        if member := self._members.get(task.lineage):
+            member.interrupted, member.ca = None, 0
+            self._event(task.lineage, Postponed(failure, now), now)
+
+    def failed(
+        self,
+        task: OrderTask,
+        failure: Failure,
+        now: datetime,
+        *,
+        replaces_refused: bool = False,
+        unfinished: bool = False,
+    ) -> None:
+        """Say that the order gave none; `unfinished`: it may yet, when it is gone on with."""
+        self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished)
         member = self._members.get(task.lineage)
         if member is None:
             return
+        if unfinished:
+            member.interrupted = task.issuer
+        elif member.interrupted == task.issuer:
+            member.interrupted = None
         if replaces_refused:  # once more without it (RFC 9773 §5), within the budget
             member.refused_replaces = task.order.replaces
             self._event(task.lineage, Postponed(failure, now), now)
@@ -263,6 +290,8 @@ class Fleet:
     # Inside
 
     def _order(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask | None:
+        if member.interrupted in member.plan.issuers[member.ca :]:
+            return self._resume(lineage, member, now)
         order = self._next_order(member)
         refused = self._refusal(member, order, now)
         while refused and member.has_other_ca:
@@ -279,6 +308,14 @@ class Fleet:
         self._event(lineage, Started(), now)
         return OrderTask(
             lineage=lineage, issuer=issuer, order=order, challenges=member.challenges(), forced=member.forced
+        )
+
+    def _resume(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask:
+        member.ca = member.plan.issuers.index(member.interrupted or "")
+        order = self._next_order(member)
+        self._event(lineage, Started(), now)
+        return OrderTask(
+            lineage=lineage, issuer=member.issuer, order=order, challenges=member.challenges(), resumed=True
         )
 
     def _next_order(self, member: Member) -> CertificateOrder:

@@ -27,6 +27,7 @@ class Member:
     worked: str | None = None
     refused_replaces: str | None = None
     forced: bool = False
+    interrupted: str | None = None  # the CA at which an order waits to be gone on with
     asking: bool = False
     known_window: RenewalWindow | None = None  # from before a restart
 

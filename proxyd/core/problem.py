@@ -1,5 +1,6 @@
 """Problem documents of an ACME CA (RFC 7807, RFC 8555 §6.7), kept whole."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 _PREFIX = "urn:ietf:params:acme:error:"
 _MAX_DETAIL = 2000
+_MAX_TEXT = 2500  # of all parts together
 _RETRY_AFTER = re.compile(r"retry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.\d+)?(?: ?(?:UTC|Z))", re.IGNORECASE)
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,)]")
 
@@ -30,9 +32,9 @@ class Problem:
         declared = fields.get("status")
         identifier = fields.get("identifier")
         return cls(
-            kind=_text(fields.get("type")).removeprefix(_PREFIX) or "none",
+            kind=_text(fields.get("type")).removeprefix(_PREFIX)[:100] or "none",
             detail=_text(fields.get("detail")),
-            status=status or (declared if isinstance(declared, int) else 0),
+            status=status or (declared if isinstance(declared, int) and 0 <= declared < 1000 else 0),
             retry_after=retry_after,
             subproblems=tuple(_flat(one) for one in (nested if isinstance(nested, list) else [])[:100]),
             identifier=_text(identifier.get("value")) or None if isinstance(identifier, Mapping) else None,
@@ -40,31 +42,45 @@ class Problem:
 
     @property
     def retry_at(self) -> datetime | None:
-        """Return the time in a text like Let's Encrypt's "retry after 2026-08-05 12:00:00 UTC"."""
-        found = _RETRY_AFTER.search(self.detail)
-        if found is None:
-            return None
-        try:
-            return datetime.fromisoformat(f"{found[1]}T{found[2]}").replace(tzinfo=UTC)
-        except ValueError:
-            return None
+        """Return the latest time in texts like Let's Encrypt's "retry after 2026-08-05 12:00:00 UTC"."""
+        moments = []
+        for found in _RETRY_AFTER.finditer(self._details):
+            with contextlib.suppress(ValueError):
+                moments.append(datetime.fromisoformat(f"{found[1]}T{found[2]}").replace(tzinfo=UTC))
+        return max(moments, default=None)
+
+    @property
+    def is_rate_limit(self) -> bool:
+        """Whether the CA says: not now."""
+        return self.status == 429 or any(one.kind == "rateLimited" for one in (self, *self.subproblems))
+
+    @property
+    def is_account_limit(self) -> bool:
+        """Whether the limit is one of the whole account, not of some names (Let's Encrypt's words)."""
+        return self.is_rate_limit and "new orders" in self._details
 
     @property
     def is_pause(self) -> bool:
         """Whether Let's Encrypt paused the name after too many failures: only a person can unpause it."""
-        return self.kind == "rateLimited" and (self.unpause_url is not None or "paused" in self.detail)
+        return self.is_rate_limit and (self.unpause_url is not None or "paused" in self._details)
 
     @property
     def unpause_url(self) -> str | None:
         """Return the page on which a person unpauses the name."""
-        found = _UNPAUSE.search(self.detail)
+        found = _UNPAUSE.search(self._details)
         return found[0] if found else None
+
+    @property
+    def _details(self) -> str:
+        return " ".join((self.detail, *(one.detail for one in self.subproblems[:10])))
 
     def __str__(self) -> str:
         """Return kind and details on one line, the subproblems' after them."""
+        kind = "no problem document" if self.kind == "none" else self.kind
         parts = [self.detail, *(str(one) for one in self.subproblems)]
         status = f" (HTTP {self.status})" if self.status else ""
-        return f"{self.kind}{status}: {' / '.join(part for part in parts if part)}".removesuffix(": ")
+        text = f"{kind}{status}: {' / '.join(part for part in parts if part)}".removesuffix(": ")
+        return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 def _flat(document: object) -> Problem:

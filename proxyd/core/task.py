@@ -8,13 +8,17 @@ from proxyd.core.lineage import Lineage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderTask:
-    """Order this certificate of this CA, trying the first challenge type that the CA offers."""
+    """Order this certificate of this CA, trying the first challenge type that the CA offers.
+
+    `resumed`: go on with the order that was interrupted; the CA and the ledger have counted it already.
+    """
 
     lineage: Lineage
     issuer: str
     order: CertificateOrder
     challenges: tuple[str, ...]
     forced: bool = False
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

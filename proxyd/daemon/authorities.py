@@ -1,5 +1,6 @@
 """The CAs of a configuration, ready to be asked."""
 
+import hashlib
 import random
 import re
 import ssl
@@ -22,6 +23,7 @@ from proxyd.issuance.challenge_solver import ChallengeSolver
 from proxyd.issuance.issuer import Issuer
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.pending_orders import PendingOrders
 
 
 class CaBundleError(Exception):
@@ -42,12 +44,14 @@ class Authorities:
         self,
         *,
         store: CertificateStore,
+        orders: PendingOrders,
         solvers: Sequence[ChallengeSolver],
         authority: Callable[[AcmeOptions], Authority],
         clock: Clock,
         rng: random.Random,
     ) -> None:
         self._store = store
+        self._orders = orders
         self._solvers = solvers
         self._authority = authority
         self._clock = clock
@@ -75,16 +79,23 @@ class Authorities:
         """Return the CA `name` as the lineage's host wants it asked, or None when the host does not name it."""
         pattern = self._config.table.pattern(lineage.host) if self._config else None
         options = self._options.get((pattern or lineage.host, name))
-        if options is None:
-            return None
+        return None if options is None else self._issuer(options)
+
+    def issuer_at(self, name: str) -> Issuer | None:
+        """Return the CA `name` as any host wants it asked: for orders of hosts that are gone."""
+        options = next((one for (_, server), one in self._options.items() if server == name), None)
+        return None if options is None else self._issuer(options)
+
+    def _issuer(self, options: AcmeOptions) -> Issuer:
         key = (*_identity(options), options.profile, options.preferred_chain)
         if key not in self._issuers:
             ca = self._ca(options)
             self._issuers[key] = AcmeIssuer(
-                name=name,
+                name=options.server,
                 transport=ca.transport,
                 account=ca.account,
                 authorizer=ca.authorizer,
+                orders=self._orders,
                 clock=self._clock,
                 profile=options.profile,
                 preferred_chain=options.preferred_chain,
@@ -104,6 +115,7 @@ class Authorities:
         key = _identity(options)
         if key not in self._cas:
             authority = self._authority(options)
+            authority.account_changed()
             transport = AcmeTransport(
                 directory_url=options.directory_url, tls=_context(options), clock=self._clock, rng=self._rng
             )
@@ -151,7 +163,7 @@ def key_kinds(options: AcmeOptions) -> tuple[str, ...]:
 
 def _plan(host: Hostname, names: tuple[Hostname, ...], kind: str, chosen: Sequence[AcmeOptions]) -> Plan:
     first = chosen[0]
-    told = [(one.server, one.profile, one.eab and one.eab.kid, one.email) for one in chosen]
+    told = [(one.server, one.profile, _binding(one), one.email) for one in chosen]
     return Plan(
         lineage=Lineage(host=host, names=names, key_kind=kind),
         issuers=tuple(one.server for one in chosen),
@@ -161,7 +173,15 @@ def _plan(host: Hostname, names: tuple[Hostname, ...], kind: str, chosen: Sequen
 
 
 def _identity(options: AcmeOptions) -> tuple[object, ...]:
-    return options.server, str(options.ca_bundle), options.email, options.eab and options.eab.kid
+    return options.server, str(options.ca_bundle), options.email, _binding(options)
+
+
+def _binding(options: AcmeOptions) -> str | None:
+    """Return what changes when the external account does; the secret itself must not reach the journal."""
+    if options.eab is None:
+        return None
+    text = f"{options.eab.kid} {options.eab.hmac_key.get_secret_value()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _context(options: AcmeOptions) -> ssl.SSLContext:

@@ -27,6 +27,7 @@ from proxyd.issuance.renewer import Renewer
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
+from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
@@ -58,9 +59,11 @@ class Certificates:
         self._installed = installed
         self._clock = clock
         self._store = CertificateStore(DirectoryStore(root, clock=clock))
+        self._orders = PendingOrders(self._store.store)
         self._fleet = Fleet(rng=rng, registered_domain=registered_domains())
         self._authorities = Authorities(
             store=self._store,
+            orders=self._orders,
             solvers=(TlsAlpn01Solver(self.challenges), Http01Solver(self.board)),
             authority=self._authority,
             clock=clock,
@@ -79,6 +82,7 @@ class Certificates:
         self.renewer = Renewer(
             fleet=self._fleet,
             store=self._store,
+            orders=self._orders,
             memory=self.memory,
             keeper=self,
             policy=self.on_demand,
@@ -88,6 +92,7 @@ class Certificates:
     def open(self) -> None:
         """Prove that the cache keeps what is written, and read the journal. Blocks. Raises StoreError."""
         self._store.store.probe()
+        self._orders.open()
         self.memory.open()
         self.on_demand.open()
 
@@ -102,6 +107,7 @@ class Certificates:
             group.create_task(self.renewer.run())
             group.create_task(self.renewer.save_unsaved())
             group.create_task(self.on_demand.run())
+            group.create_task(self._abandon_unwanted())
 
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`. Raises CaBundleError, and changes nothing."""
@@ -143,6 +149,16 @@ class Certificates:
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown."""
         return self._table.of_kind(lineage.host, lineage.key_kind)
+
+    async def _abandon_unwanted(self) -> None:
+        """Leave nothing pending at a CA for hosts that were taken out of the configuration while no process ran."""
+        for pending in self._orders.all():
+            if self._fleet.state(pending.lineage) and self._authorities.issuer(pending.lineage, pending.issuer):
+                continue  # the renewer goes on with it
+            if issuer := self._authorities.issuer_at(pending.issuer):
+                await issuer.abandon(pending)
+            else:
+                await asyncio.to_thread(self._orders.forget, pending)
 
     def arrived(self, kind: str, name: Hostname, client: str) -> None:
         """Record that a validator asked for a pending answer."""
@@ -189,12 +205,16 @@ class Certificates:
         return {*self.on_demand.names, *self.memory.names()}
 
     def _load(self, lineages: list[Lineage]) -> list[tuple[Lineage, Certificate]]:
-        loaded = ((lineage, self._store.load(lineage.host)) for lineage in lineages)
-        return [
-            (lineage, certificate)
-            for lineage, certificate in loaded
-            if certificate is not None and certificate.names >= set(lineage.names)
-        ]
+        found = []
+        for lineage in lineages:
+            certificate = self._store.load(lineage.host)
+            if certificate is None or not certificate.names >= set(lineage.names):
+                continue
+            found.append((lineage, certificate))
+            for pending in self._orders.of(lineage):
+                if pending.gave(certificate):  # cut off after it was saved
+                    self._orders.forget(pending)
+        return found
 
     def _authority(self, options: AcmeOptions) -> Authority:
         authority = self._fleet.authority(options.server, limits_of(options))

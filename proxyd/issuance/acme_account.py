@@ -12,7 +12,9 @@ from acme import messages
 
 from proxyd.certs.key import PrivateKey, generate_key
 from proxyd.core.failure import FailureKind, IssuanceError
-from proxyd.issuance.acme_transport import AccountSigner, AcmeProblem, AcmeTransport
+from proxyd.issuance.acme_error import AcmeProblem, may_pass
+from proxyd.issuance.acme_signer import AccountSigner
+from proxyd.issuance.acme_transport import AcmeResponse, AcmeTransport
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.store import StoreError
 
@@ -48,6 +50,8 @@ class AcmeAccount:
         self._may_register = may_register
         self._signer: AccountSigner | None = None
         self._registering = asyncio.Lock()
+        self._failure: IssuanceError | None = None
+        self._attempts = 0
 
     @property
     def url(self) -> str | None:
@@ -55,15 +59,28 @@ class AcmeAccount:
         return self._signer.url if self._signer else None
 
     async def signer(self) -> AccountSigner:
-        """Return who signs; with a known key the CA gives the existing account (§7.3.1). Raises IssuanceError."""
+        """Return who signs; with a known key the CA gives the existing account (§7.3.1). Raises IssuanceError.
+
+        Who waited for an attempt that failed shares its failure: a refused account is asked for once, not by each host.
+        """
+        seen = self._attempts
         async with self._registering:
-            if self._signer is None:
+            if self._signer is not None:
+                return self._signer
+            if self._attempts != seen and self._failure is not None:
+                raise self._failure
+            self._attempts += 1
+            try:
                 self._signer = await self._register()
+            except IssuanceError as error:
+                self._failure = error
+                raise
+            self._failure = None
             return self._signer
 
-    def forget(self, signer: AccountSigner) -> None:
-        """Register again at the next need: the CA does not know the account of `signer`."""
-        if self._signer == signer:
+    def forget_url(self, url: str | None) -> None:
+        """Register again at the next need: the CA does not know the account at `url`."""
+        if self._signer is not None and self._signer.url == url:
             self._signer = None
 
     async def rotate_key(self) -> None:
@@ -95,15 +112,29 @@ class AcmeAccount:
         if not keys:
             await self._keep(key)
         signer = AccountSigner(key)
-        answer = await self._transport.post(directory["newAccount"], self._registration(signer, directory), signer)
+        answer = await self._make(self._registration(signer, directory), directory["newAccount"], signer)
         if answer.location is None:
             raise IssuanceError(FailureKind.CA, f"the CA {self._issuer} made an account without a URL")
         _log.info("account made", extra={"issuer": self._issuer, "account": answer.location})
         return replace(signer, url=answer.location)
 
+    async def _make(self, wish: dict[str, Any], url: object, signer: AccountSigner) -> AcmeResponse:
+        try:
+            return await self._transport.post(url, wish, signer, repeatable=True)
+        except AcmeProblem as refused:
+            if may_pass(refused):
+                raise
+            advice = "check acme.email"
+            if self._binding is not None:
+                advice = "check acme.eab: kid and hmac_key must be as the CA gave them, and some can be used only once"
+            elif refused.problem.kind == "externalAccountRequired":
+                advice = "set acme.eab to the kid and hmac_key that the CA gave you"
+            message = f"{self._issuer} makes no account for us: {refused}; {advice}"
+            raise IssuanceError(FailureKind.ACCOUNT_REFUSED, message, problem=refused.problem) from refused
+
     async def _existing(self, signer: AccountSigner, url: object) -> AccountSigner | None:
         try:
-            answer = await self._transport.post(url, {"onlyReturnExisting": True}, signer)
+            answer = await self._transport.post(url, {"onlyReturnExisting": True}, signer, repeatable=True)
         except AcmeProblem as refused:
             if refused.problem.kind == "accountDoesNotExist":
                 return None
@@ -111,7 +142,19 @@ class AcmeAccount:
         if answer.location is None:
             return None
         _log.info("account found", extra={"issuer": self._issuer, "account": answer.location})
-        return replace(signer, url=answer.location)
+        found = replace(signer, url=answer.location)
+        await self._tell_contact(found, answer.json.get("contact"))
+        return found
+
+    async def _tell_contact(self, signer: AccountSigner, known: object) -> None:
+        """Tell the CA a changed address (§7.3.2). It serves people only: a refusal stops nothing."""
+        contact = [f"mailto:{self._email}"] if self._email else None
+        if contact is None or known == contact:
+            return
+        try:
+            await self._transport.post(signer.url, {"contact": contact}, signer, repeatable=True)
+        except IssuanceError as error:
+            _log.warning("the CA does not take acme.email", extra={"issuer": self._issuer, "reason": str(error)})
 
     def _registration(self, signer: AccountSigner, directory: Any) -> dict[str, Any]:
         wish: dict[str, Any] = {"termsOfServiceAgreed": True}

@@ -1,37 +1,39 @@
-"""Certificates by ACME (RFC 8555): order, authorizations, finalize, download."""
+"""Certificates by ACME (RFC 8555): places orders, goes on with interrupted ones, asks for windows, revokes."""
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Any
 
 import josepy
-from acme import messages
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 
-from proxyd.certs.certificate import Certificate, InvalidCertificate
-from proxyd.certs.key import PrivateKey, generate_key
+from proxyd.certs.certificate import Certificate
+from proxyd.certs.key import generate_key
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock import Clock
-from proxyd.core.failure import FailureKind, IssuanceError, classify
+from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Lineage
 from proxyd.core.problem import Problem
 from proxyd.core.renewal import parse_window
 from proxyd.issuance.acme_account import AcmeAccount
-from proxyd.issuance.acme_transport import AccountSigner, AcmeProblem, AcmeResponse, AcmeTransport
+from proxyd.issuance.acme_error import AcmeProblem, UnfinishedOrder, may_pass
+from proxyd.issuance.acme_order import AcmeOrder
+from proxyd.issuance.acme_signer import AccountSigner
+from proxyd.issuance.acme_transport import AcmeResponse, AcmeTransport
 from proxyd.issuance.authorizer import Authorizer
+from proxyd.issuance.csr import identifier
 from proxyd.issuance.issuer import Issuance, ReplacesRefused, WindowAnswer
-from proxyd.issuance.polling import poll
+from proxyd.store.pending_orders import PendingOrder, PendingOrders
+from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.issuance")
 _ORDER_SECONDS = 600.0  # for everything
 _WINDOW_SECONDS = 60.0
-_CLOCK_SLACK = timedelta(hours=1)
-_MAX_AUTHORIZATIONS = 100
-_KEY_COMPROMISE = 1
+_MAX_PENDING = timedelta(days=1)  # what is not finished by then never will be
 
 
 class AcmeIssuer:
@@ -44,6 +46,7 @@ class AcmeIssuer:
         transport: AcmeTransport,
         account: AcmeAccount,
         authorizer: Authorizer,
+        orders: PendingOrders,
         clock: Clock,
         profile: str | None = None,
         preferred_chain: str | None = None,
@@ -53,6 +56,7 @@ class AcmeIssuer:
         self.account = account
         self._transport = transport
         self._authorizer = authorizer
+        self._orders = orders
         self._clock = clock
         self._profile = profile
         self._preferred_chain = preferred_chain
@@ -61,10 +65,54 @@ class AcmeIssuer:
     async def issue(self, order: CertificateOrder, challenges: Sequence[str]) -> Issuance:
         try:
             async with asyncio.timeout(self._order_seconds):
-                return await self._issue(order, challenges)
+                await self._check_profile(order.host)
+                key = await asyncio.to_thread(generate_key, order.key_kind)
+                placed, signer = await self._new_order(order)
         except TimeoutError:
-            message = f"{order.host}: the CA {self.name} did not finish the order within {self._order_seconds:.0f} s"
-            raise IssuanceError(FailureKind.CA, message) from None
+            raise self._late(order.host) from None
+        pending = PendingOrder(
+            issuer=self.name,
+            lineage=Lineage(host=order.host, names=order.names, key_kind=order.key_kind),
+            url=placed.location or "",
+            account=signer.url or "",
+            placed_at=self._clock.now(),
+            key=key,
+        )
+        course = self._course(order, pending, signer)
+        _log.info("order placed", extra={"host": order.host, "issuer": self.name, "order": placed.location})
+        return await self._complete(course, placed, challenges, is_new=True)
+
+    async def resume(
+        self, order: CertificateOrder, pending: PendingOrder, challenges: Sequence[str]
+    ) -> Issuance | None:
+        signer = await self.account.signer()
+        course = self._course(order, pending, signer)
+        now = await self._look(course, signer)
+        state = None if now is None else now.json.get("status")
+        is_old = self._clock.now() - pending.placed_at > _MAX_PENDING
+        _log.info(
+            "an interrupted order is looked at",
+            extra={"host": order.host, "issuer": self.name, "status": state or "gone"},
+        )
+        if now is None or state == "invalid" or (is_old and state != "valid"):
+            if now is not None and state == "pending":
+                await course.give_up(now)
+            await asyncio.to_thread(self._orders.forget, pending)
+            return None
+        return await self._complete(course, now, challenges)
+
+    async def abandon(self, pending: PendingOrder) -> None:
+        lineage = pending.lineage
+        order = CertificateOrder(host=lineage.host, names=lineage.names, key_kind=lineage.key_kind)
+        try:
+            async with asyncio.timeout(_WINDOW_SECONDS):
+                signer = await self.account.signer()
+                course = self._course(order, pending, signer)
+                if now := await self._look(course, signer):
+                    await course.give_up(now)
+        except (IssuanceError, TimeoutError) as error:
+            _log.info("an order was left behind", extra={"host": lineage.host, "reason": str(error)})
+        await asyncio.to_thread(self._orders.forget, pending)
 
     async def has_windows(self) -> bool:
         return isinstance((await self._transport.directory()).get("renewalInfo"), str)
@@ -85,72 +133,106 @@ class AcmeIssuer:
         leaf = x509.load_pem_x509_certificates(certificate.pem)[0].public_bytes(serialization.Encoding.DER)
         payload = {"certificate": josepy.b64encode(leaf).decode(), "reason": reason}
         try:
-            await self._transport.post(url, payload, await self.account.signer())
+            await self._transport.post(url, payload, await self.account.signer(), repeatable=True)
         except AcmeProblem as refused:
             if refused.problem.kind != "alreadyRevoked":
                 raise
 
-    async def _issue(self, order: CertificateOrder, challenges: Sequence[str]) -> Issuance:
-        await self._check_profile(order.host)
-        key = await asyncio.to_thread(generate_key, order.key_kind)
-        placed, signer = await self._new_order(order)
-        authorizations = placed.json.get("authorizations")
-        if placed.location is None or not isinstance(authorizations, list):
-            authorizations = []
-        if placed.location is None or not 0 < len(authorizations) <= _MAX_AUTHORIZATIONS:
-            raise IssuanceError(FailureKind.CA, f"{order.host}: the CA {self.name} answered with an order that is none")
-        _log.info("order placed", extra={"host": order.host, "issuer": self.name, "order": placed.location})
-        proved = await self._authorize(order, authorizations, challenges, signer)
-        await self._transport.post(placed.json.get("finalize"), {"csr": _csr(order.names, key)}, signer)
-        done = await poll(
-            self._transport, placed.location, signer, lambda now: now.get("status") in ("valid", "invalid")
+    def _course(self, order: CertificateOrder, pending: PendingOrder, signer: AccountSigner) -> AcmeOrder:
+        return AcmeOrder(
+            order=order,
+            pending=pending,
+            transport=self._transport,
+            authorizer=self._authorizer,
+            signer=signer,
+            clock=self._clock,
+            preferred_chain=self._preferred_chain,
         )
-        if done.json.get("status") != "valid":
-            problem = Problem.parse(done.json.get("error"), status=0)
-            message = f"{order.host}: the CA {self.name} failed the order: {problem}"
-            raise IssuanceError(classify(problem), message, problem=problem)
-        certificate = await self._download(order, key, done.json.get("certificate"), signer)
-        return Issuance(certificate=certificate, challenge=proved)
 
-    async def _authorize(
-        self, order: CertificateOrder, urls: Sequence[object], challenges: Sequence[str], signer: AccountSigner
-    ) -> str | None:
-        """Prove all names at once; when one fails, the others are given up."""
+    async def _complete(
+        self, course: AcmeOrder, now: AcmeResponse, challenges: Sequence[str], *, is_new: bool = False
+    ) -> Issuance:
+        """Keep the order where it can go on later; give it up, and leave nothing pending at the CA, where it cannot."""
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._authorizer.authorize(order.names, url, challenges, signer)) for url in urls
-                ]
-        except BaseExceptionGroup as failures:
-            raise _gravest(failures) from None
-        return next((kind for task in tasks if (kind := task.result())), None)
+            async with asyncio.timeout(self._order_seconds):
+                if is_new:
+                    await self._keep(course.pending)
+                return await course.complete(now, challenges)
+        except BaseException as error:
+            keeps = may_pass(error) if isinstance(error, IssuanceError) else course.is_proved
+            if not keeps:
+                await asyncio.shield(self._give_up(course, error))
+            late = self._late(course.pending.lineage.host) if isinstance(error, TimeoutError) else error
+            if not keeps or not isinstance(late, IssuanceError):
+                raise late from None
+            raise _unfinished(late) from error
+
+    async def _keep(self, pending: PendingOrder) -> None:
+        try:
+            await asyncio.to_thread(self._orders.save, pending)
+        except StoreError as error:  # the order goes on: only a crash would lose it
+            _log.warning("the order could not be kept", extra={"host": pending.lineage.host, "reason": str(error)})
+
+    async def _give_up(self, course: AcmeOrder, error: BaseException) -> None:
+        if isinstance(error, AcmeProblem) and error.problem.kind == "accountDoesNotExist":
+            self.account.forget_url(course.pending.account)
+        else:
+            await course.give_up()
+        await asyncio.to_thread(self._orders.forget, course.pending)
+
+    async def _look(self, course: AcmeOrder, signer: AccountSigner) -> AcmeResponse | None:
+        """Return how an interrupted order stands, or None when the CA has it no more."""
+        if course.pending.account != signer.url:
+            return None
+        try:
+            return await course.look()
+        except AcmeProblem as refused:
+            if may_pass(refused):
+                raise _unfinished(refused) from refused
+            if refused.problem.kind == "accountDoesNotExist":
+                self.account.forget_url(course.pending.account)
+            return None
+        except IssuanceError as error:
+            if may_pass(error):
+                raise _unfinished(error) from error
+            return None
 
     async def _new_order(self, order: CertificateOrder) -> tuple[AcmeResponse, AccountSigner]:
-        payload: dict[str, Any] = {"identifiers": [_identifier(name) for name in order.names]}
+        payload: dict[str, Any] = {"identifiers": [identifier(name) for name in order.names]}
         if self._profile:
             payload["profile"] = self._profile
         if order.replaces and await self.has_windows():
             payload["replaces"] = order.replaces
         signer = await self.account.signer()
-        url = (await self._transport.directory())["newOrder"]
         try:
-            return await self._transport.post(url, payload, signer), signer
+            return await self._post_order(order.host, payload, signer), signer
         except AcmeProblem as refused:
-            if refused.problem.kind == "accountDoesNotExist":
-                _log.warning("the CA forgot our account: making it again", extra={"issuer": self.name})
-                self.account.forget(signer)
-                signer = await self.account.signer()
-                return await self._transport.post(url, payload, signer), signer
-            if "replaces" in payload and _is_about_replaces(refused.problem):
-                raise ReplacesRefused(FailureKind.CA, f"{order.host}: {refused}", problem=refused.problem) from refused
+            if refused.problem.kind != "accountDoesNotExist":
+                if "replaces" in payload and _is_about_replaces(refused.problem):
+                    message = f"{order.host}: {refused}"
+                    raise ReplacesRefused(FailureKind.CA, message, problem=refused.problem) from refused
+                raise self._explained(order.host, refused) from refused
+        _log.warning("the CA forgot our account: making it again", extra={"issuer": self.name})
+        self.account.forget_url(signer.url)
+        payload.pop("replaces", None)  # the new account owns nothing
+        signer = await self.account.signer()
+        try:
+            return await self._post_order(order.host, payload, signer), signer
+        except AcmeProblem as refused:
             raise self._explained(order.host, refused) from refused
+
+    async def _post_order(self, host: Hostname, payload: Mapping[str, Any], signer: AccountSigner) -> AcmeResponse:
+        placed = await self._transport.post((await self._transport.directory())["newOrder"], payload, signer)
+        if placed.location is None or not placed.json.get("status"):
+            raise IssuanceError(FailureKind.CA, f"{host}: the CA {self.name} answered with an order that is none")
+        return placed
 
     async def _check_profile(self, host: Hostname) -> None:
         if self._profile is None:
             return
         meta = (await self._transport.directory()).get("meta")
         profiles = meta.get("profiles") if isinstance(meta, Mapping) else None
-        offered = [str(one)[:60] for one in profiles] if isinstance(profiles, Mapping) else []
+        offered = [ascii(str(one))[1:-1][:60] for one in profiles] if isinstance(profiles, Mapping) else []
         if self._profile not in offered:
             message = (
                 f"{host}: the CA {self.name} has no profile {self._profile!r}: set acme.profile to "
@@ -159,59 +241,27 @@ class AcmeIssuer:
             raise IssuanceError(FailureKind.HOST_REFUSED, message)
 
     def _explained(self, host: Hostname, refused: AcmeProblem) -> IssuanceError:
-        problem, advice = refused.problem, ""
+        problem, advice, kind = refused.problem, "", refused.failure.kind
         if url := problem.unpause_url:
             advice = f"; the CA paused this name after too many failures: mend its DNS, then unpause it at {url}"
         elif problem.kind == "externalAccountRequired":
             advice = "; set acme.eab to the kid and hmac_key that the CA gave you"
         elif problem.kind == "userActionRequired":
             advice = "; read and accept the CA's terms there, then `proxyd renew`"
-        return IssuanceError(refused.failure.kind, f"{host}: {refused}{advice}", problem=problem)
+        elif problem.kind == "unauthorized" and not problem.subproblems:  # no name has been looked at yet
+            kind = FailureKind.ACCOUNT_REFUSED
+            advice = "; the account is of no use any more: move its key (acme_account+key) away, a new one is made"
+        return IssuanceError(kind, f"{host}: {refused}{advice}", problem=problem)
 
-    async def _download(
-        self, order: CertificateOrder, key: PrivateKey, url: object, signer: AccountSigner
-    ) -> Certificate:
-        first = await self._transport.post(url, None, signer)
-        certificate = self._checked(order, key, first.body)
-        if self._preferred_chain is None or self._preferred_chain in _issuers(certificate):
-            return certificate
-        for alternate in first.alternates:
-            other = self._checked(order, key, (await self._transport.post(alternate, None, signer)).body)
-            if self._preferred_chain in _issuers(other):
-                return other
-        _log.warning(
-            "the CA does not offer acme.preferred_chain; its own choice is used",
-            extra={"host": order.host, "wanted": self._preferred_chain, "chain": ", ".join(_issuers(certificate))},
-        )
-        return certificate
-
-    def _checked(self, order: CertificateOrder, key: PrivateKey, chain: bytes) -> Certificate:
-        """Never trust what the CA sent: it must be for our key and our names, and valid now."""
-        host = order.host
-        try:
-            certificate = Certificate.assemble(key, chain)
-        except InvalidCertificate as error:
-            raise IssuanceError(
-                FailureKind.CA, f"{host}: the CA {self.name} sent a certificate that is none: {error}"
-            ) from None
-        now = self._clock.now()
-        if certificate.names != frozenset(order.names):
-            names = ", ".join(sorted(map(str, certificate.names)))[:200]
-            raise IssuanceError(FailureKind.CA, f"{host}: the CA {self.name} sent a certificate for {names}")
-        if not certificate.not_before - _CLOCK_SLACK <= now < certificate.not_after:
-            raise IssuanceError(
-                FailureKind.CA,
-                f"{host}: the CA {self.name} sent a certificate that is not valid now ({certificate.not_before} to "
-                f"{certificate.not_after}): check the clock of this machine",
-            )
-        return certificate
+    def _late(self, host: Hostname) -> IssuanceError:
+        message = f"{host}: the CA {self.name} did not finish the order within {self._order_seconds:.0f} s"
+        return IssuanceError(FailureKind.CA, message)
 
 
-def _issuers(certificate: Certificate) -> list[str]:
-    """Return the common names of whoever signed each link: the last one names the root."""
-    chain = x509.load_pem_x509_certificates(certificate.pem)
-    names = (one.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME) for one in chain)
-    return [str(found[0].value) for found in names if found]
+def _unfinished(error: IssuanceError) -> UnfinishedOrder:
+    problem = error.problem if isinstance(error, AcmeProblem) else None
+    message = f"{error}; the order is kept and goes on at the next try"
+    return UnfinishedOrder(error.failure.kind, message, problem=problem, retry_after=error.failure.retry_after)
 
 
 def _is_about_replaces(problem: Problem) -> bool:
@@ -220,24 +270,3 @@ def _is_about_replaces(problem: Problem) -> bool:
     return problem.status in (400, 404) and any(
         word in str(problem).lower() for word in ("replac", "certid", "ari ", "renewalinfo")
     )
-
-
-def _identifier(name: Hostname) -> dict[str, Any]:
-    if name.is_ip_address:  # RFC 8738
-        return {"type": "ip", "value": name.text}
-    return dict(messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name.text).to_json())
-
-
-def _csr(names: Sequence[Hostname], key: PrivateKey) -> str:
-    alternatives = x509.SubjectAlternativeName(
-        [x509.IPAddress(ip_address(one.text)) if one.is_ip_address else x509.DNSName(one.text) for one in names]
-    )
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    signed = builder.add_extension(alternatives, critical=False).sign(key, hashes.SHA256())
-    return josepy.b64encode(signed.public_bytes(serialization.Encoding.DER)).decode()
-
-
-def _gravest(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the failure that decides the schedule; one that nobody foresaw comes first."""
-    flat = [_gravest(one) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions]
-    return next((one for one in flat if not isinstance(one, IssuanceError)), flat[0])

@@ -9,6 +9,7 @@ from proxyd.certs.certificate import Certificate
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.failure import IssuanceError
 from proxyd.core.renewal import RenewalWindow
+from proxyd.store.pending_orders import PendingOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,22 @@ class Issuer(Protocol):
     async def issue(self, order: CertificateOrder, challenges: Sequence[str]) -> Issuance:
         """Return a new certificate with a fresh key, the names proved by the first challenge type on offer.
 
-        Raises IssuanceError, classified; ends within its deadline.
+        The order and its key are kept (PendingOrders) until the caller forgets them: it has the certificate safe then.
+        Raises UnfinishedOrder when the order can go on later, else IssuanceError, classified; ends within its deadline.
         """
+        ...
+
+    async def resume(
+        self, order: CertificateOrder, pending: PendingOrder, challenges: Sequence[str]
+    ) -> Issuance | None:
+        """Go on with an order that was interrupted; None: nothing can come of it any more, and it is forgotten.
+
+        Raises IssuanceError as `issue` does.
+        """
+        ...
+
+    async def abandon(self, pending: PendingOrder) -> None:
+        """Leave nothing pending at the CA of an order that nobody wants any more, and forget it. Never raises."""
         ...
 
     async def has_windows(self) -> bool:

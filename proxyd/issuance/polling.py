@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from proxyd.issuance.acme_transport import AccountSigner, AcmeResponse, AcmeTransport
+from proxyd.issuance.acme_signer import AccountSigner
+from proxyd.issuance.acme_transport import AcmeResponse, AcmeTransport
 
 #: Seconds. A CA that is quick is not kept waiting; one that is slow, or says Retry-After, is not hurried.
 _FIRST, _FACTOR, _LAST, _MAX_ASKED = 0.05, 1.6, 10.0, 60.0

@@ -15,10 +15,12 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.renewal import Validity
 from proxyd.core.task import OrderTask, WindowTask
+from proxyd.issuance.acme_error import UnfinishedOrder
 from proxyd.issuance.host_policy import Allowed, HostPolicy, NoMore, NotNow
 from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
 from proxyd.issuance.memory import Memory
 from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
@@ -43,6 +45,7 @@ class Renewer:
         *,
         fleet: Fleet,
         store: CertificateStore,
+        orders: PendingOrders,
         memory: Memory,
         keeper: Keeper,
         policy: HostPolicy,
@@ -50,6 +53,7 @@ class Renewer:
     ) -> None:
         self._fleet = fleet
         self._store = store
+        self._orders = orders
         self._memory = memory
         self._keeper = keeper
         self._policy = policy
@@ -77,6 +81,8 @@ class Renewer:
             self._memory.recall(self._fleet, lineage, now)
             if found := certificate(lineage):
                 self._fleet.found(lineage, self._memory.held(lineage, found), now)
+            for pending in self._orders.of(lineage):
+                self._fleet.interrupted(lineage, pending.issuer, now)
         self._changed.set()
 
     def add(self, plans: Iterable[Plan]) -> None:
@@ -159,19 +165,25 @@ class Renewer:
 
     async def _order(self, task: OrderTask) -> None:
         host = task.lineage.host
-        if not await self._is_permitted(task):
+        if not task.resumed and not await self._is_permitted(task):
             return
-        self._memory.note("order started", host, task.issuer, challenges=task.challenges, replaces=task.order.replaces)
+        kind = "order resumed" if task.resumed else "order started"
+        self._memory.note(kind, host, task.issuer, challenges=task.challenges, replaces=task.order.replaces)
         self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
         try:
             await asyncio.to_thread(self._store.store.probe)  # never ask a CA for what cannot be kept
             issuer = self._issuer_of(task.lineage, task.issuer)
             if issuer is None:  # a reload took the CA away meanwhile
                 raise IssuanceError(FailureKind.LOCAL, f"{host}: the CA {task.issuer} is not in the configuration")
-            issuance = await issuer.issue(task.order, task.challenges)
+            issuance = await self._ask(issuer, task)
+            if issuance is None:
+                self._fleet.vanished(task, self._clock.now())
+                return
             has_windows = await _has_windows(issuer)
         except ReplacesRefused as error:
             self._failed(task, error.failure, replaces_refused=True)
+        except UnfinishedOrder as error:
+            self._failed(task, error.failure, unfinished=True)
         except IssuanceError as error:
             self._failed(task, error.failure)
         except StoreError as error:
@@ -180,6 +192,13 @@ class Renewer:
         else:
             self._fleet.authority(task.issuer).has_ari = has_windows
             await self._keep(task, issuance)
+
+    async def _ask(self, issuer: Issuer, task: OrderTask) -> Issuance | None:
+        """Return a certificate, or None when the order that was to be gone on with is over."""
+        if not task.resumed:
+            return await issuer.issue(task.order, task.challenges)
+        pending = self._orders.find(task.issuer, task.lineage)
+        return await issuer.resume(task.order, pending, task.challenges) if pending else None
 
     async def _keep(self, task: OrderTask, issuance: Issuance) -> None:
         lineage, certificate = task.lineage, issuance.certificate
@@ -207,6 +226,7 @@ class Renewer:
         }
         _log.info("certificate issued", extra={"host": lineage.host, "issuer": task.issuer, **fields})
         self._memory.note("certificate issued", lineage.host, task.issuer, **fields)
+        await self._end_orders(lineage, certificate)
 
     async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
         """Keep it on disk; when that fails it serves from memory, and the disk is tried again until it takes it."""
@@ -221,12 +241,23 @@ class Renewer:
             )
             self._memory.note("not kept", lineage.host, None, reason=str(error))
 
+    async def _end_orders(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Forget the order that gave the certificate once it is safe; what was ordered elsewhere is wanted no more."""
+        for pending in self._orders.of(lineage):
+            issuer = self._issuer_of(lineage, pending.issuer)
+            if pending.gave(certificate):
+                if lineage not in self._unsaved:
+                    await asyncio.to_thread(self._orders.forget, pending)
+            elif issuer is not None:
+                await issuer.abandon(pending)
+
     async def save_unsaved(self) -> None:
         """Try again and again to keep what the disk did not take. Ends only by cancellation."""
         while True:
             await asyncio.sleep(_UNSAVED_RETRY)
             for lineage, certificate in list(self._unsaved.items()):
                 await self._save(lineage, certificate)
+                await self._end_orders(lineage, certificate)
 
     async def _ask_window(self, task: WindowTask) -> None:
         window, retry_after = None, None
@@ -258,14 +289,17 @@ class Renewer:
                 self._memory.note("window", task.lineage.host, task.issuer, renew_at=due, **fields)
             self._changed.set()
 
-    def _failed(self, task: OrderTask, failure: Failure, *, replaces_refused: bool = False) -> None:
+    def _failed(
+        self, task: OrderTask, failure: Failure, *, replaces_refused: bool = False, unfinished: bool = False
+    ) -> None:
         now = self._clock.now()
-        self._fleet.failed(task, failure, now, replaces_refused=replaces_refused)
+        self._fleet.failed(task, failure, now, replaces_refused=replaces_refused, unfinished=unfinished)
         self._remember(task, now)
         state = self._fleet.state(task.lineage)
         fields: dict[str, object] = {"kind": failure.kind.value, "reason": failure.message, **_waiting(state, now)}
         _log.warning("no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
-        self._memory.note("order failed", task.lineage.host, task.issuer, problem=failure.problem, **fields)
+        more = {"problem": failure.problem, "challenge": failure.challenge, "addresses": failure.addresses or None}
+        self._memory.note("order failed", task.lineage.host, task.issuer, **more, **fields)
 
     def _remember(self, task: OrderTask, now: datetime) -> None:
         self._memory.keep_lineage(self._fleet, task.lineage)

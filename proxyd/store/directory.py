@@ -17,8 +17,9 @@ _MAX_BYTES = 1 << 20
 class DirectoryStore:
     """Implements Store. Temporary and broken files live in a subdirectory, so none is ever taken for a certificate."""
 
-    def __init__(self, root: Path, *, clock: Clock) -> None:
+    def __init__(self, root: Path, *, clock: Clock, place: str | None = None) -> None:
         self._root = root
+        self._place = root if place is None else root / PRIVATE / place
         self._clock = clock
         self._temporary = root / PRIVATE / "tmp"
         self._aside = root / PRIVATE / "aside"
@@ -57,13 +58,28 @@ class DirectoryStore:
                 file.flush()
                 os.fsync(descriptor)
             temporary.replace(path)
-            _sync_directory(self._root)
+            _sync_directory(self._place)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise StoreError(f"{path} cannot be written: {error.strerror}; {self._advice(error)}") from error
         finally:
             self._writing.discard(temporary)
+
+    def remove(self, key: str) -> None:
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self._path(key)} cannot be deleted: {error.strerror}") from error
+
+    def names(self) -> list[str]:
+        try:
+            return [one.name for one in self._place.iterdir()] if self._place.is_dir() else []
+        except OSError as error:
+            raise StoreError(f"{self._place} cannot be read: {error.strerror}") from error
+
+    def inside(self, place: str) -> "DirectoryStore":
+        return DirectoryStore(self._root, clock=self._clock, place=place)
 
     def set_aside(self, key: str) -> str:
         moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
@@ -75,14 +91,6 @@ class DirectoryStore:
         except OSError as error:
             raise StoreError(f"{self._path(key)} cannot be moved to {target}: {error.strerror}") from error
         return str(target)
-
-    def names(self) -> list[str]:
-        try:
-            return [one.name for one in self._root.iterdir()]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StoreError(f"{self._root} cannot be read: {error.strerror}") from error
 
     def probe(self) -> None:
         test = self._temporary / f"probe.{secrets.token_hex(6)}"
@@ -121,15 +129,14 @@ class DirectoryStore:
     def _path(self, key: str) -> Path:
         if not key or "/" in key or "\0" in key or key.startswith("."):
             raise StoreError(f"{key!r} is not a key")
-        return self._root / key
+        return self._place / key
 
     def _make_directories(self) -> None:
         if not self._root.is_dir():
             self._root.mkdir(mode=0o700, parents=True)
-        for directory in (self._temporary, self._aside):
-            for one in (directory.parent, directory):
-                if not one.is_dir():
-                    one.mkdir(mode=0o700)
+        for one in (self._root / PRIVATE, self._temporary, self._aside, self._place):
+            if not one.is_dir():
+                one.mkdir(mode=0o700, exist_ok=True)
         if stat.S_IMODE(self._root.stat().st_mode) & 0o077:
             self._root.chmod(0o700)
 

@@ -18,12 +18,20 @@ class Store(Protocol):
         """Replace the bytes: afterwards they survive a power loss; on StoreError the old ones are intact."""
         ...
 
+    def remove(self, key: str) -> None:
+        """Delete the bytes, if there are any. Raises StoreError."""
+        ...
+
     def set_aside(self, key: str) -> str:
         """Move broken bytes out of the way, without deleting them; return where they are now. Raises StoreError."""
         ...
 
     def names(self) -> list[str]:
         """Return all keys, none when there is no such place. Raises StoreError."""
+        ...
+
+    def inside(self, place: str) -> "Store":
+        """Return the store of a private place beside the keys."""
         ...
 
     def probe(self) -> None:

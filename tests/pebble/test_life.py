@@ -58,7 +58,7 @@ def test_each_challenge_type_alone(tmp_path: Path, daemon: DaemonProcess, upstre
         daemon.configure({HOST: upstream.port}, pebble=pebble)
         daemon.start()
         HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST], daemon=daemon)
-        assert f"challenge={kind}" in daemon.log()
+        daemon.wait_for(f"challenge={kind}")
         assert daemon.stop() == 0
         assert states(daemon)[f"lineage {HOST} p256"]["worked"] == kind
 

@@ -1,0 +1,61 @@
+"""What can go wrong between us and a CA."""
+
+import os
+from datetime import datetime
+
+import aiohttp
+
+from proxyd.core.failure import FailureKind, IssuanceError
+from proxyd.core.problem import Problem
+
+
+class AcmeProblem(IssuanceError):
+    """The CA answered with a problem document."""
+
+    def __init__(self, kind: FailureKind, message: str, problem: Problem) -> None:
+        super().__init__(kind, message, problem=problem)
+        self.problem = problem
+
+
+class NetworkTrouble(IssuanceError):
+    """No answer came, or half of one: what was asked may have been done."""
+
+
+class UnfinishedOrder(IssuanceError):
+    """The order lives on at the CA and is kept: the next attempt goes on with it."""
+
+
+class BadNonce(Exception):
+    """The CA refused the nonce; `nonce` is the one to use instead."""
+
+    def __init__(self, nonce: str | None) -> None:
+        super().__init__("badNonce")
+        self.nonce = nonce
+
+
+def may_pass(error: IssuanceError) -> bool:
+    """Whether the same request may succeed later: the network, the CA's own trouble, or a limit."""
+    if isinstance(error, AcmeProblem):
+        return error.problem.status >= 500 or error.problem.status == 429 or error.problem.kind == "rateLimited"
+    return isinstance(error, NetworkTrouble)
+
+
+def network_message(ca: str, error: BaseException, *, seconds: float, now: datetime) -> str:
+    """Return what failed, why, and the next step."""
+    who = f"the CA {ca}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
+        if "expired" in reason or "not yet valid" in reason:
+            return (
+                f"{who} shows a certificate that is not valid at {now:%Y-%m-%d %H:%M} UTC "
+                f"({reason}): check the clock of this machine (timedatectl)"
+            )
+        return f"{who} is not trusted ({reason}): for a private CA set acme.ca_bundle to its root certificate (PEM)"
+    if isinstance(error, TimeoutError):
+        return f"{who} did not answer within {seconds:.0f} s: check the network and firewall of this machine"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0  # asyncio's own text shows only the address
+        reason = os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
+        return f"{who} cannot be reached ({reason}): check network, DNS and acme.server"
+    text = "".join(char if char.isprintable() else " " for char in str(error)[:200])
+    return f"{who} broke off ({type(error).__name__}: {text})"
