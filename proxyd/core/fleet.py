@@ -1,5 +1,6 @@
 """The deciding half of the renewer: what to do next for every host. No I/O, no clock: a simulation can live in it."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -61,7 +62,8 @@ class Fleet:
         self._members: dict[Lineage, Member] = {}
         self._authorities: dict[str, Authority] = {}
         self._slots = Slots()
-        self._agenda = Agenda()
+        self._orders = Agenda()
+        self._windows = Agenda()
 
     # What is managed
 
@@ -104,7 +106,8 @@ class Fleet:
         """Take care of it no longer."""
         if member := self._members.pop(lineage, None):
             self._free_slot(member)
-            self._agenda.put(lineage, None)
+            self._orders.put(lineage, None)
+            self._windows.put(lineage, None)
 
     def found(self, lineage: Lineage, held: Held, now: datetime) -> None:
         """Say that a certificate serves already: from the store at start, or made by another process."""
@@ -161,25 +164,28 @@ class Fleet:
 
     # What to do
 
-    def wake_at(self) -> datetime | None:
-        """Return when the next task may be due."""
-        return self._agenda.next_at()
+    def wake_at(self, *, orders: bool = True, windows: bool = True) -> datetime | None:
+        """Return when the next task of these kinds may be due."""
+        times = [agenda.next_at() for agenda, wanted in ((self._orders, orders), (self._windows, windows)) if wanted]
+        return min((at for at in times if at is not None), default=None)
 
-    def tasks(self, now: datetime, room: int) -> list[Task]:
-        """Return what shall be begun now, longest overdue first, at most `room` orders; they count as begun."""
+    def tasks(self, now: datetime, room: int, windows: int = sys.maxsize) -> list[Task]:
+        """Return what shall be begun now, longest overdue first; it counts as begun.
+
+        At most `room` orders, and questions for `windows` windows: after a restart those of a whole fleet are due.
+        """
         tasks: list[Task] = []
-        orders = 0
-        while orders < room and (lineage := self._agenda.take(now)):
+        while len(tasks) < room and (lineage := self._orders.take(now)):
             member = self._members[lineage]
             due = due_at(member.state, now)
-            if due is not None and due <= now:
-                if task := self._order(lineage, member, now):
-                    tasks.append(task)
-                    orders += 1
-            elif isinstance(member.state, Ready) and (window := self._ask(lineage, member, now)):
-                tasks.append(window)
-            else:
+            if due is None or due > now:
                 self._schedule(lineage, now)
+            elif order := self._order(lineage, member, now):
+                tasks.append(order)
+        while windows > 0 and (lineage := self._windows.take(now)):
+            if window := self._ask(lineage, self._members[lineage], now):
+                tasks.append(window)
+                windows -= 1
         return tasks
 
     def wish(self, lineage: Lineage, now: datetime, *, forced: bool = False, at: datetime | None = None) -> None:
@@ -389,7 +395,9 @@ class Fleet:
             self._schedule(lineage, now)
 
     def _schedule(self, lineage: Lineage, now: datetime) -> None:
-        self._agenda.put(lineage, self._members[lineage].wake_at(now))
+        member = self._members[lineage]
+        self._orders.put(lineage, due_at(member.state, now))
+        self._windows.put(lineage, member.ask_at)
 
 
 def _waits_for_ca(state: CertificateState) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxyd.core.certificate_order import CertificateOrder
-from proxyd.core.certificate_state import CertificateState, Missing, Ready, Waiting, due_at
+from proxyd.core.certificate_state import CertificateState, Missing, Ready, Waiting
 from proxyd.core.failure import Failure
 from proxyd.core.lineage import Held, Plan
 from proxyd.core.renewal import RenewalWindow
@@ -45,11 +45,10 @@ class Member:
         """Whether the certificate is from a CA of the plan; an unknown origin (Go, adopted) is kept."""
         return self.held is None or self.held.issuer is None or self.held.issuer in self.plan.issuers
 
-    def wake_at(self, now: datetime) -> datetime | None:
-        """Return when the order, or the question for the window, is due."""
-        due = due_at(self.state, now)
-        ask = self.state.ask_ari_at if isinstance(self.state, Ready) and not self.asking else None
-        return min(due, ask) if due and ask else due or ask
+    @property
+    def ask_at(self) -> datetime | None:
+        """Return when the question for the window is due."""
+        return self.state.ask_ari_at if isinstance(self.state, Ready) and not self.asking else None
 
     def next_order(self, *, has_ari: bool) -> CertificateOrder:
         """Return what would be ordered next; `has_ari`: the CA takes `replaces`."""

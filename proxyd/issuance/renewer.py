@@ -25,6 +25,7 @@ from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
 _CONCURRENT = 4
+_CONCURRENT_WINDOWS = 8
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
 _UNSAVED_RETRY = 60.0
 
@@ -60,6 +61,7 @@ class Renewer:
         self._clock = clock
         self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
         self._running: set[Lineage] = set()
+        self._asking = 0
         self._unsaved: dict[Lineage, Certificate] = {}
         self._changed = asyncio.Event()
 
@@ -113,18 +115,19 @@ class Renewer:
 
     def _begin(self, group: asyncio.TaskGroup) -> None:
         now = self._clock.now()
-        for task in self._fleet.tasks(now, max(0, _CONCURRENT - len(self._running))):
+        room, windows = max(0, _CONCURRENT - len(self._running)), max(0, _CONCURRENT_WINDOWS - self._asking)
+        for task in self._fleet.tasks(now, room, windows):
             match task:
                 case OrderTask(lineage=lineage):
                     self._running.add(lineage)
                     group.create_task(self._guarded(task))
                 case WindowTask():
+                    self._asking += 1
                     group.create_task(self._ask_window(task))
 
     def _seconds_to_next(self) -> float:
-        if len(self._running) >= _CONCURRENT:
-            return _LONGEST_SLEEP  # the end of an order wakes us
-        at = self._fleet.wake_at()
+        # The end of an order or question wakes us.
+        at = self._fleet.wake_at(orders=len(self._running) < _CONCURRENT, windows=self._asking < _CONCURRENT_WINDOWS)
         wait = _LONGEST_SLEEP if at is None else (at - self._clock.now()).total_seconds()
         return max(0.01, min(wait, _LONGEST_SLEEP))
 
@@ -280,6 +283,7 @@ class Renewer:
         except Exception:  # noqa: BLE001 - the root of this task
             _log.exception("asking for the renewal window failed", extra={"host": task.lineage.host})
         finally:
+            self._asking -= 1
             before = self._due(task.lineage)
             self._fleet.window(task.lineage, task.cert_id, window, retry_after, self._clock.now())
             self._memory.keep_lineage(self._fleet, task.lineage)
