@@ -25,6 +25,7 @@ class Plan:
     lineage: Lineage
     issuers: tuple[str, ...]
     challenges: tuple[str, ...]
+    on_demand: bool = False  # not listed: a client asked for it
     fingerprint: str = ""  # of everything else that the CA is told: a change ends a block
 
 

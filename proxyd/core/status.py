@@ -127,7 +127,7 @@ def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
         last_error=last_error,
         next_try=None if isinstance(facts.state, Ready) else due,
         explanation_url=url,
-        needs_a_person=_needs_a_person(state, failure, failures, held, now),
+        needs_a_person=_needs_a_person(state, failure, failures, held, now) and not _is_given_up(facts, failures),
     )
 
 
@@ -156,6 +156,11 @@ def _needs_a_person(state: str, failure: Failure | None, failures: int, held: He
     if state in ("blocked", "missing") or held is None or is_ending(held.validity, now):
         return True
     return failures > 0 and (failure is None or failure.kind not in _PASSING)
+
+
+def _is_given_up(facts: Facts, failures: int) -> bool:
+    """Whether nobody misses it: a client asked for a name that gets no certificate, or `ask` takes a name back."""
+    return facts.plan.on_demand and (facts.held is None or failures == 0)
 
 
 def _rank(row: HostStatus) -> tuple[bool, int]:

@@ -4,8 +4,8 @@ import hashlib
 import random
 import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.model import Config
@@ -147,11 +147,16 @@ def authorities_of(config: Config, host: Hostname | HostPattern) -> tuple[AcmeOp
 
 def plans_of(config: Config) -> list[Plan]:
     """Return every certificate that the configuration asks for."""
-    return [plan for host, names in config.certificate_hosts.items() for plan in plans_for(config, host, names)]
+    return [plan for host, names in config.certificate_hosts.items() for plan in _plans(config, host, names)]
 
 
-def plans_for(config: Config, host: Hostname, names: tuple[Hostname, ...]) -> list[Plan]:
-    """Return the certificates, one of each key kind, for a host that is served."""
+def plans_on_demand(config: Config, names: Iterable[Hostname]) -> list[Plan]:
+    """Return the certificates of those of `names` that are under a wildcard host."""
+    under = (name for name in sorted(names) if config.table.pattern(name))
+    return [replace(plan, on_demand=True) for name in under for plan in _plans(config, name, (name,))]
+
+
+def _plans(config: Config, host: Hostname, names: tuple[Hostname, ...]) -> list[Plan]:
     chosen = authorities_of(config, host)
     return [_plan(host, names, kind, chosen) for kind in key_kinds(chosen[0])]
 

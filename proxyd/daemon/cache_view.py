@@ -7,10 +7,11 @@ from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
 from proxyd.core.fleet import Fleet
+from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
 from proxyd.core.status import Facts
-from proxyd.daemon.authorities import authorities_of, plans_of
+from proxyd.daemon.authorities import authorities_of, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.issuance.memory import Memory
 from proxyd.store.directory import PRIVATE, DirectoryStore
@@ -42,12 +43,14 @@ class CacheView:
         """Look at every certificate and schedule."""
         now = self._clock.now()
         self._memory.recollect(self._reader.states())
-        for host in self._config.certificate_hosts:
+        asked: list[Hostname | HostPattern] = [*self._config.certificate_hosts, *self._config.wildcards]
+        for host in asked:
             for options in authorities_of(self._config, host):
                 if options.server not in self.fleet.authorities():
                     authority = self.fleet.authority(options.server, limits_of(options))
                     self._memory.recall_authority(authority, now)
-        for lineage in self.fleet.manage(plans_of(self._config), now):
+        plans = [*plans_of(self._config), *plans_on_demand(self._config, self._memory.names())]
+        for lineage in self.fleet.manage(plans, now):
             self._memory.recall(self.fleet, lineage, now)
             if certificate := self._certificate(lineage):
                 self.fleet.found(lineage, self._memory.held(lineage, certificate), now)

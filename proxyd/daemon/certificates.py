@@ -16,7 +16,7 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
-from proxyd.daemon.authorities import Authorities, plans_for
+from proxyd.daemon.authorities import Authorities, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.handshake_check import Seen, look
 from proxyd.issuance.challenge_board import ChallengeBoard
@@ -74,7 +74,7 @@ class Certificates:
             fleet=self._fleet,
             memory=self.memory,
             clock=clock,
-            plans_for=lambda host: plans_for(self._config, host, (host,)),
+            plans_for=lambda host: plans_on_demand(self._config, [host]),
             manage=lambda plans: self.renewer.add(plans),
             is_served=lambda host: table.certificate(host) is not None,
             dropped=table.remove,
@@ -113,7 +113,7 @@ class Certificates:
         """Take care of the names of `config`. Raises CaBundleError, and changes nothing."""
         plans = self._authorities.use(config)
         names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
-        possible = [*plans, *(plan for name in sorted(names) for plan in plans_for(config, name, (name,)))]
+        possible = [*plans, *plans_on_demand(config, names)]
         found: dict[Lineage, Certificate] = {}
         missing = [plan.lineage for plan in possible if self._fleet.state(plan.lineage) is None]
         for lineage, certificate in await asyncio.to_thread(self._load, missing):
@@ -196,10 +196,7 @@ class Certificates:
     def _still_on_demand(self, config: Config, found: Iterable[Certificate]) -> list[Plan]:
         """Return the plans of names under wildcard hosts: those in use, those that wait, and those just found."""
         fresh = (one for one in found if one.not_after > self._clock.now() - _LONG_EXPIRED)
-        names = self._remembered().union(*(one.names for one in fresh))
-        return [
-            plan for name in sorted(names) if config.table.pattern(name) for plan in plans_for(config, name, (name,))
-        ]
+        return plans_on_demand(config, self._remembered().union(*(one.names for one in fresh)))
 
     def _remembered(self) -> set[Hostname]:
         return {*self.on_demand.names, *self.memory.names()}

@@ -37,6 +37,10 @@ class HostPolicy(Protocol):
         """Return whether the order may be sent; ends within seconds, never raises."""
         ...
 
+    def wished(self, lineage: Lineage) -> None:
+        """Hear that a person wants the certificate now."""
+        ...
+
     def review(self) -> None:
         """Look again at what waits: states have changed. Returns at once."""
         ...
@@ -44,16 +48,3 @@ class HostPolicy(Protocol):
     def forgotten(self, lineage: Lineage) -> None:
         """Hear that nothing is known of the lineage any more."""
         ...
-
-
-class EveryListedHost:
-    """Implements HostPolicy: what is managed may be ordered."""
-
-    async def permit(self, lineage: Lineage) -> Permit:
-        return Allowed()
-
-    def review(self) -> None:
-        return
-
-    def forgotten(self, lineage: Lineage) -> None:
-        return

@@ -94,7 +94,7 @@ class OnDemand:
         self._rules: HostTable[Rule | None] = HostTable()
         self._lineages: dict[Hostname, set[Lineage]] = {}
         self._attempts: dict[Hostname, _Attempt] = {}
-        self._asked_now: set[Lineage] = set()
+        self._asked: set[Hostname] = set()  # in the running attempt
         self._wanted: set[Lineage] = set()
         self._refused = NegativeCache()
         self._throttle = Throttle()
@@ -114,7 +114,6 @@ class OnDemand:
         before, self._lineages = self._lineages, {}
         for plan in plans:
             self._lineages.setdefault(plan.lineage.host, set()).add(plan.lineage)
-        self._asked_now &= {one for lineages in self._lineages.values() for one in lineages}
         self._wanted &= {one for lineages in self._lineages.values() for one in lineages}
         for host in [
             host for host in self._attempts if rules.get(host) is None or host in before.keys() - self._lineages.keys()
@@ -183,6 +182,7 @@ class OnDemand:
         return self._attempts.setdefault(host, _Attempt())
 
     def _end(self, host: Hostname, outcome: Outcome) -> None:
+        self._asked.discard(host)
         if attempt := self._attempts.pop(host, None):
             attempt.end(outcome)
 
@@ -223,9 +223,8 @@ class OnDemand:
         self._created.add(self._clock.now())
         self._memory.keep_document(_COUNT, self._created.to_document(self._clock.now()))
         plans = self._plans_for(host)
-        lineages = {plan.lineage for plan in plans}
-        self._lineages[host] = lineages
-        self._asked_now |= lineages
+        self._lineages[host] = {plan.lineage for plan in plans}
+        self._asked.add(host)
         fields = {"client": client, "under": rule.pattern, "reason": answer.reason}
         _log.info("a new name on demand", extra={"host": host, **fields})
         self._memory.note("new on demand", host, None, **fields)
@@ -237,14 +236,18 @@ class OnDemand:
 
     # HostPolicy
 
+    def wished(self, lineage: Lineage) -> None:
+        """Take a person's wish for a client's."""
+        if lineage in self._lineages.get(lineage.host, ()):
+            self._wanted.add(lineage)
+
     async def permit(self, lineage: Lineage) -> Permit:
         """Return whether an order may be sent for a name; listed ones always may."""
         host = lineage.host
         rule = self._rules.get(host)
         if rule is None or lineage not in self._lineages.get(host, ()):
             return Allowed()
-        if lineage in self._asked_now:
-            self._asked_now.discard(lineage)
+        if host in self._asked:  # a moment ago; this is the next challenge type, CA or kind of key
             return Allowed()
         held = self._fleet.held(lineage)
         is_wanted = lineage in self._wanted
@@ -255,6 +258,8 @@ class OnDemand:
         now = self._clock.now()
         match answer.verdict:
             case Verdict.ALLOWED:
+                if host in self._attempts:
+                    self._asked.add(host)
                 return Allowed()
             case Verdict.DENIED if held is not None and held.validity.not_after > now:
                 return NotNow(min(now + _ASK_AGAIN, held.validity.not_after), f"not renewed: {answer.reason}")
@@ -277,7 +282,6 @@ class OnDemand:
 
     def forgotten(self, lineage: Lineage) -> None:
         """Drop the name when it was its last lineage."""
-        self._asked_now.discard(lineage)
         self._wanted.discard(lineage)
         lineages = self._lineages.get(lineage.host, set())
         lineages.discard(lineage)

@@ -97,6 +97,7 @@ class Renewer:
 
     def wish(self, lineage: Lineage, *, forced: bool = False, at: datetime | None = None) -> None:
         """Order now, or at `at`, within the budget."""
+        self._policy.wished(lineage)
         self._fleet.wish(lineage, self._clock.now(), forced=forced, at=at)
         self._changed.set()
 

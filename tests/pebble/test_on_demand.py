@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pebble.server import Pebble
 from tests.support.ask import AskServer
-from tests.support.daemon import DaemonProcess, HttpsClient
+from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
 LISTED = "listed.example.test"
@@ -52,6 +52,42 @@ def alert(daemon: DaemonProcess, server_name: str | None, *, timeout: float = 30
 
 
 UNKNOWN, LATER = "TLSV1_UNRECOGNIZED_NAME", "TLSV1_ALERT_INTERNAL_ERROR"
+
+
+def client_hello(server_name: bytes) -> bytes:
+    """Return OpenSSL's hello with any bytes as the server name."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="placeholder").do_handshake()
+    hello = out.read()
+    old, more = b"placeholder", len(server_name) - len(b"placeholder")
+    at = hello.index(old)
+
+    def longer(start: int, size: int) -> bytes:
+        return (int.from_bytes(hello[start : start + size]) + more).to_bytes(size)
+
+    # Lengths of: record, message, all extensions (OpenSSL sends no session ticket first), this one, list, name.
+    extensions = _extensions_at(hello)
+    parts = [(3, 2), (6, 3), (extensions, 2), (at - 7, 2), (at - 5, 2), (at - 2, 2)]
+    data = bytearray(hello)
+    for start, size in parts:
+        data[start : start + size] = longer(start, size)
+    return bytes(data[:at] + server_name + data[at + len(old) :])
+
+
+def _extensions_at(hello: bytes) -> int:
+    at = 5 + 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at : at + 2])
+    return at + 1 + hello[at]
+
+
+def raw_alert(daemon: DaemonProcess, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", daemon.https_port), 30) as raw:
+        raw.sendall(data)
+        return raw.recv(100)
 
 
 def events(daemon: DaemonProcess, kind: str) -> list[tuple[str, dict[str, object]]]:
@@ -199,3 +235,88 @@ def test_an_attempt_goes_on_when_the_client_leaves(tmp_path: Path, daemon: Daemo
         daemon.wait_for("certificate issued")
         assert alert(daemon, A) == "served"
         assert ask.asked == [A]
+
+
+def test_renewed_when_idle_asked_before_and_forgotten_when_refused(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    later: dict[str, int] = {}
+    with (
+        a_ca(tmp_path, daemon, timedelta(seconds=10)) as pebble,
+        AskServer(lambda name: later.get(name, 200)) as ask,
+    ):
+        daemon.configure({WILDCARD: wildcard(upstream, ask=ask)}, pebble=pebble)
+        daemon.start()
+        assert [alert(daemon, name) for name in (A, B, C)] == ["served"] * 3
+        later |= {B: 403, C: 500}
+        for name in (A, C):  # nobody asks for them meanwhile
+            eventually(lambda name=name: daemon.log().count(f"certificate issued host={name}") >= 3, what=daemon.log)  # type: ignore[misc]
+        daemon.wait_for(f"forgotten host={B}")
+        assert daemon.log().count(f"certificate issued host={B}") == 1
+        assert f'not ordered host={B} reason="not renewed: {ask.url} answered 403"' in daemon.log()
+        assert f"renewed without an answer host={C}" in daemon.log()
+        assert alert(daemon, B) == UNKNOWN
+        assert alert(daemon, A) == "served"
+        assert ask.asked.count(A) >= 3
+        assert daemon.stop() == 0
+        with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
+            kept = {name for (name,) in connection.execute("SELECT name FROM state")}
+        assert f"lineage {A} p256" in kept
+        assert not any(B in name for name in kept)
+
+
+def test_a_failure_is_not_repeated_by_clients_or_restarts(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with Pebble(tmp_path / "pebble", http_port=1, tls_port=1) as pebble, AskServer(lambda _: 200) as ask:
+        daemon.configure({WILDCARD: wildcard(upstream, ask=ask)}, pebble=pebble)
+        daemon.start()
+        assert [alert(daemon, A) for _ in range(3)] == [LATER] * 3
+        assert pebble.orders() == 2  # one for each challenge type
+        assert daemon.stop() == 0
+        daemon.start()
+        assert alert(daemon, A) == LATER
+        assert pebble.orders() == 2
+        assert ask.asked == [A]
+
+
+FORMS = {
+    b"A.APPS.Example.TEST": "served",
+    b"a.apps.example.test.": "served",
+    b"a.apps.example.test..": UNKNOWN,
+    b".apps.example.test": UNKNOWN,
+    b"apps.example.test": UNKNOWN,
+    b"x.y.apps.example.test": UNKNOWN,
+    b"under_score.apps.example.test": UNKNOWN,
+    b"-a.apps.example.test": UNKNOWN,
+    b"xn--a.apps.example.test": UNKNOWN,
+    b"*.apps.example.test": UNKNOWN,
+    b"a b.apps.example.test": UNKNOWN,
+    b"a/../b.apps.example.test": UNKNOWN,
+    b"a%00.apps.example.test": UNKNOWN,
+    b"a\0.apps.example.test": UNKNOWN,
+    b"a\n.apps.example.test": UNKNOWN,
+    b"127.0.0.1": UNKNOWN,
+    b"::1": UNKNOWN,
+    b"": UNKNOWN,
+    b"a" * 64 + b".apps.example.test": UNKNOWN,
+    b".".join([b"a" * 60] * 5): UNKNOWN,
+    b"a" * 15_000: UNKNOWN,
+}
+
+
+def test_forms_of_names_that_are_no_names(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    with a_ca(tmp_path, daemon) as pebble, AskServer(lambda _: 200) as ask:
+        daemon.configure({WILDCARD: wildcard(upstream, ask=ask), LISTED: upstream.port}, pebble=pebble)
+        daemon.start()
+        assert alert(daemon, A) == "served"
+        for form, ends in FORMS.items():
+            answer = raw_alert(daemon, client_hello(form))
+            if ends == "served":
+                assert answer[:1] == b"\x16", form
+            else:
+                assert answer == b"\x15\x03\x03\x00\x02\x02\x70", form
+        assert alert(daemon, None) == UNKNOWN
+        assert ask.asked == [A]
+        assert raw_alert(daemon, client_hello("bücher.apps.example.test".encode()))[-1:] == b"\x0a"
+        assert pebble.orders() == 2
