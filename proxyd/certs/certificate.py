@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 from proxyd.certs.key import PrivateKey, key_from_pem, key_kind, key_to_pem
 from proxyd.core.hostname import Hostname
+from proxyd.core.key_family import KeyFamily, key_family
 
 
 class InvalidCertificate(ValueError):
@@ -44,6 +45,8 @@ class Certificate:
         """Return the certificate in a DirCache file. Raises InvalidCertificate."""
         if b"-----BEGIN" not in pem:
             raise InvalidCertificate("the file is empty" if not pem.strip() else "the file is not PEM")
+        if pem.count(b"-----BEGIN ") != pem.count(b"-----END "):
+            raise InvalidCertificate("the file is cut off")
         try:
             return cls._checked(key_from_pem(pem), x509.load_pem_x509_certificates(pem), pem)
         except InvalidCertificate:
@@ -72,6 +75,10 @@ class Certificate:
             key_kind=key_kind(key),
             ari_id=_ari_id(leaf),
         )
+
+    @property
+    def family(self) -> KeyFamily:
+        return key_family(self.key_kind)
 
     def covers(self, name: Hostname) -> bool:
         """Return whether a client that asked for `name` accepts this certificate's names (RFC 9525 §6.3)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
 from proxyd.store.certificate_store import CertificateStore
-from proxyd.store.store import StoreError
+from proxyd.store.store import DamagedError
 
 _log = logging.getLogger("proxyd.store")
 _FIRST = "acme_account+key"
@@ -19,7 +19,10 @@ class AccountKeys:
     ca: str | None = None
 
     def load(self) -> list[PrivateKey]:
-        """Return the key in use, then one whose change was cut off. Blocks. Broken files are set aside."""
+        """Return the key in use, then one whose change was cut off. Blocks. Broken files are not used.
+
+        Raises StoreError when the disk cannot be read now: a new account would not be the answer.
+        """
         used = self.store.load_account_key() if self.ca is None else self._read(self._name)
         return [key for key in (used, self._read(self._pending)) if key is not None]
 
@@ -39,6 +42,6 @@ class AccountKeys:
         try:
             pem = self.store.store.load(name)
             return None if pem is None else key_from_pem(pem)
-        except (ValueError, StoreError) as error:
+        except (ValueError, DamagedError) as error:
             _log.error("an account key is broken; another is used", extra={"file": name, "reason": str(error)})
             return None

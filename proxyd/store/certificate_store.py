@@ -1,50 +1,109 @@
-"""Certificates and the account key in a store, by autocert's names."""
+"""Certificates and the account key in a store, by autocert's names; earlier generations in the archive."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
+from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
-from proxyd.store.store import Store, StoreError
+from proxyd.core.key_family import KeyFamily
+from proxyd.store.archive import Archive, Listing, fingerprint, slot
+from proxyd.store.store import DamagedError, Store, StoreError
 
 _ACCOUNT = "acme_account+key"
 _OLD_ACCOUNT = "acme_account.key"  # of early autocert, which still reads it; nobody writes it
+_BOTH: tuple[KeyFamily, ...] = ("ec", "rsa")
 _log = logging.getLogger("proxyd.store")
+Wanted = tuple[Hostname, Sequence[KeyFamily]]
+
+
+class _Condemned(InvalidCertificate):
+    """It was taken back or revoked."""
 
 
 @dataclass(frozen=True, slots=True)
+class _Shelf:
+    """What a load looks through, listed once for all hosts."""
+
+    listing: Listing
+    marks: frozenset[str]
+
+
 class CertificateStore:
-    """Typed face over a Store. Methods block on the disk; nothing invalid is ever returned."""
+    """Typed face over a Store. Methods block on the disk; nothing invalid and nothing condemned is ever returned.
 
-    store: Store
+    `told` hears of each repair: the host and what was done.
+    """
 
-    def load(self, host: Hostname) -> Certificate | None:
-        """Return the host's certificate, expired or not. What is broken is set aside, with a log line."""
-        try:
-            pem = self.store.load(host.text)
-            if pem is None:
-                return None
-            certificate = Certificate.parse(pem)
-            if not certificate.covers(host):
-                raise InvalidCertificate(f"the certificate is for {', '.join(sorted(map(str, certificate.names)))}")
-        except (InvalidCertificate, StoreError) as error:
-            self._set_aside(host.text, str(error), "a new certificate is ordered")
-            return None
-        return certificate
+    def __init__(self, store: Store, *, clock: Clock, told: Callable[[Hostname, str], None] | None = None) -> None:
+        self.store = store
+        self._clock = clock
+        self._told = told
+        self._archive = Archive(store.inside("generations"), store.inside("condemned"))
+
+    def load(self, host: Hostname, families: Sequence[KeyFamily] = _BOTH) -> Certificate | None:
+        """Return the host's newest valid certificate, of the first family that has one, else an expired one.
+
+        What is broken is set aside, and an earlier generation put in its place, with a log line each.
+        """
+        return next(self.load_all([(host, families)]))
+
+    def load_all(self, wanted: Iterable[Wanted]) -> Iterator[Certificate | None]:
+        """Return what `load` gives for each; directories are listed once."""
+        shelf = _Shelf(self._archive.listing(), self._archive.marks())
+        for host, families in wanted:
+            yield self._load(host, families, shelf)
 
     def save(self, host: Hostname, certificate: Certificate) -> None:
-        """Replace the host's certificate, durably. Raises StoreError; the old file is intact then."""
-        self.store.save(host.text, certificate.pem)
+        """Replace the host's certificate of this family, durably. Raises StoreError; the old file is intact then."""
+        key = _key(host, certificate.family)
+        self._keep_live(host, key)
+        self.store.save(key, certificate.pem)
+        self._add(key, certificate)
+
+    def previous(self, host: Hostname, certificate: Certificate) -> Certificate | None:
+        """Return the newest valid generation of the same family other than `certificate`."""
+        shelf = _Shelf({}, self._archive.marks())
+        for generation in self._archive.of(_key(host, certificate.family)):
+            found = self._archive.load(generation)
+            if found and found.leaf != certificate.leaf and self._is_fine(found, host, shelf) and self._serves(found):
+                return found
+        return None
+
+    def condemn(self, host: Hostname, certificate: Certificate, why: str) -> None:
+        """Never load it again, whatever else is lost; the previous generation takes its live place.
+
+        Raises StoreError when the mark could not be kept; in this process it counts all the same.
+        """
+        key = _key(host, certificate.family)
+        before = self.previous(host, certificate)
+        try:
+            why_now = {"host": host.text, "why": why, "at": self._clock.now().isoformat(timespec="seconds")}
+            self._archive.condemn(key, certificate, why_now)
+        finally:
+            for place in {key, host.text}:
+                self._clear_place(place, certificate)
+            if before is not None and self.store.load(key) is None:
+                self.store.save(key, before.pem)
+
+    def is_condemned(self, certificate: Certificate) -> bool:
+        """Return whether it must never be served again."""
+        return fingerprint(certificate) in self._archive.marks()
 
     def load_account_key(self) -> PrivateKey | None:
-        """Return the account key, or None; a broken one is set aside."""
+        """Return the account key, or None; a broken one is set aside. Raises StoreError when it cannot be read now."""
         try:
             pem = self.store.load(_ACCOUNT)
             return self._old_account_key() if pem is None else key_from_pem(pem)
-        except (ValueError, StoreError) as error:
+        except (ValueError, DamagedError) as error:
             self._set_aside(_ACCOUNT, str(error), "a new account is made")
             return None
+
+    def save_account_key(self, key: PrivateKey) -> None:
+        """Keep the account key. Raises StoreError."""
+        self.store.save(_ACCOUNT, key_to_pem(key))
 
     def _old_account_key(self) -> PrivateKey | None:
         try:
@@ -54,9 +113,141 @@ class CertificateStore:
             _log.warning("an old account key is left alone", extra={"file": _OLD_ACCOUNT, "reason": str(error)})
             return None
 
-    def save_account_key(self, key: PrivateKey) -> None:
-        """Keep the account key. Raises StoreError."""
-        self.store.save(_ACCOUNT, key_to_pem(key))
+    # Loading
+
+    def _load(self, host: Hostname, families: Sequence[KeyFamily], shelf: _Shelf) -> Certificate | None:
+        lives: dict[str, Certificate | None] = {}
+        trouble: dict[str, str] = {}
+        best: Certificate | None = None
+        for family in families:
+            key = _key(host, family)
+            for place in {key: 0, host.text: 0}:  # a plain file may hold RSA
+                if place not in lives:
+                    lives[place] = self._live(host, place, shelf, trouble)
+            found = self._best(host, family, key, lives, shelf)
+            if found is not None and (best is None or self._serves(found)):
+                best = found
+            if best is not None and self._serves(best):
+                break
+        self._repair(host, best, lives, trouble)
+        return best
+
+    def _live(self, host: Hostname, key: str, shelf: _Shelf, trouble: dict[str, str]) -> Certificate | None:
+        try:
+            pem = self.store.load(key)
+            if pem is None:
+                trouble[key] = "it was missing"
+                return None
+            certificate = Certificate.parse(pem)
+            self._check(certificate, host, shelf)
+        except StoreError as error:
+            trouble[key] = str(error)
+            if isinstance(error, DamagedError):
+                self._set_aside(key, str(error), "an earlier copy is used, or a new certificate is ordered")
+            else:
+                _log.error("a file of the cache cannot be read now", extra={"file": key, "reason": str(error)})
+            return None
+        except InvalidCertificate as error:
+            trouble[key] = str(error)
+            self._set_aside(key, str(error), "an earlier copy is used, or a new certificate is ordered")
+            return None
+        return certificate
+
+    def _best(
+        self, host: Hostname, family: KeyFamily, key: str, lives: dict[str, Certificate | None], shelf: _Shelf
+    ) -> Certificate | None:
+        """Return the newest valid certificate of a family; nothing of the archive is read that cannot be it."""
+        best = max((one for one in lives.values() if one and one.family == family), key=self._rank, default=None)
+        generations = shelf.listing.get(slot(key), ())
+        now = self._clock.now()
+        for valid in (True, False):
+            for one in generations:
+                if (one.not_before <= now < one.not_after) is not valid:
+                    continue
+                by_name = (valid, one.not_before, one.not_after)
+                if best is not None and by_name <= self._rank(best) and not _is_torn(best, one.mark):
+                    break
+                found = self._archive.load(one)
+                if found and found.family == family and self._is_fine(found, host, shelf):
+                    if best is None or self._rank(found) > self._rank(best) or len(found.pem) > len(best.pem):
+                        best = found
+                    break
+        return best
+
+    def _repair(
+        self,
+        host: Hostname,
+        best: Certificate | None,
+        lives: dict[str, Certificate | None],
+        trouble: dict[str, str],
+    ) -> None:
+        """Put what is the best into its live place when something else, or nothing, lies there."""
+        if best is None:
+            return
+        key = _key(host, best.family)
+        live = lives.get(key)
+        if live is not None and live.pem == best.pem:
+            return
+        reason = trouble.get(key) or ("an older one lay there" if live is not None else "it was missing")
+        try:
+            if live is not None:
+                self._keep_live(host, key)
+            self.store.save(key, best.pem)
+        except StoreError as error:
+            _log.error(
+                "an earlier copy of the certificate serves, but could not be put back",
+                extra={"host": host, "file": key, "why": reason, "reason": str(error)},
+            )
+            return
+        _log.warning("the certificate was put back into the cache", extra={"host": host, "file": key, "why": reason})
+        if self._told is not None:
+            self._told(host, f"put back into {key}: {reason}")
+
+    def _check(self, certificate: Certificate, host: Hostname, shelf: _Shelf) -> None:
+        if not certificate.covers(host):
+            names = ", ".join(sorted(map(str, certificate.names)))[:200]
+            raise InvalidCertificate(f"the certificate is for {names}")
+        if shelf.marks and fingerprint(certificate) in shelf.marks:
+            raise _Condemned("the certificate was taken back or revoked: it never serves again")
+
+    def _is_fine(self, certificate: Certificate, host: Hostname, shelf: _Shelf) -> bool:
+        try:
+            self._check(certificate, host, shelf)
+        except InvalidCertificate:
+            return False
+        return True
+
+    def _serves(self, certificate: Certificate) -> bool:
+        return certificate.not_before <= self._clock.now() < certificate.not_after
+
+    def _rank(self, certificate: Certificate) -> tuple[object, ...]:
+        return self._serves(certificate), certificate.not_before, certificate.not_after
+
+    # Keeping
+
+    def _keep_live(self, host: Hostname, key: str) -> None:
+        """Archive what lies in the live place: another program may have put it there."""
+        try:
+            pem = self.store.load(key)
+            live = None if pem is None else Certificate.parse(pem)
+        except (StoreError, InvalidCertificate):
+            return
+        if live is not None and live.covers(host) and not self.is_condemned(live):
+            self._add(_key(host, live.family), live)
+
+    def _add(self, key: str, certificate: Certificate) -> None:
+        try:
+            self._archive.add(key, certificate)
+        except StoreError as error:  # the live file is what counts
+            _log.error("no copy of the certificate is kept", extra={"file": key, "reason": str(error)})
+
+    def _clear_place(self, key: str, condemned: Certificate) -> None:
+        try:
+            pem = self.store.load(key)
+            if pem is not None and Certificate.parse(pem).leaf == condemned.leaf:
+                self.store.set_aside(key)
+        except InvalidCertificate:
+            return
 
     def _set_aside(self, key: str, reason: str, next_step: str) -> None:
         try:
@@ -71,3 +262,12 @@ class CertificateStore:
             "a file of the cache was broken and is set aside",
             extra={"file": key, "reason": reason, "now_at": place, "next": next_step},
         )
+
+
+def _key(host: Hostname, family: KeyFamily) -> str:
+    return host.text if family == "ec" else f"{host.text}+rsa"
+
+
+def _is_torn(live: Certificate, mark: str) -> bool:
+    """Whether the copy may be the same leaf with more of its chain: a cut between two blocks goes unnoticed."""
+    return live.pem.count(b"-----BEGIN CERTIFICATE") == 1 and fingerprint(live).startswith(mark)

@@ -1,17 +1,25 @@
 """A directory as a store, readable by autocert's DirCache: one file a key, mode 0600, directory 0700."""
 
 import contextlib
+import errno
+import logging
 import os
 import secrets
 import stat
 from pathlib import Path
 
 from proxyd.core.clock import Clock
-from proxyd.store.store import StoreError
+from proxyd.store.store import DamagedError, StoreError
 
 #: Everything that is not a certificate or account key; '+' occurs in no host name.
 PRIVATE = "+proxyd"
 _MAX_BYTES = 1 << 20
+_MAX_NAME = 200
+#: What a killed process left is cleared after this; another process may be writing what is younger.
+_LEFTOVER_SECONDS = 600
+_MAX_WARNINGS = 20
+_PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE)
+_log = logging.getLogger("proxyd.store")
 
 
 class DirectoryStore:
@@ -19,37 +27,41 @@ class DirectoryStore:
 
     def __init__(self, root: Path, *, clock: Clock, place: str | None = None) -> None:
         self._root = root
-        self._place = root if place is None else root / PRIVATE / place
         self._clock = clock
-        self._temporary = root / PRIVATE / "tmp"
-        self._aside = root / PRIVATE / "aside"
-        self._writing: set[Path] = set()  # by other threads of this process
+        self._private = root / PRIVATE
+        self._place = root if place is None else self._private / place
+        self._temporary = self._private / "tmp"
+        self._aside = self._private / "aside"
+        self._seen: tuple[int, int] | None = None
+        self._tightened = 0
 
     def load(self, key: str) -> bytes | None:
         path = self._path(key)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = self._opened(path)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StoreError(f"{path} is not a regular file")
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise DamagedError(f"{path} is not a regular file")
+            if status.st_mode & 0o077:
+                self._tighten(path, descriptor)
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(_MAX_BYTES + 1)
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         finally:
             os.close(descriptor)
         if len(content) > _MAX_BYTES:
-            raise StoreError(f"{path} is over {_MAX_BYTES} bytes")
+            raise DamagedError(f"{path} is over {_MAX_BYTES} bytes")
         return content
 
     def save(self, key: str, content: bytes) -> None:
         path = self._path(key)
-        temporary = self._temporary / f"{key}.{secrets.token_hex(6)}"
-        self._writing.add(temporary)
+        temporary = self._temporary / secrets.token_hex(12)
         try:
             self._make_directories()
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -57,14 +69,16 @@ class DirectoryStore:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except IsADirectoryError:
+                self.set_aside(key)
+                temporary.replace(path)
             _sync_directory(self._place)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise StoreError(f"{path} cannot be written: {error.strerror}; {self._advice(error)}") from error
-        finally:
-            self._writing.discard(temporary)
 
     def remove(self, key: str) -> None:
         try:
@@ -72,34 +86,46 @@ class DirectoryStore:
         except OSError as error:
             raise StoreError(f"{self._path(key)} cannot be deleted: {error.strerror}") from error
 
+    def set_aside(self, key: str) -> str:
+        moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
+        target = self._aside / f"{key[:_MAX_NAME]}.{moment}.{secrets.token_hex(3)}"
+        try:
+            self._make_directories()
+            self._path(key).rename(target)
+            _sync_directory(self._place)
+        except OSError as error:
+            raise StoreError(f"{self._path(key)} cannot be moved to {target}: {error.strerror}") from error
+        return str(target)
+
+    def stamps(self) -> dict[str, tuple[int, ...]] | None:
+        try:
+            status = self._place.stat()
+            if self._seen == (status.st_mtime_ns, status.st_ino):
+                return None
+            with os.scandir(self._place) as entries:
+                found = {entry.name: _stamp(entry) for entry in entries}
+        except OSError as error:
+            raise StoreError(f"{self._place} cannot be read: {error.strerror}") from error
+        # A change within the same tick of the file system's clock as this look would go unnoticed: look again then.
+        ticked = self._clock.now().timestamp() - status.st_mtime > 1
+        self._seen = (status.st_mtime_ns, status.st_ino) if ticked else None
+        return found
+
     def names(self) -> list[str]:
         try:
-            return [one.name for one in self._place.iterdir()] if self._place.is_dir() else []
+            if self._place is not self._root and not all(map(_is_directory, (self._private, self._place))):
+                return []
+            return os.listdir(self._place)
         except OSError as error:
             raise StoreError(f"{self._place} cannot be read: {error.strerror}") from error
 
     def inside(self, place: str) -> "DirectoryStore":
         return DirectoryStore(self._root, clock=self._clock, place=place)
 
-    def set_aside(self, key: str) -> str:
-        moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
-        target = self._aside / f"{key}.{moment}.{secrets.token_hex(3)}"
-        try:
-            self._make_directories()
-            self._path(key).rename(target)
-            _sync_directory(self._root)
-        except OSError as error:
-            raise StoreError(f"{self._path(key)} cannot be moved to {target}: {error.strerror}") from error
-        return str(target)
-
     def probe(self) -> None:
         test = self._temporary / f"probe.{secrets.token_hex(6)}"
-        self._writing.add(test)
         try:
             self._make_directories()
-            for leftover in self._temporary.iterdir():  # of a process that was killed while it wrote
-                if leftover not in self._writing:
-                    leftover.unlink(missing_ok=True)
             descriptor = os.open(test, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "r+b") as file:
                 file.write(b"probe")
@@ -107,6 +133,7 @@ class DirectoryStore:
                 os.fsync(descriptor)
                 file.seek(0)
                 intact = file.read() == b"probe"
+                self._clear_leftovers(os.fstat(descriptor).st_mtime)
             test.unlink()
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -114,10 +141,37 @@ class DirectoryStore:
             raise StoreError(
                 f"the cache {self._root} is not writable: {error.strerror}; {self._advice(error)}"
             ) from error
-        finally:
-            self._writing.discard(test)
         if not intact:
             raise StoreError(f"the cache {self._root} does not keep what is written: check the disk")
+
+    def _opened(self, path: Path) -> int:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            return os.open(path, flags)
+        except PermissionError:  # of our own file: its mode is wrong
+            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise
+                os.chmod(f"/proc/self/fd/{descriptor}", 0o600)  # noqa: PTH101 - the file itself, not what a link names
+            finally:
+                os.close(descriptor)
+            _log.warning("a file of the cache could not be read: its mode is 0600 now", extra={"file": path})
+            return os.open(path, flags)
+
+    def _tighten(self, path: Path, descriptor: int) -> None:
+        with contextlib.suppress(OSError):  # a read-only disk, or not ours
+            os.fchmod(descriptor, 0o600)
+        self._tightened += 1
+        if self._tightened <= _MAX_WARNINGS:
+            more = "; further files are not named" if self._tightened == _MAX_WARNINGS else ""
+            _log.warning(f"a private key could be read by others: its mode is 0600 now{more}", extra={"file": path})
+
+    def _clear_leftovers(self, now: float) -> None:
+        for leftover in self._temporary.iterdir():
+            with contextlib.suppress(OSError):  # gone meanwhile, or not ours
+                if leftover.lstat().st_mtime < now - _LEFTOVER_SECONDS:
+                    leftover.unlink()
 
     def _advice(self, error: OSError) -> str:
         if isinstance(error, PermissionError):
@@ -134,11 +188,44 @@ class DirectoryStore:
     def _make_directories(self) -> None:
         if not self._root.is_dir():
             self._root.mkdir(mode=0o700, parents=True)
-        for one in (self._root / PRIVATE, self._temporary, self._aside, self._place):
-            if not one.is_dir():
-                one.mkdir(mode=0o700, exist_ok=True)
+        for one in {self._private: 0, self._temporary: 0, self._aside: 0, self._place: 0}:
+            if one is not self._root and not _is_directory(one):
+                self._make_directory(one)
         if stat.S_IMODE(self._root.stat().st_mode) & 0o077:
-            self._root.chmod(0o700)
+            with contextlib.suppress(PermissionError):  # not ours: its owner decides
+                self._root.chmod(0o700)
+                _log.warning("the cache could be read by others: its mode is 0700 now", extra={"directory": self._root})
+
+    def _make_directory(self, path: Path) -> None:
+        """Make a private directory; what lies in its place, a link even to a directory, makes way."""
+        if path.is_symlink() or path.exists():
+            moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
+            aside = path.with_name(f"{path.name}.broken-{moment}-{secrets.token_hex(3)}")
+            path.rename(aside)
+            _log.error("no directory of ours lay here: moved aside", extra={"file": path, "now_at": aside})
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _stamp(entry: "os.DirEntry[str]") -> tuple[int, ...]:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:  # gone meanwhile
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    if error.errno == errno.ELOOP:
+        return DamagedError(f"{path} is a symbolic link: links in the cache are not followed")
+    kind = StoreError if error.errno in _PASSING else DamagedError
+    return kind(f"{path} cannot be read: {error.strerror}")
 
 
 def _sync_directory(path: Path) -> None:

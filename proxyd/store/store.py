@@ -7,6 +7,10 @@ class StoreError(Exception):
     """The store cannot do what was asked; the text names the place, the reason and the next step."""
 
 
+class DamagedError(StoreError):
+    """What lies under the key can never be read: it may be set aside. Other errors may pass by themselves."""
+
+
 class Store(Protocol):
     """All methods block on the disk (call them off the event loop); keys are file names without a slash."""
 
@@ -24,6 +28,10 @@ class Store(Protocol):
 
     def set_aside(self, key: str) -> str:
         """Move broken bytes out of the way, without deleting them; return where they are now. Raises StoreError."""
+        ...
+
+    def stamps(self) -> dict[str, tuple[int, ...]] | None:
+        """Return for each key a value that changes when its bytes do; None: nothing changed since the last call."""
         ...
 
     def names(self) -> list[str]:

@@ -1,0 +1,130 @@
+"""Generations of certificates beside the live place, and the marks of those that must never load again."""
+
+import hashlib
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from proxyd.certs.certificate import Certificate, InvalidCertificate
+from proxyd.store.store import Store, StoreError
+
+_log = logging.getLogger("proxyd.store")
+_PREVIOUS = 3
+_MOMENT = "%Y%m%d%H%M%S"
+_NAME = re.compile(r"(?P<slot>.+)\+(?P<begin>\d{14})-(?P<end>\d{14})-(?P<mark>[0-9a-f]{16})\Z")
+_LONGEST_SLOT = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """A file of the archive by its name: what it says is believed only after the certificate in it was read."""
+
+    file: str
+    not_before: datetime
+    not_after: datetime
+    mark: str
+
+
+Listing = Mapping[str, Sequence[Generation]]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The current and the previous three certificates of each live file, as copies. Methods block on the disk."""
+
+    generations: Store
+    condemned: Store
+    _condemned: set[str] = field(default_factory=set)  # by this process, should the disk not have taken the mark
+
+    def listing(self) -> Listing:
+        """Return all generations by slot, newest first; empty when the archive cannot be read."""
+        found: dict[str, list[Generation]] = defaultdict(list)
+        for name in self._names(self.generations):
+            if (match := _NAME.match(name)) and (one := _generation(match)):
+                found[match["slot"]].append(one)
+        for several in found.values():
+            several.sort(key=_age, reverse=True)
+        return found
+
+    def of(self, key: str) -> Sequence[Generation]:
+        """Return the generations of one live file, newest first."""
+        name = slot(key)
+        matches = [_NAME.match(one) for one in self._names(self.generations) if one.startswith(f"{name}+")]
+        found = [one for match in matches if match and match["slot"] == name and (one := _generation(match))]
+        return sorted(found, key=_age, reverse=True)
+
+    def marks(self) -> frozenset[str]:
+        """Return what must never load again, by fingerprint."""
+        return frozenset(self._names(self.condemned)) | self._condemned
+
+    def load(self, generation: Generation) -> Certificate | None:
+        """Return the certificate of a generation; a broken one is deleted from the archive, with a log line."""
+        try:
+            pem = self.generations.load(generation.file)
+            return None if pem is None else Certificate.parse(pem)
+        except (StoreError, InvalidCertificate) as error:
+            _log.warning("a copy in the archive is broken", extra={"file": generation.file, "reason": str(error)})
+            return None
+
+    def add(self, key: str, certificate: Certificate) -> None:
+        """Keep a copy and drop the oldest. Raises StoreError."""
+        known = self.of(key)
+        name = _file(key, certificate)
+        if all(one.file != name for one in known):
+            self.generations.save(name, certificate.pem)
+        for old in [one for one in known if one.file != name][_PREVIOUS:]:
+            self.generations.remove(old.file)
+
+    def condemn(self, key: str, certificate: Certificate, why: Mapping[str, str]) -> None:
+        """Never let it load again: marked durably, its copy deleted. Raises StoreError; it is out of the way then too."""
+        self._condemned.add(fingerprint(certificate))
+        try:
+            self.generations.remove(_file(key, certificate))
+        finally:
+            self.condemned.save(fingerprint(certificate), json.dumps(dict(why), indent=1).encode())
+
+    def _names(self, store: Store) -> list[str]:
+        try:
+            return store.names()
+        except StoreError as error:
+            _log.error("the archive cannot be read", extra={"reason": str(error)})
+            return []
+
+
+def fingerprint(certificate: Certificate) -> str:
+    """Return the SHA-256 of the leaf, in hex."""
+    return hashlib.sha256(certificate.leaf).hexdigest()
+
+
+def slot(key: str) -> str:
+    """Return the archive's name of a live file; the longest are shortened, a file name has 255 bytes."""
+    if len(key) <= _LONGEST_SLOT:
+        return key
+    return f"{key[: _LONGEST_SLOT - 34]}~{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def _file(key: str, certificate: Certificate) -> str:
+    begin, end = (at.astimezone(UTC).strftime(_MOMENT) for at in (certificate.not_before, certificate.not_after))
+    return f"{slot(key)}+{begin}-{end}-{fingerprint(certificate)[:16]}"
+
+
+def _generation(match: re.Match[str]) -> Generation | None:
+    begin, end = _moment(match["begin"]), _moment(match["end"])
+    if begin is None or end is None:
+        return None
+    return Generation(file=match[0], not_before=begin, not_after=end, mark=match["mark"])
+
+
+def _age(generation: Generation) -> tuple[datetime, datetime]:
+    return generation.not_before, generation.not_after
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, _MOMENT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
