@@ -220,6 +220,14 @@ class Fleet:
         if freed:
             self._release(task.issuer, now)
 
+    def issued_in_vain(self, task: OrderTask, failure: Failure, now: datetime) -> None:
+        """Say that the order gave a certificate that must not serve; it counts for our ceiling all the same."""
+        self.authority(task.issuer).succeeded(task.order, now)
+        if member := self._members.get(task.lineage):
+            member.interrupted, member.ca, member.forced = None, 0, False
+            lifetime = member.held.validity.lifetime if member.held else None
+            self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
+
     def vanished(self, task: OrderTask, now: datetime) -> None:
         """Say that nothing can come of the interrupted order any more: a new one is placed, within the budget."""
         failure = Failure(kind=FailureKind.CA, message=f"{task.order.host}: the interrupted order is over")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from proxyd.core.hostname import Hostname
+from proxyd.core.key_family import KeyFamily, key_family
 from proxyd.core.renewal import Validity
 
 
@@ -13,6 +14,10 @@ class Lineage:
     host: Hostname
     names: tuple[Hostname, ...]
     key_kind: str
+
+    @property
+    def key_family(self) -> KeyFamily:
+        return key_family(self.key_kind)
 
     def __str__(self) -> str:
         return f"{self.host} ({self.key_kind})"

@@ -11,6 +11,8 @@ _SHORT_LIFE = timedelta(days=10)
 #: From here on the CA's window can no longer delay.
 _LAST_SHARE = 20
 _SOONEST_ASK, _LATEST_ASK = timedelta(minutes=1), timedelta(hours=12)
+#: A lifetime below this share of the former is the CA's new policy or another profile.
+_SAME_LIFETIME = 0.9
 _USUAL_ASK = timedelta(hours=6)
 _MAX_URL = 500
 #: Further away no sum of moments is safe.
@@ -60,6 +62,13 @@ def renew_at(validity: Validity, window: RenewalWindow | None, point: float) -> 
 def is_ending(validity: Validity, now: datetime) -> bool:
     """Return whether the last tenth of the life has begun."""
     return now >= validity.not_after - validity.lifetime / 10
+
+
+def ends_too_early(new: Validity, serving: Validity | None, now: datetime) -> bool:
+    """Return whether `new` from the same CA would shorten what serves, although both are meant to live as long."""
+    if serving is None or now >= serving.not_after:
+        return False
+    return new.not_after < serving.not_after and new.lifetime >= _SAME_LIFETIME * serving.lifetime
 
 
 def ask_again_at(now: datetime, retry_after: timedelta | None) -> datetime:

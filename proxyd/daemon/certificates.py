@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-import ssl
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
@@ -15,10 +15,11 @@ from proxyd.core.clock import Clock
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
+from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.daemon.authorities import Authorities, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
-from proxyd.daemon.handshake_check import Seen, look
+from proxyd.daemon.installation import Installation
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
 from proxyd.issuance.memory import Memory
@@ -32,13 +33,14 @@ from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
 
+_BOTH: tuple[KeyFamily, ...] = ("ec", "rsa")
 _log = logging.getLogger("proxyd.certificates")
 #: A name under a wildcard host whose certificate ran out before this is new again.
 _LONG_EXPIRED = timedelta(days=30)
 
 
 class Certificates:
-    """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None."""
+    """`listening_at` gives the address of our own TLS listener for the confirmation, or None."""
 
     def __init__(
         self,
@@ -55,11 +57,19 @@ class Certificates:
         self.challenges = ChallengeTable(clock=clock, arrived=lambda name, by: self.arrived("tls-alpn-01", name, by))
         self.memory = Memory(Journal(root / PRIVATE / "journal.sqlite3", clock=clock), clock=clock)
         self._table = table
-        self._listening_at = listening_at
-        self._installed = installed
+        self._told_installed = installed
         self._clock = clock
-        self._store = CertificateStore(DirectoryStore(root, clock=clock))
+        self._dual: frozenset[Hostname] = frozenset()  # hosts with a certificate of each key family
+        self._store = CertificateStore(DirectoryStore(root, clock=clock), clock=clock, told=self._repaired)
         self._orders = PendingOrders(self._store.store)
+        self._installation = Installation(
+            table=table,
+            memory=self.memory,
+            listening_at=listening_at,
+            installed=self._installed,
+            is_alone=self._is_alone,
+            clock=clock,
+        )
         self._fleet = Fleet(rng=rng, registered_domain=registered_domains())
         self._authorities = Authorities(
             store=self._store,
@@ -84,7 +94,7 @@ class Certificates:
             store=self._store,
             orders=self._orders,
             memory=self.memory,
-            keeper=self,
+            keeper=self._installation,
             policy=self.on_demand,
             clock=clock,
         )
@@ -105,7 +115,7 @@ class Certificates:
         """Renew for ever. Ends only by cancellation."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.renewer.run())
-            group.create_task(self.renewer.save_unsaved())
+            group.create_task(self.renewer.retry_disk())
             group.create_task(self.on_demand.run())
             group.create_task(self._abandon_unwanted())
 
@@ -114,37 +124,20 @@ class Certificates:
         plans = self._authorities.use(config)
         names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
         possible = [*plans, *plans_on_demand(config, names)]
+        counted = Counter(plan.lineage.host for plan in possible)
+        self._dual = {host for host, count in counted.items() if count > 1}
         found: dict[Lineage, Certificate] = {}
         missing = [plan.lineage for plan in possible if self._fleet.state(plan.lineage) is None]
         for lineage, certificate in await asyncio.to_thread(self._load, missing):
-            found[lineage] = certificate
-            for name in lineage.names:
-                self._table.install(name, certificate)
+            self._installation.show(lineage, certificate)
+            if certificate.names >= set(lineage.names):
+                found[lineage] = certificate
         on_demand = self._still_on_demand(config, found.values())
         self._config = config
         self._table.keep_only({*config.names, *(plan.lineage.host for plan in on_demand)})
         self.on_demand.use(_rules(config), on_demand)
         plans += on_demand
         self.renewer.manage(plans, self._authorities.issuer, found.get)
-
-    async def install(self, lineage: Lineage, certificate: Certificate) -> None:
-        """Serve `certificate`; when a client is shown another one, say so loudly."""
-        before = {name: self._table.certificate(name) for name in lineage.names}
-        try:
-            for name in lineage.names:
-                self._table.install(name, certificate)
-        except (ssl.SSLError, OSError) as error:
-            self._alarm(lineage, f"OpenSSL rejects the new certificate: {error}")
-            return
-        if not all(self._table.confirm(name, certificate) for name in lineage.names):
-            for name, old in before.items():
-                if old is not None:
-                    self._table.install(name, old)
-            self._alarm(lineage, "a handshake in memory showed another certificate: the previous one serves again")
-            return
-        self._installed()
-        self.on_demand.review()
-        await self._confirm(lineage, certificate)
 
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown."""
@@ -164,23 +157,6 @@ class Certificates:
         """Record that a validator asked for a pending answer."""
         _log.info("challenge request", extra={"host": name, "client": client, "by": kind})
         self.memory.note("challenge request", name, None, client=client, by=kind)
-
-    async def _confirm(self, lineage: Lineage, certificate: Certificate) -> None:
-        """Look once through a real connection to the own listener; a timeout only alarms."""
-        if (address := self._listening_at()) is None:
-            return
-        seen, reason = await look(address, lineage.host, certificate.leaf, key_kind=certificate.key_kind)
-        match seen:
-            case Seen.RIGHT:
-                self.memory.note("confirmed", lineage.host, None, serial=f"{certificate.serial:x}")
-            case Seen.WRONG:
-                self._alarm(lineage, f"our own listener {address[0]}:{address[1]} shows another certificate")
-            case Seen.NOTHING:
-                self._alarm(lineage, f"our own listener {address[0]}:{address[1]} could not be looked at: {reason}")
-
-    def _alarm(self, lineage: Lineage, message: str) -> None:
-        _log.error("the new certificate is not confirmed", extra={"host": lineage.host, "reason": message})
-        self.memory.note("not confirmed", lineage.host, None, reason=message)
 
     def _names_on_demand(self, config: Config) -> set[Hostname]:
         """Return the names under wildcard hosts that may have a certificate, or wait for one. Blocks."""
@@ -202,16 +178,26 @@ class Certificates:
         return {*self.on_demand.names, *self.memory.names()}
 
     def _load(self, lineages: list[Lineage]) -> list[tuple[Lineage, Certificate]]:
+        wanted = [(one.host, _BOTH if self._is_alone(one) else (one.key_family,)) for one in lineages]
         found = []
-        for lineage in lineages:
-            certificate = self._store.load(lineage.host)
-            if certificate is None or not certificate.names >= set(lineage.names):
+        for lineage, certificate in zip(lineages, self._store.load_all(wanted), strict=True):
+            if certificate is None:
                 continue
             found.append((lineage, certificate))
             for pending in self._orders.of(lineage):
                 if pending.gave(certificate):  # cut off after it was saved
                     self._orders.forget(pending)
         return found
+
+    def _is_alone(self, lineage: Lineage) -> bool:
+        return lineage.host not in self._dual
+
+    def _installed(self) -> None:
+        self._told_installed()
+        self.on_demand.review()
+
+    def _repaired(self, host: Hostname, what: str) -> None:
+        self.memory.note("repaired", host, None, reason=what)
 
     def _authority(self, options: AcmeOptions) -> Authority:
         authority = self._fleet.authority(options.server, limits_of(options))

@@ -4,7 +4,7 @@ import asyncio
 from enum import Enum
 
 from proxyd.core.hostname import Hostname
-from proxyd.tls.memory_handshake import client_context
+from proxyd.tls.memory_handshake import SAMPLE_LABEL, client_context
 
 _SECONDS = 5.0
 
@@ -19,7 +19,7 @@ class Seen(Enum):
 
 async def look(address: tuple[str, int], server_name: Hostname, leaf: bytes, *, key_kind: str) -> tuple[Seen, str]:
     """Return what a client of `server_name` sees at `address`, compared with `leaf` (DER), and why it saw nothing."""
-    name = server_name.text.replace("*", "proxyd-check", 1)
+    name = server_name.text.replace("*", SAMPLE_LABEL, 1)
     try:
         async with asyncio.timeout(_SECONDS):
             _, writer = await asyncio.open_connection(*address, ssl=client_context(key_kind), server_hostname=name)

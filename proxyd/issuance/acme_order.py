@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from cryptography import x509
 
+from proxyd.certs.acceptance import objection
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock import Clock
@@ -23,7 +23,6 @@ from proxyd.issuance.polling import poll
 from proxyd.store.pending_orders import PendingOrder
 
 _log = logging.getLogger("proxyd.issuance")
-_CLOCK_SLACK = timedelta(hours=1)
 _MAX_AUTHORIZATIONS = 100
 _STATES = ("pending", "ready", "processing", "valid", "invalid")
 
@@ -155,22 +154,14 @@ class AcmeOrder:
         return certificate
 
     def _checked(self, chain: bytes) -> Certificate:
-        """Never trust what the CA sent: it must be for our key and our names, and valid now."""
+        """Never trust what the CA sent: it must be for our key and our names, valid now, its chain unbroken."""
         order, sent = self._order, f"{self._order.host}: the CA {self.pending.issuer} sent a certificate"
         try:
             certificate = Certificate.assemble(self.pending.key, chain)
         except InvalidCertificate as error:
             raise IssuanceError(FailureKind.CA, f"{sent} that is none: {error}") from None
-        now = self._clock.now()
-        if certificate.names != frozenset(order.names):
-            names = ascii(", ".join(sorted(map(str, certificate.names))))[1:-1][:200]
-            raise IssuanceError(FailureKind.CA, f"{sent} for {names}")
-        if not certificate.not_before - _CLOCK_SLACK <= now < certificate.not_after:
-            raise IssuanceError(
-                FailureKind.CA,
-                f"{sent} that is not valid now ({certificate.not_before} to {certificate.not_after}): check the clock "
-                "of this machine",
-            )
+        if wrong := objection(certificate, order.names, self._clock.now()):
+            raise IssuanceError(FailureKind.CA, f"{sent} {wrong}")
         return certificate
 
 

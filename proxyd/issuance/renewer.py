@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Waiting, due_at
@@ -13,11 +13,12 @@ from proxyd.core.failure import Failure, FailureKind, IssuanceError
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
-from proxyd.core.renewal import Validity
+from proxyd.core.renewal import Validity, ends_too_early
 from proxyd.core.task import OrderTask, WindowTask
 from proxyd.issuance.acme_error import UnfinishedOrder
 from proxyd.issuance.host_policy import Allowed, HostPolicy, NoMore, NotNow
 from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
+from proxyd.issuance.keeper import Keeper, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
@@ -27,15 +28,7 @@ _log = logging.getLogger("proxyd.renewer")
 _CONCURRENT = 4
 _CONCURRENT_WINDOWS = 8
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
-_UNSAVED_RETRY = 60.0
-
-
-class Keeper(Protocol):
-    """Puts a new certificate to use."""
-
-    async def install(self, lineage: Lineage, certificate: Certificate) -> None:
-        """Serve it from the next handshake on, and look that it is what clients see."""
-        ...
+_DISK_RETRY = 60.0
 
 
 class Renewer:
@@ -63,6 +56,7 @@ class Renewer:
         self._running: set[Lineage] = set()
         self._asking = 0
         self._unsaved: dict[Lineage, Certificate] = {}
+        self._unused: dict[Lineage, Certificate] = {}
         self._changed = asyncio.Event()
 
     @property
@@ -152,7 +146,7 @@ class Renewer:
                 return True
             case NotNow(until=until, reason=reason):
                 self._fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), until, now)
-                self._remember(task, now)
+                self._remember(task)
                 _log.info("not ordered", extra={"host": host, "reason": reason, "next_try": until})
                 self._memory.note("not ordered", host, None, reason=reason, next_try=until)
             case NoMore(reason=reason):
@@ -206,22 +200,28 @@ class Renewer:
 
     async def _keep(self, task: OrderTask, issuance: Issuance) -> None:
         lineage, certificate = task.lineage, issuance.certificate
-        now = self._clock.now()
-        held = Held(
-            validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
-            serial=certificate.serial,
-            cert_id=certificate.ari_id,
-            issuer=task.issuer,
-            is_owned=True,
-            signed_by=certificate.issuer,
-        )
-        self._fleet.issued(task, held, issuance.challenge, now)
+        before = self._fleet.held(lineage)
+        held = _held(certificate, task.issuer)
+        if before and not task.forced and before.issuer == task.issuer:
+            now = self._clock.now()
+            if ends_too_early(held.validity, before.validity, now):
+                message = f"the CA {task.issuer} sent a certificate that ends before the one that serves: not used"
+                await self._issued_in_vain(task, certificate, FailureKind.CA, message)
+                return
         self._memory.keep_held(lineage, held)
         await self._save(lineage, certificate)
-        if self._fleet.state(lineage) is None:  # the host was removed meanwhile
-            return
-        await self._keeper.install(lineage, certificate)
-        self._remember(task, now)
+        if self._fleet.state(lineage) is not None:  # else the host was removed meanwhile
+            outcome = await self._keeper.install(lineage, certificate)
+            if isinstance(outcome, TakenBack):
+                await self._take_back(lineage, certificate, outcome, before)
+                await self._issued_in_vain(
+                    task, certificate, FailureKind.LOCAL, f"the new certificate was taken back: {outcome.reason}"
+                )
+                return
+            if isinstance(outcome, NoRoom):
+                self._unused[lineage] = certificate
+        self._fleet.issued(task, held, issuance.challenge, self._clock.now())
+        self._remember(task)
         fields = {
             "serial": f"{certificate.serial:x}",
             "not_after": certificate.not_after,
@@ -236,14 +236,18 @@ class Renewer:
         """Keep it on disk; when that fails it serves from memory, and the disk is tried again until it takes it."""
         try:
             await asyncio.to_thread(self._store.save, lineage.host, certificate)
-            self._unsaved.pop(lineage, None)
         except StoreError as error:
+            if self._unsaved.get(lineage) != certificate:  # else it is known
+                _log.error(
+                    "the new certificate serves, but could not be kept: saving is tried again every minute",
+                    extra={"host": lineage.host, "reason": str(error)},
+                )
+                self._memory.note("not kept", lineage.host, None, reason=str(error))
             self._unsaved[lineage] = certificate
-            _log.error(
-                "the new certificate serves, but could not be kept: saving is tried again every minute",
-                extra={"host": lineage.host, "reason": str(error)},
-            )
-            self._memory.note("not kept", lineage.host, None, reason=str(error))
+        else:
+            if self._unsaved.pop(lineage, None) is not None:
+                _log.info("the certificate is kept now", extra={"host": lineage.host})
+                self._memory.note("kept", lineage.host, None)
 
     async def _end_orders(self, lineage: Lineage, certificate: Certificate) -> None:
         """Forget the order that gave the certificate once it is safe; what was ordered elsewhere is wanted no more."""
@@ -255,13 +259,39 @@ class Renewer:
             elif issuer is not None:
                 await issuer.abandon(pending)
 
-    async def save_unsaved(self) -> None:
-        """Try again and again to keep what the disk did not take. Ends only by cancellation."""
+    async def _take_back(
+        self, lineage: Lineage, certificate: Certificate, outcome: TakenBack, before: Held | None
+    ) -> None:
+        """Never load it again; the previous one lies in its place once more."""
+        self._unsaved.pop(lineage, None)
+        if before is not None:
+            self._memory.keep_held(lineage, before)
+        try:
+            await asyncio.to_thread(self._store.condemn, lineage.host, certificate, outcome.reason)
+        except StoreError as error:
+            _log.error(
+                "the certificate that was taken back could not be marked on disk",
+                extra={"host": lineage.host, "reason": str(error), "next": "repair the cache before the next start"},
+            )
+        self._memory.note("taken back", lineage.host, None, serial=f"{certificate.serial:x}", reason=outcome.reason)
+
+    async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, kind: FailureKind, reason: str) -> None:
+        now = self._clock.now()
+        failure = Failure(kind=kind, message=f"{task.lineage.host}: {reason}")
+        self._fleet.issued_in_vain(task, failure, now)
+        self._tell_failed(task, failure, now)
+        await self._end_orders(task.lineage, certificate)
+
+    async def retry_disk(self) -> None:
+        """Try again and again to keep and to use what this machine did not take. Ends only by cancellation."""
         while True:
-            await asyncio.sleep(_UNSAVED_RETRY)
+            await asyncio.sleep(_DISK_RETRY)
             for lineage, certificate in list(self._unsaved.items()):
                 await self._save(lineage, certificate)
                 await self._end_orders(lineage, certificate)
+            for lineage, certificate in list(self._unused.items()):
+                if isinstance(await self._keeper.install(lineage, certificate), Serving):
+                    self._unused.pop(lineage, None)
 
     async def _ask_window(self, task: WindowTask) -> None:
         window, retry_after = None, None
@@ -299,16 +329,19 @@ class Renewer:
     ) -> None:
         now = self._clock.now()
         self._fleet.failed(task, failure, now, replaces_refused=replaces_refused, unfinished=unfinished)
-        self._remember(task, now)
+        self._tell_failed(task, failure, now)
+
+    def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime) -> None:
+        self._remember(task)
         state = self._fleet.state(task.lineage)
         fields: dict[str, object] = {"kind": failure.kind.value, "reason": failure.message, **_waiting(state, now)}
         _log.warning("no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
         more = {"problem": failure.problem, "challenge": failure.challenge, "addresses": failure.addresses or None}
         self._memory.note("order failed", task.lineage.host, task.issuer, **more, **fields)
 
-    def _remember(self, task: OrderTask, now: datetime) -> None:
+    def _remember(self, task: OrderTask) -> None:
         self._memory.keep_lineage(self._fleet, task.lineage)
-        self._memory.keep_authority(self._fleet.authority(task.issuer), now)
+        self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
 
     def _due(self, lineage: Lineage) -> datetime | None:
         state = self._fleet.state(lineage)
@@ -317,6 +350,17 @@ class Renewer:
     def lineages(self, host: Hostname) -> list[Lineage]:
         """Return the lineages that serve a name."""
         return [one for one in self._fleet.states() if host == one.host or host in one.names]
+
+
+def _held(certificate: Certificate, issuer: str) -> Held:
+    return Held(
+        validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
+        serial=certificate.serial,
+        cert_id=certificate.ari_id,
+        issuer=issuer,
+        is_owned=True,
+        signed_by=certificate.issuer,
+    )
 
 
 async def _has_windows(issuer: Issuer) -> bool:

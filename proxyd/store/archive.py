@@ -80,7 +80,7 @@ class Archive:
             self.generations.remove(old.file)
 
     def condemn(self, key: str, certificate: Certificate, why: Mapping[str, str]) -> None:
-        """Never let it load again: marked durably, its copy deleted. Raises StoreError; it is out of the way then too."""
+        """Never let it load again: marked durably, its copy deleted. On StoreError at least in this process."""
         self._condemned.add(fingerprint(certificate))
         try:
             self.generations.remove(_file(key, certificate))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
@@ -186,7 +186,7 @@ class CertificateStore:
             return
         key = _key(host, best.family)
         live = lives.get(key)
-        if live is not None and live.pem == best.pem:
+        if any(one is not None and one.pem == best.pem for one in lives.values()):
             return
         reason = trouble.get(key) or ("an older one lay there" if live is not None else "it was missing")
         try:

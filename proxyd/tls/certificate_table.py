@@ -2,13 +2,14 @@
 
 import ssl
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
+from proxyd.core.key_family import key_family
 from proxyd.tls.context import certificate_context
-from proxyd.tls.memory_handshake import shown_leaf
+from proxyd.tls.memory_handshake import SAMPLE_LABEL, shown_leaf
 
 #: 24 KB each (bench): more hosts than this are rarely asked for within one ticket's life.
 _MAX_CONTEXTS = 4096
@@ -28,16 +29,27 @@ class CertificateTable:
     """Exact names to certificates, one of each key family; contexts are built when asked for, the oldest forgotten."""
 
     def __init__(self, *, max_contexts: int = _MAX_CONTEXTS) -> None:
-        self._certificates: dict[Hostname, dict[str, Certificate]] = {}
+        self._certificates: dict[Hostname, tuple[Certificate, ...]] = {}
         self._selections: OrderedDict[Hostname, Selection] = OrderedDict()
         self._max_contexts = max_contexts
 
-    def install(self, host: Hostname, certificate: Certificate) -> None:
-        """Serve `certificate` from the next handshake on. Raises ssl.SSLError when OpenSSL rejects it."""
-        family = {**self._certificates.get(host, {}), _family(certificate): certificate}
-        if host in self._selections:  # prove it before the old one goes
-            self._selections[host] = _select(host, family)
-        self._certificates[host] = family
+    def put(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
+        """Serve exactly these from the next handshake on, the preferred first. Raises ssl.SSLError, OSError.
+
+        ssl.SSLError: OpenSSL rejects one. What served before serves on then.
+        """
+        kept = tuple(certificates)
+        if host in self._selections:  # prove them before the old ones go
+            self._selections[host] = _select(host, kept)
+        self._certificates[host] = kept
+
+    def restore(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
+        """Serve what served before; never fails. None: refuse the host again."""
+        self._selections.pop(host, None)
+        if certificates:
+            self._certificates[host] = tuple(certificates)
+        else:
+            self._certificates.pop(host, None)
 
     def keep_only(self, hosts: Iterable[Hostname]) -> None:
         """Forget all other hosts."""
@@ -68,26 +80,25 @@ class CertificateTable:
     def certificate(self, host: Hostname) -> Certificate | None:
         """Return the certificate that serves `host` to most clients."""
         family = self._certificates.get(host)
-        return next(iter(family.values())) if family else None
+        return family[0] if family else None
+
+    def certificates(self, host: Hostname) -> tuple[Certificate, ...]:
+        """Return all that serve `host`, one of each key family."""
+        return self._certificates.get(host, ())
 
     def of_kind(self, host: Hostname, key_kind: str) -> Certificate | None:
         """Return the certificate that serves `host` with a key of the family of `key_kind`."""
-        return self._certificates.get(host, {}).get("rsa" if key_kind.startswith("rsa") else "ec")
+        return next((one for one in self.certificates(host) if one.family == key_family(key_kind)), None)
 
     def confirm(self, host: Hostname, certificate: Certificate) -> bool:
         """Return whether a handshake in memory, through the own selection, shows this certificate."""
-        selection = self.select(host.text)
+        selection = self.select(host.text.replace("*", SAMPLE_LABEL, 1))
         if selection is None or certificate not in selection.certificates:
             return False
         return certificate.leaf == shown_leaf(selection.context, host, key_kind=certificate.key_kind)
 
 
-def _family(certificate: Certificate) -> str:
-    return "rsa" if certificate.key_kind.startswith("rsa") else "ec"
-
-
-def _select(host: Hostname, family: Mapping[str, Certificate]) -> Selection:
-    certificates = tuple(family.values())
+def _select(host: Hostname, certificates: tuple[Certificate, ...]) -> Selection:
     return Selection(
         host=host,
         certificate=certificates[0],

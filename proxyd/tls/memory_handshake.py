@@ -4,6 +4,8 @@ import ssl
 
 from proxyd.core.hostname import Hostname
 
+#: Stands for the `*` of a wildcard.
+SAMPLE_LABEL = "proxyd-check"
 _ROUNDS = 10
 
 
@@ -21,7 +23,7 @@ def client_context(key_kind: str) -> ssl.SSLContext:
 def shown_leaf(server: ssl.SSLContext, host: Hostname, *, key_kind: str) -> bytes | None:
     """Return the leaf (DER) that a client of `host` is shown, or None when the handshake fails."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    name = host.text.replace("*", "proxyd-check", 1)
+    name = host.text.replace("*", SAMPLE_LABEL, 1)
     ours = server.wrap_bio(up, down, server_side=True)
     theirs = client_context(key_kind).wrap_bio(down, up, server_hostname=name)
     done = False

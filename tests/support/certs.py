@@ -1,18 +1,25 @@
 """Certificates for tests, made in a millisecond."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 
-def make_pem(*names: str, lifetime: timedelta = timedelta(days=90), key_for_leaf: bool = True) -> bytes:
-    """Return key and self-signed leaf as a DirCache file; with `key_for_leaf` false the key is another one."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def make_pem(
+    *names: str,
+    lifetime: timedelta = timedelta(days=90),
+    begin: datetime | None = None,
+    key_for_leaf: bool = True,
+    rsa_key: bool = False,
+) -> bytes:
+    """Return key and self-signed leaf (names or addresses) as a DirCache file; `key_for_leaf` false: not its key."""
+    key = rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
     shown = key if key_for_leaf else ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test CA")])
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = (begin or datetime.now(UTC)).replace(microsecond=0)
     leaf = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -21,10 +28,17 @@ def make_pem(*names: str, lifetime: timedelta = timedelta(days=90), key_for_leaf
         .public_key(key.public_key())
         .not_valid_before(now)
         .not_valid_after(now + lifetime)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
     return shown.private_bytes(
         pem, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     ) + leaf.public_bytes(pem)
+
+
+def _general_name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)

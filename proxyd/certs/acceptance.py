@@ -1,0 +1,34 @@
+"""Whether a certificate that a CA sent may be used: never trust it to be what was ordered."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from proxyd.certs.certificate import Certificate
+from proxyd.core.hostname import Hostname
+
+_CLOCK_SLACK = timedelta(hours=1)
+
+
+def objection(certificate: Certificate, names: Iterable[Hostname], now: datetime) -> str | None:
+    """Return what is wrong ("that is …") with a new certificate for exactly `names`, or None. That its key matches is given."""
+    if certificate.names != frozenset(names):
+        return f"for {ascii(', '.join(sorted(map(str, certificate.names))))[1:-1][:200]}"
+    if not certificate.not_before - _CLOCK_SLACK <= now < certificate.not_after:
+        return (
+            f"that is not valid now ({certificate.not_before} to {certificate.not_after}): check the "
+            "clock of this machine"
+        )
+    return _broken_link(x509.load_pem_x509_certificates(certificate.pem))
+
+
+def _broken_link(chain: list[x509.Certificate]) -> str | None:
+    for number, (signed, signer) in enumerate(pairwise(chain), 1):
+        try:
+            signed.verify_directly_issued_by(signer)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            return f"with a broken chain: its part {number + 1} did not sign part {number}"
+    return None

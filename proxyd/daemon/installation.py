@@ -1,0 +1,115 @@
+"""Puts a new certificate to use, looks that clients see it, and puts the previous one back when they see another."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from proxyd.certs.certificate import Certificate
+from proxyd.core.clock import Clock
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Lineage
+from proxyd.daemon.handshake_check import Seen, look
+from proxyd.issuance.keeper import Installed, NoRoom, Serving, TakenBack
+from proxyd.issuance.memory import Memory
+from proxyd.tls.certificate_table import CertificateTable
+
+_log = logging.getLogger("proxyd.certificates")
+#: Another process on our port that reads the same cache needs a moment to notice the new certificate.
+_LOOK_AGAIN = timedelta(seconds=1)
+_LOOKS = 10
+
+_Before = Mapping[Hostname, Sequence[Certificate]]
+
+
+class Installation:
+    """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None.
+
+    `is_alone` tells whether a lineage's certificate is the host's only one.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: CertificateTable,
+        memory: Memory,
+        listening_at: Callable[[], tuple[str, int] | None],
+        installed: Callable[[], None],
+        is_alone: Callable[[Lineage], bool],
+        clock: Clock,
+    ) -> None:
+        self._table = table
+        self._memory = memory
+        self._listening_at = listening_at
+        self._installed = installed
+        self._is_alone = is_alone
+        self._clock = clock
+
+    def show(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Serve `certificate` for the names of the lineage that it covers. Raises ssl.SSLError, OSError."""
+        for name in lineage.names:
+            if certificate.covers(name):
+                others = [] if self._is_alone(lineage) else self._table.certificates(name)
+                kept = [one for one in others if one.family != certificate.family]
+                self._table.put(name, sorted((*kept, certificate), key=lambda one: one.family))
+
+    async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
+        before = {name: self._table.certificates(name) for name in lineage.names}
+        try:
+            self.show(lineage, certificate)
+            wrong = next((name for name in lineage.names if not self._table.confirm(name, certificate)), None)
+        except ssl.SSLError as error:
+            return self._take_back(lineage, certificate, before, f"OpenSSL rejects the new certificate: {error}")
+        except OSError as error:
+            self._restore(before)
+            reason = f"this machine has no room for it now: {error.strerror}; what served before serves on"
+            self._alarm(lineage, reason)
+            return NoRoom(reason=reason)
+        if wrong is not None:
+            reason = f"a handshake in memory for {wrong} showed another certificate"
+            return self._take_back(lineage, certificate, before, reason)
+        self._installed()
+        return await self._confirm(lineage, certificate, before)
+
+    async def _confirm(self, lineage: Lineage, certificate: Certificate, before: _Before) -> Installed:
+        """Look through a real connection to our listener: a wrong certificate is taken back, silence only alarms."""
+        if (address := self._listening_at()) is None:
+            return Serving()
+        shown = f"our own listener {address[0]}:{address[1]}"
+        for number in range(_LOOKS):
+            if number:
+                await asyncio.sleep(_LOOK_AGAIN.total_seconds())
+            seen, reason = await look(address, lineage.host, certificate.leaf, key_kind=certificate.key_kind)
+            match seen:
+                case Seen.RIGHT:
+                    self._memory.note("confirmed", lineage.host, None, serial=f"{certificate.serial:x}")
+                    return Serving()
+                case Seen.NOTHING:
+                    self._alarm(lineage, f"{shown} could not be looked at: {reason}")
+                    return Serving()
+                case Seen.WRONG:
+                    continue
+        reason = f"{shown} shows another certificate: look whether another program listens there too"
+        if self._valid(before[lineage.host], certificate) is None:  # nothing better to show
+            self._alarm(lineage, reason)
+            return Serving()
+        return self._take_back(lineage, certificate, before, reason)
+
+    def _take_back(self, lineage: Lineage, certificate: Certificate, before: _Before, reason: str) -> TakenBack:
+        self._restore(before)
+        self._alarm(lineage, f"{reason}; what served before serves again")
+        return TakenBack(reason=reason, previous=self._valid(before[lineage.host], certificate))
+
+    def _restore(self, before: _Before) -> None:
+        for name, certificates in before.items():
+            self._table.restore(name, certificates)
+
+    def _valid(self, before: Sequence[Certificate], certificate: Certificate) -> Certificate | None:
+        now = self._clock.now()
+        usable = (one for one in before if one.not_before <= now < one.not_after and one.leaf != certificate.leaf)
+        return next((one for one in usable if one.family == certificate.family or len(before) == 1), None)
+
+    def _alarm(self, lineage: Lineage, message: str) -> None:
+        _log.error("the new certificate is not confirmed", extra={"host": lineage.host, "reason": message})
+        self._memory.note("not confirmed", lineage.host, None, reason=message)

@@ -1,0 +1,224 @@
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from proxyd.certs.certificate import Certificate
+from proxyd.core.hostname import Hostname
+from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.directory import DirectoryStore
+from tests.support.certs import make_pem
+from tests.support.clock import FakeClock
+
+HOST = Hostname("a.example")
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def certificate(age: int, *, lifetime: int = 90, rsa: bool = False) -> Certificate:
+    """Return one that was issued `age` days ago."""
+    pem = make_pem(HOST.text, begin=NOW - age * DAY, lifetime=lifetime * DAY, rsa_key=rsa)
+    return Certificate.parse(pem)
+
+
+def opened(root: Path, told: list[str] | None = None) -> CertificateStore:
+    clock = FakeClock(NOW)
+    heard = [] if told is None else told
+    return CertificateStore(
+        DirectoryStore(root, clock=clock), clock=clock, told=lambda host, what: heard.append(f"{host} {what}")
+    )
+
+
+def copies(root: Path) -> int:
+    return len(list((root / "+proxyd/generations").iterdir()))
+
+
+def test_the_current_and_three_previous_generations_are_kept(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    generations = [certificate(age) for age in (50, 40, 30, 20, 10, 0)]
+    for one in generations:
+        store.save(HOST, one)
+    assert copies(tmp_path) == 4
+    assert (tmp_path / "a.example").read_bytes() == generations[-1].pem
+    previous = store.previous(HOST, generations[-1])
+    assert previous == generations[-2]
+
+
+def _truncate(place: Path) -> None:
+    os.truncate(place, place.stat().st_size // 2)
+
+
+def _link(place: Path) -> None:
+    place.unlink()
+    place.symlink_to("/etc/passwd")
+
+
+def _directory(place: Path) -> None:
+    place.unlink()
+    place.mkdir()
+    (place / "x").write_bytes(b"")
+
+
+def _fifo(place: Path) -> None:
+    place.unlink()
+    os.mkfifo(place)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _truncate,
+        _link,
+        _directory,
+        _fifo,
+        Path.unlink,
+        lambda place: place.write_bytes(b""),
+        lambda place: place.write_bytes(bytes(5000)),
+        lambda place: place.write_bytes(b"x" * (2 << 20)),
+        lambda place: place.write_bytes(make_pem("other.example")),
+        lambda place: place.write_bytes(make_pem(HOST.text, key_for_leaf=False)),
+    ],
+    ids=["truncated", "link", "directory", "fifo", "missing", "empty", "zeroed", "huge", "other-name", "other-key"],
+)
+def test_a_damaged_live_file_is_put_back_from_its_copy(tmp_path: Path, damage: object) -> None:
+    told: list[str] = []
+    store = opened(tmp_path, told)
+    current = certificate(1)
+    store.save(HOST, certificate(30))
+    store.save(HOST, current)
+    damage(tmp_path / "a.example")  # type: ignore[operator]
+    assert store.load(HOST) == current
+    assert (tmp_path / "a.example").read_bytes() == current.pem
+    assert len(told) == 1
+    assert "put back" in told[0]
+    assert store.load(HOST) == current
+    assert len(told) == 1
+
+
+def test_a_chain_that_lost_its_second_part_is_put_back(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    leaf = certificate(1)
+    issuer = make_pem("ca.example")
+    whole = Certificate.parse(leaf.pem + issuer[issuer.index(b"-----BEGIN CERT") :])
+    store.save(HOST, whole)
+    (tmp_path / "a.example").write_bytes(leaf.pem)
+    assert store.load(HOST) == whole
+    assert (tmp_path / "a.example").read_bytes() == whole.pem
+
+
+def test_newest_valid_wins_and_expired_never_beats_valid(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    old, current, expired = certificate(30), certificate(10), certificate(5, lifetime=2)
+    not_yet = certificate(-3)
+    store.save(HOST, old)
+    store.save(HOST, current)
+    (tmp_path / "a.example").write_bytes(old.pem)  # somebody restored a backup
+    assert store.load(HOST) == current
+    for worse in (expired, not_yet):
+        (tmp_path / "a.example").write_bytes(worse.pem)
+        assert store.load(HOST) == current
+        assert (tmp_path / "a.example").read_bytes() == current.pem
+
+
+def test_an_expired_one_is_better_than_none(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    expired = certificate(100)
+    store.save(HOST, expired)
+    assert store.load(HOST) == expired
+
+
+def test_the_condemned_never_loads_again_and_the_previous_lies_in_its_place(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    previous, current = certificate(30), certificate(1)
+    store.save(HOST, previous)
+    store.save(HOST, current)
+    store.condemn(HOST, current, "clients saw another one")
+    assert (tmp_path / "a.example").read_bytes() == previous.pem
+    again = opened(tmp_path)
+    assert again.load(HOST) == previous
+    (tmp_path / "a.example").write_bytes(current.pem)  # by a backup, or another program
+    assert again.load(HOST) == previous
+    (tmp_path / "a.example").unlink()
+    assert again.load(HOST) == previous
+    again.condemn(HOST, previous, "revoked")
+    assert again.load(HOST) is None
+    assert not (tmp_path / "a.example").exists()
+    assert copies(tmp_path) == 0
+
+
+def test_the_mark_may_be_all_that_is_left(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    current = certificate(1)
+    store.save(HOST, current)
+    store.condemn(HOST, current, "revoked")
+    for lost in (tmp_path / "+proxyd/generations", tmp_path / "+proxyd/aside", tmp_path / "+proxyd/tmp"):
+        for file in lost.iterdir():
+            file.unlink()
+        lost.rmdir()
+    (tmp_path / "a.example").write_bytes(current.pem)
+    assert opened(tmp_path).load(HOST) is None
+
+
+def test_each_family_has_its_own_file_and_generations(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    ec, rsa = certificate(1), certificate(2, rsa=True)
+    store.save(HOST, ec)
+    store.save(HOST, rsa)
+    assert (tmp_path / "a.example").read_bytes() == ec.pem
+    assert (tmp_path / "a.example+rsa").read_bytes() == rsa.pem
+    assert store.load(HOST, ["ec"]) == ec
+    assert store.load(HOST, ["rsa"]) == rsa
+    (tmp_path / "a.example+rsa").write_bytes(b"")
+    assert store.load(HOST, ["rsa"]) == rsa
+    store.condemn(HOST, ec, "revoked")
+    assert store.load(HOST, ["ec"]) is None
+    assert store.load(HOST) == rsa  # for a host with one certificate any that serves is better than none
+
+
+def test_rsa_under_the_plain_name_loads_and_survives_the_first_ec_certificate(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    rsa, ec = certificate(20, rsa=True), certificate(1)
+    tmp_path.joinpath("a.example").write_bytes(rsa.pem)
+    assert store.load(HOST) == rsa
+    assert store.load(HOST, ["rsa"]) == rsa
+    assert store.load(HOST, ["ec"]) is None
+    store.save(HOST, ec)
+    assert store.load(HOST, ["ec"]) == ec
+    assert store.load(HOST, ["rsa"]) == rsa
+    assert (tmp_path / "a.example+rsa").read_bytes() == rsa.pem
+
+
+def test_a_broken_archive_costs_nothing(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    current = certificate(1)
+    store.save(HOST, certificate(30))
+    store.save(HOST, current)
+    for copy in (tmp_path / "+proxyd/generations").iterdir():
+        copy.write_bytes(b"garbage")
+    assert store.load(HOST) == current
+    (tmp_path / "a.example").write_bytes(b"")
+    assert store.load(HOST) is None
+
+
+def test_strange_names_in_the_cache_are_left_alone(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.save(HOST, certificate(1))
+    for name in (b"new\nline", b"\xff\xfe", b"a.example\n", b"+x", b".hidden"):
+        for directory in (tmp_path, tmp_path / "+proxyd/generations", tmp_path / "+proxyd/condemned"):
+            directory.mkdir(exist_ok=True)
+            Path(os.fsdecode(os.fsencode(directory) + b"/" + name)).write_bytes(b"")
+    assert store.load(HOST) == store.load(HOST, ["ec"])
+    assert store.load(HOST) is not None
+
+
+def test_an_ipv6_address_is_a_file_name(tmp_path: Path) -> None:
+    host = Hostname("2001:db8::1")
+    pem = make_pem(host.text)
+    clock = FakeClock(datetime.now(UTC))
+    store = CertificateStore(DirectoryStore(tmp_path, clock=clock), clock=clock)
+    store.save(host, Certificate.parse(pem))
+    (tmp_path / host.text).unlink()
+    loaded = store.load(host)
+    assert loaded is not None
+    assert loaded.pem == pem
