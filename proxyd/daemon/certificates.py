@@ -59,7 +59,7 @@ class Certificates:
         self._table = table
         self._told_installed = installed
         self._clock = clock
-        self._dual: frozenset[Hostname] = frozenset()  # hosts with a certificate of each key family
+        self._dual: set[Hostname] = set()  # hosts with a certificate of each key family
         self._store = CertificateStore(DirectoryStore(root, clock=clock), clock=clock, told=self._repaired)
         self._orders = PendingOrders(self._store.store)
         self._installation = Installation(
@@ -84,7 +84,7 @@ class Certificates:
             fleet=self._fleet,
             memory=self.memory,
             clock=clock,
-            plans_for=lambda host: plans_on_demand(self._config, [host]),
+            plans_for=self._plans_on_demand,
             manage=lambda plans: self.renewer.add(plans),
             is_served=lambda host: table.certificate(host) is not None,
             dropped=table.remove,
@@ -157,6 +157,12 @@ class Certificates:
         """Record that a validator asked for a pending answer."""
         _log.info("challenge request", extra={"host": name, "client": client, "by": kind})
         self.memory.note("challenge request", name, None, client=client, by=kind)
+
+    def _plans_on_demand(self, host: Hostname) -> list[Plan]:
+        plans = plans_on_demand(self._config, [host])
+        if len(plans) > 1:
+            self._dual.add(host)
+        return plans
 
     def _names_on_demand(self, config: Config) -> set[Hostname]:
         """Return the names under wildcard hosts that may have a certificate, or wait for one. Blocks."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -94,7 +95,7 @@ def test_kill_during_issuance_loses_nothing(tmp_path: Path, daemon: DaemonProces
         assert not leftover.exists()
 
 
-def test_a_corrupt_file_is_set_aside_and_only_its_host_is_issued_anew(
+def test_a_corrupt_file_without_a_copy_is_set_aside_and_only_its_host_is_issued_anew(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:
     with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
@@ -106,6 +107,7 @@ def test_a_corrupt_file_is_set_aside_and_only_its_host_is_issued_anew(
         daemon.stop()
         broken = daemon.cache / HOSTS[0]
         broken.write_bytes(broken.read_bytes()[:500])
+        shutil.rmtree(daemon.cache / "+proxyd")
         daemon.start()
         client.wait_for(HOSTS, daemon=daemon)
         assert client.leaf(HOSTS[1]) == untouched
