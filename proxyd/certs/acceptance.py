@@ -14,7 +14,7 @@ _CLOCK_SLACK = timedelta(hours=1)
 
 
 def objection(certificate: Certificate, names: Iterable[Hostname], now: datetime) -> str | None:
-    """Return what is wrong ("that is …") with a new certificate for exactly `names`, or None. That its key matches is given."""
+    """Return what is wrong with a new certificate that shall be for exactly `names`, or None. Its key matches."""
     if certificate.names != frozenset(names):
         return f"for {ascii(', '.join(sorted(map(str, certificate.names))))[1:-1][:200]}"
     if not certificate.not_before - _CLOCK_SLACK <= now < certificate.not_after:
