@@ -15,6 +15,7 @@ async def poll(
     transport: AcmeTransport, url: object, signer: AccountSigner, ended: Callable[[Mapping[str, Any]], bool]
 ) -> AcmeResponse:
     """Return the first answer that `ended` accepts. Bound the time from outside. Raises IssuanceError."""
+    await asyncio.sleep(_FIRST)  # a look that comes too early costs a Retry-After
     pause = _FIRST
     while True:
         response = await transport.post(url, None, signer)

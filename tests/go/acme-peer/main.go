@@ -88,7 +88,7 @@ func serve(kind, address string) {
 	}
 	if kind == "http-01" {
 		go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if answer, ok := answers.Load(r.Host + r.URL.Path); ok {
+			if answer, ok := answers.Load(r.URL.Path); ok {
 				w.Write([]byte(answer.(string)))
 				return
 			}
@@ -139,7 +139,7 @@ func issue(client *acme.Client, name, kind, out string) error {
 	if err != nil {
 		return err
 	}
-	chain, _, err := client.CreateOrderCert(ctx, order.FinalizeURL, csr, true)
+	chain, _, err := client.CreateCertFromOrder(ctx, order, csr, true)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func authorize(ctx context.Context, client *acme.Client, url, name, kind string)
 func publish(client *acme.Client, token, name, kind string) error {
 	if kind == "http-01" {
 		answer, err := client.HTTP01ChallengeResponse(token)
-		answers.Store(name+client.HTTP01ChallengePath(token), answer)
+		answers.Store(client.HTTP01ChallengePath(token), answer)
 		return err
 	}
 	proof, err := client.TLSALPN01ChallengeCert(token, name)
