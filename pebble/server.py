@@ -40,7 +40,8 @@ def free_port() -> int:
 class Pebble:
     """One CA. It validates HTTP-01 at `http_port`; every name resolves to 127.0.0.1.
 
-    Files and logs go to `directory`. Leaving the context stops the processes.
+    `binding_keys`: kid to base64url key of the external accounts that it demands. Files and logs go to `directory`.
+    Leaving the context stops the processes.
     """
 
     def __init__(
@@ -52,6 +53,9 @@ class Pebble:
         lifetime: timedelta = timedelta(days=90),
         nonce_reject_percent: int = 0,
         port: int = 0,
+        binding_keys: dict[str, str] | None = None,
+        alternate_roots: int = 0,
+        profiles: dict[str, timedelta] | None = None,
     ) -> None:
         self.directory = directory
         self.bundle = directory / "pebble-api-ca.pem"
@@ -62,6 +66,9 @@ class Pebble:
         self._tls_port = tls_port or free_port()
         self._lifetime = lifetime
         self._nonce_reject_percent = nonce_reject_percent
+        self._binding_keys = binding_keys
+        self._alternate_roots = alternate_roots
+        self._profiles = profiles or {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._logs: list[IO[bytes]] = []
 
@@ -81,7 +88,7 @@ class Pebble:
         """Start both processes and wait until the CA answers. Raises RuntimeError with the log's end."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.bundle.exists():
-            _make_api_certificate(self.directory, self.bundle)
+            make_api_certificate(self.directory, self.bundle)
         dns, dns_management = free_port(), free_port()
         command: list[str | Path] = [_BIN / "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
         command += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-dnsserver", f"127.0.0.1:{dns}"]
@@ -96,6 +103,7 @@ class Pebble:
             PEBBLE_VA_NOSLEEP="1",
             PEBBLE_WFE_NONCEREJECT=str(self._nonce_reject_percent),
             PEBBLE_AUTHZREUSE="0",
+            PEBBLE_ALTERNATE_ROOTS=str(self._alternate_roots),
         )
         _wait_for_port(self._port)
         _wait_for_port(self._management)
@@ -115,11 +123,11 @@ class Pebble:
         self._processes.clear()
         self._logs.clear()
 
-    def root(self) -> bytes:
+    def root(self, number: int = 0) -> bytes:
         """Return the root that issued certificates chain to, PEM. Pebble makes a new one at each start."""
         context = ssl.create_default_context(cafile=str(self.bundle))
         with urllib.request.urlopen(
-            f"https://127.0.0.1:{self._management}/roots/0", context=context, timeout=10
+            f"https://127.0.0.1:{self._management}/roots/{number}", context=context, timeout=10
         ) as answer:
             return bytes(answer.read())
 
@@ -139,6 +147,14 @@ class Pebble:
             "tlsPort": self._tls_port,
         }
         config["pebble"]["profiles"]["default"]["validityPeriod"] = int(self._lifetime.total_seconds())
+        for name, lifetime in self._profiles.items():
+            validity = {"description": name, "validityPeriod": int(lifetime.total_seconds())}
+            config["pebble"]["profiles"][name] = validity
+        if self._binding_keys is not None:
+            config["pebble"] |= {
+                "externalAccountBindingRequired": True,
+                "externalAccountMACKeys": self._binding_keys,
+            }
         return dict(config)
 
     def _spawn(self, log: str, command: list[str | Path], **environment: str) -> None:
@@ -161,7 +177,7 @@ def _wait_for_port(port: int) -> None:
             time.sleep(0.02)
 
 
-def _make_api_certificate(directory: Path, bundle: Path) -> None:
+def make_api_certificate(directory: Path, bundle: Path) -> None:
     """Write the CA and the leaf for Pebble's own API (not the CA that it issues from)."""
     now = datetime.now(UTC)
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))

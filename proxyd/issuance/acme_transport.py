@@ -144,10 +144,7 @@ class AcmeTransport:
                 break
             response = await self._request("GET", url, redirects=True)
             if response.status not in _REDIRECTS:
-                for key in ("newNonce", "newAccount", "newOrder"):
-                    if not isinstance(response.json.get(key), str):
-                        message = f"{url} is not an ACME directory (no {key} in it): check acme.server"
-                        raise IssuanceError(FailureKind.CA, message)
+                self._check_directory(url, response.json, here)
                 self._origin = here
                 return response.json
             url = response.location or ""
@@ -156,10 +153,17 @@ class AcmeTransport:
             f"{self._directory_url} redirects without end, or to what is no https URL: check acme.server",
         )
 
-    def _checked(self, url: object) -> str:
+    def _check_directory(self, url: str, document: Mapping[str, Any], here: Origin) -> None:
+        for key in ("newNonce", "newAccount", "newOrder"):
+            if not isinstance(document.get(key), str):
+                message = f"{url} is not an ACME directory (no {key} in it): check acme.server"
+                raise IssuanceError(FailureKind.CA, message)
+            self._checked(document[key], here)
+
+    def _checked(self, url: object, here: Origin | None = None) -> str:
         """Return a URL that may be asked. Raises IssuanceError."""
         found = origin(url)
-        if isinstance(url, str) and found is not None and found == self._origin:
+        if isinstance(url, str) and found is not None and found == (here or self._origin):
             return url
         shown = ascii(url if isinstance(url, str) else type(url).__name__)[:200]
         if found is None:
