@@ -9,14 +9,23 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import yaml
 
-from pebble.server import Pebble, free_port
+from pebble.server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 30.0
+
+
+class AcmeServer(Protocol):
+    """A CA for tests."""
+
+    bundle: Path
+
+    @property
+    def url(self) -> str: ...
 
 
 class DaemonProcess:
@@ -32,7 +41,7 @@ class DaemonProcess:
         self._log_file: IO[bytes] | None = None
         self._log_path = directory / "proxyd.log"
 
-    def configure(self, hosts: dict[str, object], *, pebble: Pebble | None = None, **more: object) -> None:
+    def configure(self, hosts: dict[str, object], *, pebble: AcmeServer | None = None, **more: object) -> None:
         acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle)} if pebble else {}
         config: dict[str, object] = {
             "listen": {"https": f"127.0.0.1:{self.https_port}", "http": f"127.0.0.1:{self.http_port}"},

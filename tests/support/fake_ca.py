@@ -93,7 +93,7 @@ class FakeCa:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -104,6 +104,11 @@ class FakeCa:
         self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=context).start()
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        for _ in range(10):  # connections end in the loop's next rounds
+            await asyncio.sleep(0.01)
 
     # One request
 

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 import pytest
 
@@ -29,13 +28,7 @@ from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import DirectoryStore
 from proxyd.store.pending_orders import PendingOrders
 from proxyd.tls.challenge_table import ChallengeTable
-
-
-class Ca(Protocol):
-    bundle: Path
-
-    @property
-    def url(self) -> str: ...
+from tests.support.daemon import AcmeServer
 
 
 class Client:
@@ -43,7 +36,7 @@ class Client:
 
     def __init__(
         self,
-        ca: Ca,
+        ca: AcmeServer,
         directory: Path,
         *,
         http_port: int,
@@ -54,7 +47,7 @@ class Client:
         request_seconds: float = 5.0,
     ) -> None:
         clock = SystemClock()
-        self.store = CertificateStore(DirectoryStore(directory, clock=clock))
+        self.store = CertificateStore(DirectoryStore(directory, clock=clock), clock=clock)
         self.orders = PendingOrders(self.store.store)
         self.board = ChallengeBoard()
         self.arrived: list[str] = []
