@@ -5,6 +5,7 @@ The contract suite runs it beside Pebble, so that what is not bent stays honest.
 
 import asyncio
 import base64
+import contextlib
 import json
 import secrets
 import ssl
@@ -65,6 +66,7 @@ class FakeCa:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
 
     @property
     def base(self) -> str:
@@ -106,9 +108,13 @@ class FakeCa:
         await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=context).start()
 
     async def _stop(self) -> None:
+        self._stopping.set()
         await self._runner.cleanup()
-        for _ in range(10):  # connections end in the loop's next rounds
-            await asyncio.sleep(0.01)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0.05)  # connections end in the loop's next rounds
 
     # One request
 
@@ -177,7 +183,9 @@ class FakeCa:
             raise Problem("unauthorized", 401, "signature")
 
     async def _send(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        await asyncio.sleep(answer.delay)
+        if answer.delay:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), answer.delay)
         headers = dict(answer.headers)
         if answer.has_nonce and "Replay-Nonce" not in headers:
             self._nonces.add(nonce := secrets.token_urlsafe(16))
