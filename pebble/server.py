@@ -62,6 +62,8 @@ class Pebble:
         self.log = directory / "pebble.log"
         self._port = port or free_port()
         self._management = free_port()
+        self._dns = free_port()
+        self._dns_management = free_port()
         self._http_port = http_port
         self._tls_port = tls_port or free_port()
         self._lifetime = lifetime
@@ -77,6 +79,17 @@ class Pebble:
         """Return the URL of the ACME directory."""
         return f"https://127.0.0.1:{self._port}/dir"
 
+    @property
+    def dns(self) -> str:
+        """Return HOST:PORT of the DNS server that the CA asks."""
+        return f"127.0.0.1:{self._dns}"
+
+    def set_dns(self, command: str, **body: object) -> None:
+        """Change what the DNS says: `set-default-ipv4`, `add-a`, `clear-a`, `add-caa`, … of pebble-challtestsrv."""
+        url = f"http://127.0.0.1:{self._dns_management}/{command}"
+        with urllib.request.urlopen(url, data=json.dumps(body).encode(), timeout=10):
+            pass
+
     def __enter__(self) -> "Pebble":
         self.start()
         return self
@@ -89,17 +102,17 @@ class Pebble:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.bundle.exists():
             make_api_certificate(self.directory, self.bundle)
-        dns, dns_management = free_port(), free_port()
         command: list[str | Path] = [_BIN / "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
-        command += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-dnsserver", f"127.0.0.1:{dns}"]
-        command += ["-management", f"127.0.0.1:{dns_management}"]
+        command += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-dnsserver", self.dns]
+        command += ["-management", f"127.0.0.1:{self._dns_management}"]
         self._spawn("challtestsrv.log", command)
-        _wait_for_port(dns)
+        _wait_for_port(self._dns)
+        _wait_for_port(self._dns_management)
         config = self.directory / "pebble.json"
         config.write_text(json.dumps(self._config(), indent=2))
         self._spawn(
             "pebble.log",
-            [_BIN / "pebble", "-config", config, "-dnsserver", f"127.0.0.1:{dns}"],
+            [_BIN / "pebble", "-config", config, "-dnsserver", self.dns],
             PEBBLE_VA_NOSLEEP="1",
             PEBBLE_WFE_NONCEREJECT=str(self._nonce_reject_percent),
             PEBBLE_AUTHZREUSE="0",

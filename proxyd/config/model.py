@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, SecretStr
 from proxyd.config.acme import AcmeOptions, OnDemand
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
-from proxyd.config.values import Duration, File, Listen, Name, Network, Size
+from proxyd.config.values import DnsServers, Duration, File, Listen, Name, Network, Size
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 
@@ -76,7 +76,7 @@ class Config(Options):
     default_host: Name | None = option(None, "the certificate for clients without SNI", today=[None])
     trusted_proxies: tuple[str, ...] = option((), "CIDRs, or private: their X-Forwarded-* are believed", today=[[]])
     ready_path: str | None = option(None, "answered on both ports for any Host, for load balancers", today=[None])
-    resolvers: tuple[str, ...] = option((), "DNS servers for our own look-ups; empty: the system's", today=[[]])
+    resolvers: DnsServers = option((), "DNS servers for our own look-ups, HOST or HOST:PORT; empty: the system's")
     limits: Limits = option(Limits(), "bounds on what clients may use")
     workers: Literal["auto"] | int = option("auto", "processes; auto: one a core, at most 8", today=[1])
     drain: Duration = option("30s", "how long a stop waits for what is in flight")

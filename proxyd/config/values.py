@@ -76,6 +76,38 @@ class ListenAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsServerAddress:
+    """A DNS server that is asked."""
+
+    address: str
+    port: int
+
+    @classmethod
+    def parse(cls, written: object) -> "DnsServerAddress":
+        """Return `9.9.9.9`, `9.9.9.9:5353`, `2620:fe::fe` or `[2620:fe::fe]:5353`. Raises ValueError."""
+        text = written.strip() if isinstance(written, str) else ""
+        host, port = text, "53"
+        if text.startswith("["):
+            host, _, rest = text[1:].partition("]")
+            port = rest.removeprefix(":") if rest else port
+        elif text.count(":") == 1:
+            host, _, port = text.partition(":")
+        try:
+            address = ipaddress.ip_address(host).compressed
+        except ValueError:
+            raise ValueError(
+                "must be the IP address of a DNS server, with a port if it is not 53, "
+                'like "9.9.9.9", "127.0.0.1:5353" or "[2001:db8::1]:53"'
+            ) from None
+        if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"must have a port from 1 to 65535, not {port[:20]!r}")
+        return cls(address, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamAddress:
     """A server that requests are proxied to; `path` is set for unix sockets only."""
 
@@ -200,6 +232,11 @@ Upstreams = Annotated[
     tuple[Annotated[UpstreamAddress, BeforeValidator(UpstreamAddress.parse), _text, _schema("string")], ...],
     BeforeValidator(_as_list),
     WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": "string"}}),
+]
+DnsServers = Annotated[
+    tuple[Annotated[DnsServerAddress, BeforeValidator(DnsServerAddress.parse), _text, _schema("string")], ...],
+    BeforeValidator(_as_list),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
 Secret = Annotated[SecretStr, BeforeValidator(parse_secret)]
 Name = Annotated[Hostname, BeforeValidator(parse_hostname), _text, _schema("string")]

@@ -188,13 +188,21 @@ class Fleet:
                 windows -= 1
         return tasks
 
-    def wish(self, lineage: Lineage, now: datetime, *, forced: bool = False, at: datetime | None = None) -> None:
+    def wish(
+        self,
+        lineage: Lineage,
+        now: datetime,
+        *,
+        forced: bool = False,
+        at: datetime | None = None,
+        hint: str | None = None,
+    ) -> None:
         """Order at the next chance, or at `at`, within the budget.
 
-        `forced` passes our own ceiling once, never the CA's limits.
+        `forced` passes our own ceiling once, never the CA's limits; `hint`: the challenge type to try first this time.
         """
         if member := self._members.get(lineage):
-            member.forced = forced
+            member.forced, member.hint = forced, hint
             self._event(lineage, Wished(at), now)
 
     def interrupted(self, lineage: Lineage, issuer: str, now: datetime) -> None:
@@ -202,6 +210,12 @@ class Fleet:
         if member := self._members.get(lineage):
             member.interrupted = issuer
             self._event(lineage, Wished(), now)
+
+    def postpone(self, lineage: Lineage, failure: Failure, until: datetime, now: datetime) -> None:
+        """Put off a first order; costs no failure, and never touches what runs, serves or failed already."""
+        member = self._members.get(lineage)
+        if member and (isinstance(member.state, Missing) or _waits_for_first(member.state)):
+            self._event(lineage, Postponed(failure, until), now)
 
     def left(self, lineage: Lineage, now: datetime) -> None:
         """Say that the name has left us (core/dormancy.py)."""
@@ -213,7 +227,7 @@ class Fleet:
         """Say that the order gave a certificate, proved by `challenge` (None: the CA asked for no proof)."""
         freed = self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
-            member.held, member.ca, member.tried, member.forced = held, 0, (), False
+            member.held, member.ca, member.tried, member.forced, member.hint = held, 0, (), False, None
             member.interrupted = None
             member.worked = challenge or member.worked
             self._ready(task.lineage, member, now)
@@ -267,7 +281,7 @@ class Fleet:
             member.ca += 1
             self._event(task.lineage, Postponed(failure, now), now)
             return
-        member.ca, member.forced = 0, False
+        member.ca, member.forced, member.hint = 0, False, None
         lifetime = member.held.validity.lifetime if member.held else None
         self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
 
@@ -406,6 +420,10 @@ class Fleet:
         member = self._members[lineage]
         self._orders.put(lineage, due_at(member.state, now))
         self._windows.put(lineage, member.ask_at)
+
+
+def _waits_for_first(state: CertificateState) -> bool:
+    return isinstance(state, Waiting) and state.failures == 0
 
 
 def _waits_for_ca(state: CertificateState) -> bool:

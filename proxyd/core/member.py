@@ -25,6 +25,7 @@ class Member:
     ca: int = 0  # which CA of the plan the attempt has come to
     tried: tuple[str, ...] = ()  # challenge types that failed since the last success
     worked: str | None = None
+    hint: str | None = None  # the challenge type whose way was just seen open
     refused_replaces: str | None = None
     forced: bool = False
     interrupted: str | None = None  # the CA at which an order waits to be gone on with
@@ -66,7 +67,9 @@ class Member:
     def challenges(self) -> tuple[str, ...]:
         """What worked first; after a failure the type that was not tried last (first hour: under five failures)."""
         kinds = list(self.plan.challenges)
-        kinds.sort(key=lambda kind: (kind in self.tried[-1:], self.tried.count(kind), kind != self.worked))
+        kinds.sort(
+            key=lambda kind: (kind != self.hint, kind in self.tried[-1:], self.tried.count(kind), kind != self.worked)
+        )
         return tuple(kinds)
 
     def other_challenge(self, failure: Failure) -> bool:

@@ -102,6 +102,18 @@ class Authorities:
             )
         return self._issuers[key]
 
+    async def caa_identities(self, host: Hostname) -> tuple[str, ...]:
+        """Return what the first CA of a host is called in CAA records; empty when it cannot say so."""
+        options = next((one for (named, _), one in self._options.items() if named == host), None)
+        if options is None:
+            return ()
+        try:
+            meta = (await self._ca(options).transport.directory()).get("meta")
+        except IssuanceError:
+            return ()
+        identities = meta.get("caaIdentities") if isinstance(meta, Mapping) else None
+        return tuple(str(one)[:253] for one in identities[:20]) if isinstance(identities, list) else ()
+
     def accounts(self) -> Mapping[str, AcmeAccount]:
         """Return the account of each CA in use."""
         return {str(key[0]): ca.account for key, ca in self._cas.items()}

@@ -20,11 +20,14 @@ from proxyd.core.lineage import Lineage, Plan
 from proxyd.daemon.authorities import Authorities, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.installation import Installation
+from proxyd.daemon.names import Names
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
+from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand, Rule
 from proxyd.issuance.renewer import Renewer
+from proxyd.proxy.traffic import Traffic
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
@@ -40,7 +43,7 @@ _LONG_EXPIRED = timedelta(days=30)
 
 
 class Certificates:
-    """`listening_at` gives the address of our own TLS listener for the confirmation, or None."""
+    """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None."""
 
     def __init__(
         self,
@@ -49,10 +52,11 @@ class Certificates:
         table: CertificateTable,
         listening_at: Callable[[], tuple[str, int] | None],
         installed: Callable[[], None],
+        traffic: Traffic,
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        root = config.cache_directory
+        root = self._root = config.cache_directory
         self.board = ChallengeBoard()
         self.challenges = ChallengeTable(clock=clock, arrived=lambda name, by: self.arrived("tls-alpn-01", name, by))
         self.memory = Memory(Journal(root / PRIVATE / "journal.sqlite3", clock=clock), clock=clock)
@@ -94,9 +98,12 @@ class Certificates:
             store=self._store,
             orders=self._orders,
             memory=self.memory,
-            keeper=self._installation,
+            keeper=self,
             policy=self.on_demand,
             clock=clock,
+        )
+        self.names = Names(
+            renewer=self.renewer, memory=self.memory, authorities=self._authorities, traffic=traffic, clock=clock
         )
 
     def open(self) -> None:
@@ -105,6 +112,7 @@ class Certificates:
         self._orders.open()
         self.memory.open()
         self.on_demand.open()
+        self.names.open(self._root / PRIVATE)
 
     async def close(self) -> None:
         """Close the connections to the CAs and write the journal."""
@@ -118,6 +126,7 @@ class Certificates:
             group.create_task(self.renewer.retry_disk())
             group.create_task(self.on_demand.run())
             group.create_task(self._abandon_unwanted())
+            group.create_task(self.names.run())
 
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`. Raises CaBundleError, and changes nothing."""
@@ -137,7 +146,13 @@ class Certificates:
         self._table.keep_only({*config.names, *(plan.lineage.host for plan in on_demand)})
         self.on_demand.use(_rules(config), on_demand)
         plans += on_demand
+        self.names.use(config)
         self.renewer.manage(plans, self._authorities.issuer, found.get)
+        self.names.begin(lineage for lineage in missing if lineage.host in config.names)
+
+    async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
+        self.names.validated.note(lineage)
+        return await self._installation.install(lineage, certificate)
 
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown."""

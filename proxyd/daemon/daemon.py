@@ -26,6 +26,7 @@ from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.tls_frontend import TlsFrontend
 from proxyd.proxy.handler import Handler
 from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.proxy.traffic import Traffic
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.upstream.pool import UpstreamPool
 
@@ -39,17 +40,19 @@ class Daemon:
         self._config = config
         self._load = load
         self._table = CertificateTable()
+        self._traffic = Traffic(clock=clock)
         self._certificates = Certificates(
             config,
             table=self._table,
             listening_at=self._listening_at,
             installed=lambda: notify(f"STATUS={self._status()}"),
+            traffic=self._traffic,
             clock=clock,
             rng=rng,
         )
         commands = Commands(certificates=self._certificates, cache=config.cache_directory, clock=clock)
         self._control = ControlSocket(commands.answer)
-        self._handler = Handler()
+        self._handler = Handler(self._traffic)
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
 
@@ -74,6 +77,8 @@ class Daemon:
         plain = PlainFrontend(
             answer=self._certificates.board.answer,
             arrived=lambda name, client: self._certificates.arrived("http-01", name, client),
+            nonce=self._certificates.names.self_check.answer,
+            traffic=self._traffic,
             https_port=self._https_port,
             tasks=tasks,
         )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable, Container
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from proxyd.core.hostname import Hostname
 from proxyd.core.request_target import InvalidTarget, RequestTarget
+from proxyd.proxy.traffic import Traffic
 
 _log = logging.getLogger("proxyd.plain")
 _CHALLENGE = b"/.well-known/acme-challenge/"
@@ -24,12 +26,16 @@ class PlainFrontend:
         *,
         answer: Callable[[Hostname, str], str | None],
         arrived: Callable[[Hostname, str], None],
+        nonce: Callable[[str], str | None],
+        traffic: Traffic,
         https_port: Callable[[], int],
         tasks: asyncio.TaskGroup,
     ) -> None:
         self.hosts: Container[Hostname] = frozenset()
         self._answer = answer
         self._arrived = arrived
+        self._nonce = nonce
+        self._traffic = traffic
         self._https_port = https_port
         self._tasks = tasks
         self._server = web.Server(
@@ -62,10 +68,13 @@ class PlainFrontend:
         path, _, _query = target.path.partition(b"?")
         if path.startswith(_CHALLENGE):
             token = path.removeprefix(_CHALLENGE).decode("latin-1")
+            if (reply := self._nonce(token)) is not None:  # our own look at ourselves: nobody's challenge
+                return _text(200, reply, newline=False)
             answer = self._answer(target.host, token)
             if answer is not None:
                 self._arrived(target.host, request.remote or "")
             return _text(404, "no such challenge") if answer is None else _text(200, answer, newline=False)
+        self._traffic.note(target.host, time.monotonic())
         port = self._https_port()
         authority = str(target.host) if port == 443 else f"{target.host}:{port}"
         where = b"/" if target.path == b"*" else target.path

@@ -23,7 +23,7 @@ class Memory:
     def __init__(self, journal: Journal, *, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
-        self._states: Mapping[str, Mapping[str, JsonValue]] = {}
+        self._states: dict[str, Mapping[str, JsonValue]] = {}
 
     def open(self) -> None:
         """Read everything. Blocks on the disk."""
@@ -32,7 +32,7 @@ class Memory:
 
     def recollect(self, states: "Mapping[str, Mapping[str, JsonValue]]") -> None:
         """Take over what was kept, without the journal: for those who only look."""
-        self._states = states
+        self._states = dict(states)
 
     def note(self, kind: str, host: Hostname | None, issuer: str | None, /, **fields: object) -> None:
         """Record what happened."""
@@ -65,7 +65,7 @@ class Memory:
         """Keep which CA gave the certificate: the file does not say it."""
         document: dict[str, JsonValue] = {"serial": f"{held.serial:x}", "issuer": held.issuer, "owned": held.is_owned}
         self._journal.put_state(f"held {_name(lineage)}", document)
-        self._states = {**self._states, f"held {_name(lineage)}": document}
+        self._states[f"held {_name(lineage)}"] = document
 
     def held(self, lineage: Lineage, certificate: Certificate) -> Held:
         """Return what is known of a certificate that was found in the store."""
@@ -86,7 +86,7 @@ class Memory:
         names = (f"lineage {_name(lineage)}", f"held {_name(lineage)}")
         for name in names:
             self._journal.drop_state(name)
-        self._states = {name: document for name, document in self._states.items() if name not in names}
+            self._states.pop(name, None)
 
     def names(self) -> set[Hostname]:
         """Return the hosts whose schedule was kept by the last run."""
@@ -94,12 +94,18 @@ class Memory:
         return {host for words in kept if len(words) == 3 and (host := Hostname.from_wire(words[1]))}
 
     def document(self, name: str) -> Mapping[str, "JsonValue"]:
-        """Return what was kept by the last run under a name; empty when nothing was."""
+        """Return what was kept under a name; empty when nothing was."""
         return self._states.get(name, {})
 
     def keep_document(self, name: str, document: Mapping[str, object]) -> None:
         """Keep it in the place of the one before."""
-        self._journal.put_state(name, _mapping(document))
+        self._states[name] = kept = _mapping(document)
+        self._journal.put_state(name, kept)
+
+    def forget_document(self, name: str) -> None:
+        """Keep it no longer."""
+        self._states.pop(name, None)
+        self._journal.drop_state(name)
 
     def history(self, host: Hostname) -> list[JournalEvent]:
         """Return what happened to a host, oldest first. Blocks on the disk."""
@@ -120,6 +126,8 @@ def _json(value: object) -> "JsonValue":
         return value.isoformat(timespec="seconds")
     if isinstance(value, tuple | list):
         return [_json(one) for one in value]
+    if isinstance(value, Mapping):
+        return _mapping(value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)

@@ -89,11 +89,23 @@ class Renewer:
                 self._memory.recall(self._fleet, plan.lineage, now)
         self._changed.set()
 
-    def wish(self, lineage: Lineage, *, forced: bool = False, at: datetime | None = None) -> None:
-        """Order now, or at `at`, within the budget."""
+    def wish(
+        self, lineage: Lineage, *, forced: bool = False, at: datetime | None = None, hint: str | None = None
+    ) -> None:
+        """Order now, or at `at`, within the budget; `hint` is the challenge type to try first."""
         self._policy.wished(lineage)
-        self._fleet.wish(lineage, self._clock.now(), forced=forced, at=at)
+        self._fleet.wish(lineage, self._clock.now(), forced=forced, at=at, hint=hint)
         self._changed.set()
+
+    def postpone(self, lineage: Lineage, failure: Failure, until: datetime) -> None:
+        """Put off a first order."""
+        self._fleet.postpone(lineage, failure, until, self._clock.now())
+        self._changed.set()
+
+    def left(self, lineage: Lineage) -> None:
+        """Spend no more on a name that has left us."""
+        self._fleet.left(lineage, self._clock.now())
+        self._memory.keep_lineage(self._fleet, lineage)
 
     async def run(self) -> None:
         """Order what is due, for ever. Ends only by cancellation."""

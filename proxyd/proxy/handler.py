@@ -10,13 +10,15 @@ from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Snapshot
+from proxyd.proxy.traffic import Traffic
 
 
 class Handler:
     """Serves exchanges. `snapshot` may be replaced at any time; requests under way keep what they began with."""
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: Traffic) -> None:
         self.snapshot = Snapshot()
+        self._traffic = traffic
 
     def handle(self, exchange: Exchange) -> None:
         """Begin to serve `exchange`; returns at once."""
@@ -43,6 +45,7 @@ class Handler:
             send_error(exchange, 421, request_id)
             done(421, 0)
             return
+        self._traffic.note(host, began)
         Relay(exchange, site, host=target.authority, path=target.path, request_id=request_id, done=done).start()
 
 

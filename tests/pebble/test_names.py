@@ -1,0 +1,104 @@
+"""A host waits because of its names: the mend is seen, and nothing is typed."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import create_connection
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+
+from pebble.server import Pebble
+from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.upstream import Upstream
+
+ELSEWHERE, UNKNOWN, CLOSED = "elsewhere.example.test", "unknown.example.test", "closed.example.test"
+#: Looks are 30 s apart; what failed first is tried again after a minute anyway.
+SECONDS = 45.0
+
+
+def journal(daemon: DaemonProcess, query: str, *values: object) -> list[tuple[str, ...]]:
+    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3", timeout=5) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def events(daemon: DaemonProcess, host: str, kind: str) -> list[dict[str, object]]:
+    rows = journal(daemon, "SELECT fields FROM event WHERE host = ? AND kind = ? ORDER BY id", host, kind)
+    return [json.loads(fields) for (fields,) in rows]
+
+
+class _Pass(BaseRequestHandler):
+    """One connection to the daemon's port, as a firewall lets it through."""
+
+    to = ("127.0.0.1", 0)
+
+    def handle(self) -> None:
+        with create_connection(self.to, 5) as inner:
+            self.request.settimeout(5)
+            inner.settimeout(5)
+            back = threading.Thread(target=_copy, args=(inner, self.request))
+            back.start()
+            _copy(self.request, inner)
+            back.join()
+
+
+def _copy(source, target) -> None:  # type: ignore[no-untyped-def]
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+    except OSError:
+        pass
+
+
+@contextmanager
+def port_opened(address: str, port: int) -> Iterator[None]:
+    """Let connections to `address` reach the daemon's port of the same number."""
+    handler = type("Pass", (_Pass,), {"to": ("127.0.0.1", port)})
+    with ThreadingTCPServer((address, port), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_what_is_mended_in_dns_or_firewall_ends_the_wait(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    hosts: dict[str, object] = dict.fromkeys((ELSEWHERE, UNKNOWN, CLOSED), upstream.port)
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        pebble.set_dns("set-default-ipv4", ip="")
+        pebble.set_dns("add-a", host=ELSEWHERE, addresses=["127.0.0.2"])
+        pebble.set_dns("add-a", host=CLOSED, addresses=["127.0.0.3"])
+        daemon.configure(hosts, pebble=pebble, resolvers=[pebble.dns])
+        daemon.start()
+        eventually(lambda: daemon.log().count("failures=1") == 2, what=daemon.log)
+        daemon.wait_for("delayed=True")  # no address at all: the first order is put off
+        assert events(daemon, UNKNOWN, "order started") == []
+        eventually(lambda: events(daemon, ELSEWHERE, "dns seen"), what=daemon.log)
+        eventually(lambda: events(daemon, CLOSED, "dns seen"), what=daemon.log)
+
+        pebble.set_dns("clear-a", host=ELSEWHERE)
+        pebble.set_dns("add-a", host=ELSEWHERE, addresses=["127.0.0.1"])
+        pebble.set_dns("add-a", host=UNKNOWN, addresses=["127.0.0.1"])
+        with port_opened("127.0.0.3", daemon.http_port):
+            for host in hosts:
+                eventually(
+                    lambda host=host: events(daemon, host, "certificate issued"),  # type: ignore[misc]
+                    what=daemon.log,
+                    seconds=SECONDS,
+                )
+        client = HttpsClient(daemon.https_port, pebble.root())
+        client.wait_for(hosts, daemon=daemon)
+        for host, change in (
+            (ELSEWHERE, f"addresses of {ELSEWHERE}: 127.0.0.2 -> 127.0.0.1"),
+            (UNKNOWN, f"addresses of {UNKNOWN}: none -> 127.0.0.1"),
+            (CLOSED, f"port 80 of {CLOSED}: nobody -> this server"),
+        ):
+            (woken,) = events(daemon, host, "names changed")
+            assert change in str(woken["changes"])
+        assert events(daemon, UNKNOWN, "order failed") == []
