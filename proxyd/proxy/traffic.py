@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 
-
 #: Under a wildcard host clients choose the names: the memory for them is bounded.
 _MOST = 100_000
 
