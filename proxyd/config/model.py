@@ -76,7 +76,7 @@ class Config(Options):
     default_host: Name | None = option(None, "the certificate for clients without SNI", today=[None])
     trusted_proxies: tuple[str, ...] = option((), "CIDRs, or private: their X-Forwarded-* are believed", today=[[]])
     ready_path: str | None = option(None, "answered on both ports for any Host, for load balancers", today=[None])
-    resolvers: DnsServers = option((), "DNS servers for our own look-ups, HOST or HOST:PORT; empty: the system's")
+    resolvers: DnsServers = option((), "DNS servers for our own look-ups, IP or IP:PORT; empty: the system's")
     limits: Limits = option(Limits(), "bounds on what clients may use")
     workers: Literal["auto"] | int = option("auto", "processes; auto: one a core, at most 8", today=[1])
     drain: Duration = option("30s", "how long a stop waits for what is in flight")

@@ -147,6 +147,35 @@ def test_whatever_is_written_only_config_errors_come(data: object) -> None:
         parse(yaml.safe_dump(data), "f")
 
 
+def test_dns_servers_are_addresses_with_a_port_of_53_unless_written() -> None:
+    written = '["192.0.2.53", "192.0.2.53:5353", "2001:DB8::53", "[2001:db8::53]:5353"]'
+    found = parse(f"resolvers: {written}\n" + HOST, "f").resolvers
+    assert [str(one) for one in found] == [
+        "192.0.2.53:53",
+        "192.0.2.53:5353",
+        "[2001:db8::53]:53",
+        "[2001:db8::53]:5353",
+    ]
+    assert parse("resolvers: 192.0.2.53\n" + HOST, "f").resolvers == found[:1]
+
+
+@pytest.mark.parametrize(
+    ("written", "error"),
+    [
+        ("dns.example.com", "must be the IP address of a DNS server.*written: dns.example.com"),
+        ('"192.0.2.53:0"', "must have a port from 1 to 65535"),
+        ('"192.0.2.53:99999"', "must have a port from 1 to 65535"),
+        ('"[2001:db8::1]:x"', "must have a port from 1 to 65535"),
+        ("https://dns.example/dns-query", "must be the IP address"),
+        ("53", "must be the IP address"),
+        ('""', "must be the IP address"),
+    ],
+)
+def test_what_is_no_dns_server_is_refused(written: str, error: str) -> None:
+    with pytest.raises(ConfigError, match=error):
+        parse(f"resolvers: [{written}]\n" + HOST, "f")
+
+
 def test_the_example_file_is_what_the_declarations_say() -> None:
     file = Path(__file__).parents[3] / "config.example.yaml"
     assert file.read_text() == example()
