@@ -23,6 +23,7 @@ from proxyd.issuance.authorizer import Authorizer
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
 from proxyd.issuance.issuer import Issuance
+from proxyd.proxy.traffic import Traffic
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import DirectoryStore
@@ -82,6 +83,8 @@ class Client:
         plain = PlainFrontend(
             answer=self.board.answer,
             arrived=lambda name, _: self.arrived.append(str(name)),
+            nonce=lambda _: None,
+            traffic=Traffic(clock=SystemClock()),
             https_port=lambda: 443,
             tasks=self._group,
         )
