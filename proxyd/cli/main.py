@@ -9,6 +9,7 @@ import click
 
 from proxyd.cli.check import check
 from proxyd.cli.config import config
+from proxyd.cli.explain import explain
 from proxyd.cli.renew import renew
 from proxyd.cli.run import run
 from proxyd.cli.status import status
@@ -31,6 +32,7 @@ cli.add_command(check)
 cli.add_command(config)
 cli.add_command(status)
 cli.add_command(renew)
+cli.add_command(explain)
 
 
 def main() -> None:

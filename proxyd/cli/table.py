@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -57,6 +58,24 @@ def distance(away: timedelta) -> str:
     else:
         text = f"{size.seconds} s"
     return f"in {text}" if away >= timedelta(0) else f"{text} ago"
+
+
+def bold(text: str) -> str:
+    """Return a heading."""
+    return f"\x1b[1m{printable(text)}\x1b[0m" if sys.stdout.isatty() else printable(text)
+
+
+def coloured(state: str) -> str:
+    """Return the name of a state in its colour."""
+    return _coloured(printable(state)) if sys.stdout.isatty() else printable(state)
+
+
+def wrapped(text: str, *, indent: str) -> str:
+    """Return a line, on a terminal broken at its width."""
+    if not sys.stdout.isatty():
+        return indent + text
+    width = max(shutil.get_terminal_size().columns, 2 * _NARROWEST)
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
 
 
 def _coloured(padded: str) -> str:

@@ -9,13 +9,14 @@ from proxyd.core.clock import Clock
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.journal_event import JournalEvent
 from proxyd.core.lineage import Lineage
 from proxyd.core.status import Facts
 from proxyd.daemon.authorities import authorities_of, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.issuance.memory import Memory
 from proxyd.store.directory import PRIVATE, DirectoryStore
-from proxyd.store.journal import Journal, JournalEvent
+from proxyd.store.journal import Journal
 from proxyd.store.journal_reader import JournalReader
 from proxyd.store.store import StoreError
 

@@ -7,11 +7,14 @@ from typing import Any
 
 from proxyd.admin.control_address import OTHER_CACHE
 from proxyd.admin.control_socket import Refused, Request, Tell
+from proxyd.config.model import Config
 from proxyd.core.clock import Clock
+from proxyd.core.hostname import Hostname
 from proxyd.core.status import budget_document, host_statuses, status_document
 from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.command_arguments import hosts_of, refuse_unknown
+from proxyd.daemon.explain_command import merged, names_of, story
 from proxyd.daemon.renew_command import RenewCommand
 from proxyd.version import __version__
 
@@ -21,12 +24,14 @@ Document = Mapping[str, Any]
 class Commands:
     """Answers the control socket. Nothing here blocks the loop for longer than a look at memory takes."""
 
-    def __init__(self, *, certificates: Certificates, cache: Path, clock: Clock) -> None:
+    def __init__(self, *, certificates: Certificates, cache: Path, config: Callable[[], Config], clock: Clock) -> None:
         self._certificates = certificates
+        self._config = config
         self._cache = cache
         self._clock = clock
         self._by_name: dict[str, Callable[[Request, Tell], Awaitable[Document]]] = {
             "status": self._status,
+            "explain": self._explain,
             "renew": RenewCommand(certificates=certificates, clock=clock).answer,
         }
 
@@ -49,5 +54,16 @@ class Commands:
             rows = {host: row for host, row in host_statuses(facts, now).items() if not hosts or host in hosts}
             refuse_unknown(hosts, rows)
             return status_document(rows, budget_document(facts, left), version=__version__, from_daemon=True)
+
+        return await asyncio.to_thread(document)
+
+    async def _explain(self, request: Request, _tell: Tell) -> Document:
+        (host, *_) = hosts = hosts_of(request) or [Hostname("")]
+        facts, now = self._certificates.renewer.fleet.facts(frozenset({host})), self._clock.now()
+        refuse_unknown(hosts, {host: facts} if facts else {})
+
+        def document() -> Document:
+            events = merged([self._certificates.memory.history(name) for name in names_of(host, facts)])
+            return story(host, facts, events, now, config=self._config, runs=True)
 
         return await asyncio.to_thread(document)

@@ -50,7 +50,9 @@ class Daemon:
             clock=clock,
             rng=rng,
         )
-        commands = Commands(certificates=self._certificates, cache=config.cache_directory, clock=clock)
+        commands = Commands(
+            certificates=self._certificates, cache=config.cache_directory, config=lambda: self._config, clock=clock
+        )
         self._control = ControlSocket(commands.answer)
         self._handler = Handler(self._traffic)
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}

@@ -9,12 +9,13 @@ from proxyd.core.authority import Authority
 from proxyd.core.clock import Clock
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
+from proxyd.core.journal_event import JournalEvent
 from proxyd.core.lineage import Held, Lineage
 from proxyd.core.renewal import Validity
-from proxyd.store.journal import Journal, JournalEvent
+from proxyd.store.journal import Journal
 
 if TYPE_CHECKING:
-    from proxyd.store.journal import JsonValue
+    from proxyd.core.journal_event import JsonValue
 
 
 class Memory:

@@ -14,8 +14,8 @@ from typing import Any
 
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
+from proxyd.core.journal_event import JournalEvent, JsonValue
 
-JsonValue = Any
 _log = logging.getLogger("proxyd.journal")
 _QUEUE = 10_000
 _BATCH_SECONDS = 0.2
@@ -30,17 +30,6 @@ CREATE INDEX IF NOT EXISTS event_host ON event (host, id);
 CREATE INDEX IF NOT EXISTS event_kind ON event (kind, at);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, document TEXT NOT NULL);
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalEvent:
-    """One thing that happened; `host` None: to all of them."""
-
-    at: datetime
-    host: Hostname | None
-    kind: str
-    issuer: str | None
-    fields: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from proxyd.core.hostname import Hostname
-from proxyd.store.journal import JournalEvent, JsonValue, decoded_document, event_of_row
+from proxyd.core.journal_event import JournalEvent, JsonValue
+from proxyd.store.journal import decoded_document, event_of_row
 
 _BUSY_SECONDS = 2.0
 

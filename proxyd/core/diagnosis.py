@@ -1,0 +1,130 @@
+"""Why a host has no new certificate, and what its owner does about it: from the failure and what arrived meanwhile."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.hostname import Hostname
+from proxyd.core.journal_event import JournalEvent
+
+_PORTS = {"http-01": "80", "tls-alpn-01": "443"}
+_UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,;)]")
+#: Let's Encrypt begins its details with the address: "2.5.1.7: Fetching http://…", "2001:db8::1: Invalid response …".
+_LOOKED_AT = re.compile(r"(?:^|[\s:])((?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}:[0-9a-f:]+[0-9a-f]): (?=[A-Z])")
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """`why` in plain words; `to_do`: nothing when it passes by itself."""
+
+    why: str
+    to_do: str = ""
+
+
+def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -> Diagnosis:
+    """Return what the failure means; `events` of the host, oldest first."""
+    match failure.kind:
+        case FailureKind.VALIDATION:
+            return _validation(host, failure, events)
+        case FailureKind.CA:
+            return Diagnosis(
+                f"The CA cannot give certificates now: {failure.message}. It is asked again until it can.",
+                "Nothing, if the CA is known to be down; else check the network of this machine and acme.server.",
+            )
+        case FailureKind.RATE_LIMITED:
+            return _limited(host, failure)
+        case FailureKind.PAUSED:
+            url = _UNPAUSE.search(failure.message)
+            page = url[0] if url else "the page that the CA names"
+            return Diagnosis(
+                f"The CA paused this name after too many failures; only a person can end that: {failure.message}",
+                f"Mend the DNS of {host}, open {page} and unpause it there, then `proxyd renew {host}`.",
+            )
+        case FailureKind.HOST_REFUSED:
+            return Diagnosis(
+                f"The CA will never say yes to this request: {failure.message}",
+                f"Change the configuration and reload it, or `proxyd renew {host}`; else one order a day tries again.",
+            )
+        case FailureKind.ACCOUNT_REFUSED:
+            return Diagnosis(
+                f"The CA refuses our account, whatever is asked for: {failure.message}",
+                f"Settle it with the CA, then `proxyd renew {host}`; else one order an hour tries for all hosts.",
+            )
+        case FailureKind.LOCAL:
+            return Diagnosis(f"It is this machine: {failure.message}", "Do what the text says; it is tried again.")
+        case _:
+            assert_never(failure.kind)
+
+
+def _limited(host: Hostname, failure: Failure) -> Diagnosis:
+    if failure.problem is not None:
+        return Diagnosis(f"The CA's limit is reached; it named the time itself: {failure.message}")
+    if "--force" in failure.message:
+        return Diagnosis(
+            f"Our own ceiling holds, which keeps any mistake from spending the CA's limit: {failure.message}",
+            f"Nothing; or, when you know why so many were needed, `proxyd renew --force {host}`.",
+        )
+    return Diagnosis(f"The CA would refuse by a limit, so it was not asked: {failure.message}")
+
+
+def _validation(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -> Diagnosis:
+    match failure.problem:
+        case "caa":
+            return Diagnosis(
+                f"A CAA record forbids this CA: {failure.message}",
+                f"Add the CA to the CAA records of {host} (or of its parent domain), or remove them.",
+            )
+        case "dns" | "dnssec":
+            return Diagnosis(
+                f"The DNS of the name does not work for the CA: {failure.message}",
+                f"Let an A or AAAA record of {host} point to this machine; it is seen within a minute.",
+            )
+        case _:
+            return _reached(host, failure, events)
+
+
+def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -> Diagnosis:
+    """The CA came to some address: was it ours?"""
+    order = _last_order(events)
+    port = _PORTS.get(failure.challenge or "", "80")
+    where = ", ".join(_addresses(failure, order, port)) or "the address of the name"
+    arrived = [one for one in order if one.kind == "challenge request" and one.text("by") == failure.challenge]
+    if arrived:
+        clients = list(dict.fromkeys(one.text("client") for one in arrived))[:_SHOWN]
+        return Diagnosis(
+            f"{len(arrived)} validation requests arrived here from {', '.join(clients)} and were answered, "
+            f"and yet the CA says: {failure.message}. It looks from several places: some came to another machine, "
+            "or something in between changed the answer.",
+            f"Let every A and AAAA record of {host} point to this machine, with no proxy or CDN in between.",
+        )
+    advice = (
+        f"Let the A and AAAA records of {host} point to this machine, and open port {port} in every firewall; "
+        "a change of the DNS is noticed within a minute, nothing has to be typed."
+    )
+    if failure.problem == "connection":
+        return Diagnosis(
+            f"The CA got no connection to {where}, and no validation request arrived here: port {port} is closed there "
+            f"(firewall, router), or your DNS points to another machine. The CA says: {failure.message}",
+            advice,
+        )
+    return Diagnosis(
+        f"The CA reached {where} but nothing arrived here: your A or AAAA record points elsewhere, or a router sends "
+        f"port {port} to another machine. The CA says: {failure.message}",
+        advice,
+    )
+
+
+def _last_order(events: Sequence[JournalEvent]) -> Sequence[JournalEvent]:
+    starts = [index for index, one in enumerate(events) if one.kind in ("order started", "order resumed")]
+    return events[starts[-1] :] if starts else events
+
+
+def _addresses(failure: Failure, order: Sequence[JournalEvent], port: str) -> list[str]:
+    for event in reversed(order):
+        if event.kind == "order failed" and (told := event.texts("addresses")):
+            return told[:_SHOWN]
+    found = dict.fromkeys(_LOOKED_AT.findall(failure.message))
+    return [f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in found][:_SHOWN]

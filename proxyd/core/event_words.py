@@ -1,0 +1,91 @@
+"""What happened, in a line for people."""
+
+from collections.abc import Callable, Mapping
+
+from proxyd.core.journal_event import JournalEvent
+
+_MOST = 400  # characters of what a CA said
+
+
+def words(event: JournalEvent) -> str:
+    """Return the event as one line. Total: an event of a newer version is shown by its own name."""
+    known = _WORDS.get(event.kind)
+    return known(event) if known else event.kind
+
+
+def _started(event: JournalEvent) -> str:
+    renewal = " as a renewal" if event.text("replaces") else ""
+    return (
+        f"ordered from {event.issuer}{renewal}, to be proved by {' or '.join(event.texts('challenges')) or 'nothing'}"
+    )
+
+
+def _failed(event: JournalEvent) -> str:
+    seen = f"; the CA looked at {', '.join(event.texts('addresses'))}" if event.texts("addresses") else ""
+    return f"{event.issuer} gave none ({event.text('kind')}): {event.text('reason')[:_MOST]}{seen}"
+
+
+def _arrived(event: JournalEvent) -> str:
+    token = f", token {event.text('token')[:12]}…" if event.text("token") else ""
+    agent = f", {event.text('agent')[:80]}" if event.text("agent") else ""
+    return f"validation request by {event.text('by')} from {event.text('client')}{token}{agent}: answered"
+
+
+def _issued(event: JournalEvent) -> str:
+    proof = f", proved by {event.text('challenge')}" if event.text("challenge") else ", by a proof that it remembered"
+    return f"{event.issuer} gave certificate {event.text('serial')}{proof}, valid until {event.text('not_after')}"
+
+
+def _window(event: JournalEvent) -> str:
+    why = f" ({event.text('explanation')})" if event.text("explanation") else ""
+    start, end, at = event.text("start"), event.text("end"), event.text("renew_at")
+    return f"{event.issuer} wants it replaced between {start} and {end}{why}: planned for {at}"
+
+
+def _preflight(event: JournalEvent) -> str:
+    found = "; ".join(event.texts("findings")) or "nothing speaks against an order"
+    return f"looked at the name before the first order: {found}"
+
+
+def _seen(event: JournalEvent) -> str:
+    addresses = ", ".join(event.texts("addresses")) or "no address"
+    caa = f"; CAA: {', '.join(event.texts('caa'))}" if event.texts("caa") else ""
+    port = f"; port 80: {', '.join(event.texts('port80'))}" if event.texts("port80") else ""
+    return f"the DNS says {addresses}{caa}{port}"
+
+
+def _wished(event: JournalEvent) -> str:
+    past = ", past our own ceiling" if event.fields.get("forced") is True else ""
+    return f"a person asked for a new certificate (user {event.fields.get('uid')}, `proxyd {event.text('by')}`){past}"
+
+
+def _with_reason(text: str) -> Callable[[JournalEvent], str]:
+    return lambda event: f"{text}: {event.text('reason')[:_MOST]}"
+
+
+_WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
+    "order started": _started,
+    "order resumed": lambda event: f"{_started(event)}: an order that a stop had cut off is continued",
+    "order failed": _failed,
+    "postponed": _with_reason("not sent"),
+    "not ordered": _with_reason("not ordered"),
+    "forgotten": _with_reason("forgotten"),
+    "challenge request": _arrived,
+    "certificate issued": _issued,
+    "confirmed": lambda event: f"our own listener shows certificate {event.text('serial')}",
+    "not confirmed": _with_reason("the new certificate is not confirmed"),
+    "taken back": _with_reason("the new certificate was taken back, the one before serves"),
+    "not kept": _with_reason("the new certificate serves, but could not be kept"),
+    "kept": lambda _: "the certificate is kept on disk now",
+    "repaired": _with_reason("the cache was repaired"),
+    "window": _window,
+    "preflight": _preflight,
+    "dns seen": _seen,
+    "names changed": lambda event: f"looks mended, tried at once: {'; '.join(event.texts('changes'))}",
+    "woken": lambda event: f"woke up: {'; '.join(event.texts('changes'))}",
+    "dormant": lambda _: "the name has left us: it sleeps, with one order a week",
+    "renewal wished": _wished,
+    "revoked": lambda event: f"certificate {event.text('serial')} was revoked ({event.text('reason')})",
+    "not revoked": _with_reason("the certificate was not revoked"),
+    "account key replaced": lambda event: f"the account key at {event.issuer} was replaced",
+}

@@ -1,0 +1,154 @@
+"""The story of a host in plain words: what is wanted, what serves, what happened, why, what comes next, what to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from proxyd.core.certificate_state import Blocked, Dormant, Missing, Ordering, Ready, Waiting
+from proxyd.core.diagnosis import diagnose
+from proxyd.core.event_words import words
+from proxyd.core.failure import Failure
+from proxyd.core.hostname import Hostname
+from proxyd.core.journal_event import JournalEvent
+from proxyd.core.status import Facts
+
+_HISTORY = 30
+_LOOKS = ("preflight", "dns seen", "names changed", "woken", "dormant")
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading with its lines."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def explain(
+    host: Hostname,
+    facts: Sequence[Facts],
+    events: Sequence[JournalEvent],
+    now: datetime,
+    *,
+    profiles: Mapping[str, str | None],
+    runs: bool = True,
+) -> list[Section]:
+    """Return the story of `host`; `events` oldest first, `profiles` by CA, `runs`: a daemon does what is planned."""
+    sections = [Section(title="Policy", lines=tuple(_policy(one, profiles) for one in facts))]
+    sections.append(Section(title="What serves", lines=tuple(_serving(host, one, now) for one in facts)))
+    history = [f"{one.at:%Y-%m-%d %H:%M:%S}  {words(one)}" for one in events[-_HISTORY:]]
+    sections.append(Section(title="What happened", lines=tuple(history) or ("Nothing is recorded.",)))
+    if seen := next((one for one in reversed(events) if one.kind in _LOOKS and "addresses" in one.fields), None):
+        sections.append(Section(title="The name as seen from here", lines=tuple(_view(seen))))
+    why, to_do = _causes(host, facts, events)
+    if why:
+        sections.append(Section(title="Why", lines=why))
+    sections.append(Section(title="What comes next", lines=_next(facts, now, runs=runs)))
+    if not runs:
+        to_do = ("Start the daemon: nothing happens while none runs.", *to_do)
+    sections.append(Section(title="What to do", lines=to_do or ("Nothing.",)))
+    return sections
+
+
+def _policy(facts: Facts, profiles: Mapping[str, str | None]) -> str:
+    plan = facts.plan
+    shown = [f"{one} (profile {profile})" if (profile := profiles.get(one)) else one for one in plan.issuers]
+    then = f", else from {', then '.join(shown[1:])}" if shown[1:] else ""
+    names = ", ".join(name.text for name in plan.lineage.names)
+    return (
+        f"One certificate for {names} with a {plan.lineage.key_kind} key from {shown[0]}{then}; "
+        f"proved by {' or '.join(plan.challenges)}."
+    )
+
+
+def _serving(host: Hostname, facts: Facts, now: datetime) -> str:
+    held = facts.held
+    if held is None:
+        damage = f" ({facts.damage})" if facts.damage else ""
+        return f"No certificate{damage}: clients that ask for {host} are refused."
+    who = held.signed_by or held.issuer or "an unknown CA"
+    origin = f", obtained from {held.issuer}" if held.issuer else ""
+    left = held.validity.not_after - now
+    rest = f"{_span(left)} left" if left > timedelta(0) else f"EXPIRED {_span(-left)} ago"
+    return (
+        f"Certificate {held.serial:x} by {who}{origin}, valid {held.validity.not_before:%Y-%m-%d %H:%M} to "
+        f"{_at(held.validity.not_after)} ({rest})."
+    )
+
+
+def _view(event: JournalEvent) -> list[str]:
+    told = [("addresses", "Addresses"), ("caa", "CAA records"), ("port80", "Port 80"), ("trouble", "DNS trouble")]
+    shown = [f"{name}: {', '.join(found)}" for key, name in told if (found := event.texts(key))]
+    return [f"At {_at(event.at)}:", *(shown or ["No address."])]
+
+
+def _causes(
+    host: Hostname, facts: Sequence[Facts], events: Sequence[JournalEvent]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    why, to_do = dict[str, None](), dict[str, None]()
+    for one in facts:
+        if (failure := _failure(one)) is not None:
+            found = diagnose(host, failure, events)
+            why[found.why] = None
+            if found.to_do:
+                to_do[found.to_do] = None
+    return tuple(why), tuple(to_do)
+
+
+def _failure(facts: Facts) -> Failure | None:
+    match facts.state:
+        case Waiting(failure=failure) | Blocked(failure=failure) | Dormant(failure=failure):
+            return failure
+        case Missing() | Ordering() | Ready():
+            return None
+        case _:
+            assert_never(facts.state)
+
+
+def _next(facts: Sequence[Facts], now: datetime, *, runs: bool) -> tuple[str, ...]:
+    lines = tuple(dict.fromkeys(_coming(one, now) for one in facts))
+    return lines if runs else tuple(f"Once a daemon runs: {line}" for line in lines)
+
+
+def _coming(facts: Facts, now: datetime) -> str:
+    match facts.state:
+        case Missing():
+            return "A certificate is ordered as soon as one of the four places for orders is free."
+        case Ordering():
+            return "An order is under way."
+        case Ready(renew_at=at, window=window):
+            told = ""
+            if window is not None:
+                why = f", because {window.explanation_url}" if window.explanation_url else ""
+                told = f", a moment in the CA's window {_at(window.start)} to {_at(window.end)}{why}"
+            return f"It is renewed {_when(at, now)}{told}."
+        case Waiting(retry_at=at, failures=failures, failure=failure):
+            count = f" after {failures} {'failure' if failures == 1 else 'failures'}" if failures else ""
+            sooner = ", or at once when its DNS changes" if failure.may_be_dns else ""
+            return f"The next order{count} is sent {_when(at, now)}{sooner}."
+        case Blocked(probe_at=at):
+            return f"One order is tried all the same {_when(at, now)}."
+        case Dormant(since=since, probe_at=at):
+            return (
+                f"Dormant since {_at(since)}: its DNS points elsewhere, it fails, and nobody asked for it for a week. "
+                f"It wakes when its DNS comes back; one order is tried {_when(at, now)}."
+            )
+        case _:
+            assert_never(facts.state)
+
+
+def _when(at: datetime, now: datetime) -> str:
+    return f"at {_at(at)} (in {_span(at - now)})" if at > now else "now"
+
+
+def _at(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _span(span: timedelta) -> str:
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if span >= 2 * unit:
+            return f"{span // unit} {name}"
+    return f"{int(span.total_seconds())} s"

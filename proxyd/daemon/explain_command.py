@@ -1,0 +1,60 @@
+"""`proxyd explain`: the story of a host, from a running daemon or from what one left in the cache."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from proxyd.config.model import Config
+from proxyd.core.explanation import explain
+from proxyd.core.hostname import Hostname
+from proxyd.core.journal_event import JournalEvent
+from proxyd.core.status import Facts, host_statuses, rfc3339
+from proxyd.daemon.authorities import authorities_of
+
+Document = Mapping[str, Any]
+_MOST_EVENTS = 200
+
+
+def names_of(host: Hostname, facts: Sequence[Facts]) -> list[Hostname]:
+    """Return the names whose events belong to the story of `host`."""
+    return list(dict.fromkeys([host, *(name for one in facts for name in one.plan.lineage.names)]))
+
+
+def merged(histories: Sequence[Sequence[JournalEvent]]) -> list[JournalEvent]:
+    """Return the events of several names as one story."""
+    return sorted((one for history in histories for one in history), key=lambda one: one.at)[-_MOST_EVENTS:]
+
+
+def story(
+    host: Hostname,
+    facts: Sequence[Facts],
+    events: Sequence[JournalEvent],
+    now: datetime,
+    *,
+    config: Callable[[], Config],
+    runs: bool,
+) -> Document:
+    """Return what `proxyd explain --json` prints; the sections are for people."""
+    row = host_statuses(facts, now)[host]
+    sections = explain(host, facts, events, now, profiles=_profiles(config(), facts), runs=runs)
+    return {
+        "host": host.text,
+        "from": "daemon" if runs else "cache",
+        "status": row.to_document(),
+        "sections": [{"title": one.title, "lines": list(one.lines)} for one in sections],
+        "events": [
+            {
+                "at": rfc3339(one.at),
+                "host": one.host.text if one.host else None,
+                "kind": one.kind,
+                "issuer": one.issuer,
+                "fields": dict(one.fields),
+            }
+            for one in events
+        ],
+    }
+
+
+def _profiles(config: Config, facts: Sequence[Facts]) -> Mapping[str, str | None]:
+    host = facts[0].plan.lineage.host
+    return {one.server: one.profile for one in authorities_of(config, host)} if host in config.names else {}
