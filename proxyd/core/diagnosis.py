@@ -13,6 +13,8 @@ _PORTS = {"http-01": "80", "tls-alpn-01": "443"}
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,;)]")
 #: Let's Encrypt begins its details with the address: "2.5.1.7: Fetching http://…", "2001:db8::1: Invalid response …".
 _LOOKED_AT = re.compile(r"(?:^|[\s:])((?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}:[0-9a-f:]+[0-9a-f]): (?=[A-Z])")
+#: Some CAs call a refused connection "unauthorized".
+_NO_CONNECTION = re.compile(r"Failed to connect|connection refused|Timeout during connect", re.IGNORECASE)
 _SHOWN = 5
 
 
@@ -90,12 +92,13 @@ def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
     """The CA came to some address: was it ours?"""
     order = _last_order(events)
     port = _PORTS.get(failure.challenge or "", "80")
-    where = ", ".join(_addresses(failure, order, port)) or "the address of the name"
+    addresses = _addresses(failure, order, port)
+    where = ", ".join(addresses) or "the address of the name"
     arrived = [one for one in order if one.kind == "challenge request" and one.text("by") == failure.challenge]
     if arrived:
         clients = list(dict.fromkeys(one.text("client") for one in arrived))[:_SHOWN]
         return Diagnosis(
-            f"{len(arrived)} validation requests arrived here from {', '.join(clients)} and were answered, "
+            f"Validation requests arrived here ({len(arrived)}, from {', '.join(clients)}) and were answered, "
             f"and yet the CA says: {failure.message}. It looks from several places: some came to another machine, "
             "or something in between changed the answer.",
             f"Let every A and AAAA record of {host} point to this machine, with no proxy or CDN in between.",
@@ -104,17 +107,24 @@ def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
         f"Let the A and AAAA records of {host} point to this machine, and open port {port} in every firewall; "
         "a change of the DNS is noticed within a minute, nothing has to be typed."
     )
-    if failure.problem == "connection":
+    if failure.problem == "connection" or _NO_CONNECTION.search(failure.message):
         return Diagnosis(
             f"The CA got no connection to {where}, and no validation request arrived here: port {port} is closed there "
             f"(firewall, router), or your DNS points to another machine. The CA says: {failure.message}",
             advice,
         )
     return Diagnosis(
-        f"The CA reached {where} but nothing arrived here: your A or AAAA record points elsewhere, or a router sends "
-        f"port {port} to another machine. The CA says: {failure.message}",
+        f"The CA reached {where} but nothing arrived here: your {_record(addresses)} record points elsewhere, or a "
+        f"router sends port {port} to another machine. The CA says: {failure.message}",
         advice,
     )
+
+
+def _record(addresses: Sequence[str]) -> str:
+    """Return which records lead to the addresses."""
+    six = any(one.startswith("[") for one in addresses)
+    four = any(not one.startswith("[") for one in addresses) or not addresses
+    return "A or AAAA" if six and four else "AAAA" if six else "A"
 
 
 def _last_order(events: Sequence[JournalEvent]) -> Sequence[JournalEvent]:

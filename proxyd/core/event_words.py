@@ -1,6 +1,7 @@
 """What happened, in a line for people."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from proxyd.core.journal_event import JournalEvent
 
@@ -33,12 +34,12 @@ def _arrived(event: JournalEvent) -> str:
 
 def _issued(event: JournalEvent) -> str:
     proof = f", proved by {event.text('challenge')}" if event.text("challenge") else ", by a proof that it remembered"
-    return f"{event.issuer} gave certificate {event.text('serial')}{proof}, valid until {event.text('not_after')}"
+    return f"{event.issuer} gave certificate {event.text('serial')}{proof}, valid until {_moment(event, 'not_after')}"
 
 
 def _window(event: JournalEvent) -> str:
     why = f" ({event.text('explanation')})" if event.text("explanation") else ""
-    start, end, at = event.text("start"), event.text("end"), event.text("renew_at")
+    start, end, at = (_moment(event, key) for key in ("start", "end", "renew_at"))
     return f"{event.issuer} wants it replaced between {start} and {end}{why}: planned for {at}"
 
 
@@ -57,6 +58,13 @@ def _seen(event: JournalEvent) -> str:
 def _wished(event: JournalEvent) -> str:
     past = ", past our own ceiling" if event.fields.get("forced") is True else ""
     return f"a person asked for a new certificate (user {event.fields.get('uid')}, `proxyd {event.text('by')}`){past}"
+
+
+def _moment(event: JournalEvent, key: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(event.text(key)).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return "an unknown time"
 
 
 def _with_reason(text: str) -> Callable[[JournalEvent], str]:

@@ -64,6 +64,8 @@ class Fleet:
         self._slots = Slots()
         self._orders = Agenda()
         self._windows = Agenda()
+        #: Told of every order that is due and not sent: why, and from when on it may be.
+        self.postponed: Callable[[Lineage, Failure, datetime], None] = lambda _lineage, _failure, _until: None
 
     # What is managed
 
@@ -329,7 +331,9 @@ class Fleet:
         if refused:
             member.ca = 0
             failure, until = refused
-            self._event(lineage, Postponed(failure, max(until, now + timedelta(seconds=1))), now)
+            until = max(until, now + timedelta(seconds=1))
+            self._event(lineage, Postponed(failure, until), now)
+            self.postponed(lineage, failure, until)
             return None
         issuer = member.issuer
         self.authority(issuer).started(order, now)

@@ -22,6 +22,7 @@ from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
 from proxyd.issuance.challenge_board import ChallengeBoard
+from proxyd.issuance.challenge_hits import ChallengeHits
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
 from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
@@ -58,8 +59,9 @@ class Certificates:
     ) -> None:
         root = self._root = config.cache_directory
         self.board = ChallengeBoard()
-        self.challenges = ChallengeTable(clock=clock, arrived=lambda name, by: self.arrived("tls-alpn-01", name, by))
         self.memory = Memory(Journal(root / PRIVATE / "journal.sqlite3", clock=clock), clock=clock)
+        self.hits = ChallengeHits(self.memory)
+        self.challenges = ChallengeTable(clock=clock, arrived=self.hits.by_tls)
         self._table = table
         self._told_installed = installed
         self._clock = clock
@@ -167,11 +169,6 @@ class Certificates:
                 await issuer.abandon(pending)
             else:
                 await asyncio.to_thread(self._orders.forget, pending)
-
-    def arrived(self, kind: str, name: Hostname, client: str) -> None:
-        """Record that a validator asked for a pending answer."""
-        _log.info("challenge request", extra={"host": name, "client": client, "by": kind})
-        self.memory.note("challenge request", name, None, client=client, by=kind)
 
     def _plans_on_demand(self, host: Hostname) -> list[Plan]:
         plans = plans_on_demand(self._config, [host])

@@ -78,7 +78,7 @@ class Daemon:
         )
         plain = PlainFrontend(
             answer=self._certificates.board.answer,
-            arrived=lambda name, client: self._certificates.arrived("http-01", name, client),
+            arrived=self._certificates.hits.by_http,
             nonce=self._certificates.names.self_check.answer,
             traffic=self._traffic,
             https_port=self._https_port,

@@ -25,7 +25,7 @@ class PlainFrontend:
         self,
         *,
         answer: Callable[[Hostname, str], str | None],
-        arrived: Callable[[Hostname, str], None],
+        arrived: Callable[[Hostname, str, str, str], None],
         nonce: Callable[[str], str | None],
         traffic: Traffic,
         https_port: Callable[[], int],
@@ -72,7 +72,8 @@ class PlainFrontend:
                 return _text(200, reply, newline=False)
             answer = self._answer(target.host, token)
             if answer is not None:
-                self._arrived(target.host, request.remote or "")
+                agent = request.headers.get("User-Agent", "")
+                self._arrived(target.host, request.remote or "", token, agent)
             return _text(404, "no such challenge") if answer is None else _text(200, answer, newline=False)
         self._traffic.note(target.host, time.monotonic())
         port = self._https_port()

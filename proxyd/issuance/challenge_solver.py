@@ -32,7 +32,7 @@ class ChallengeSolver(Protocol):
 class AlpnChallenges(Protocol):
     """Where TLS-ALPN-01 certificates are published."""
 
-    def publish(self, name: Hostname, digest: bytes) -> None:
+    def publish(self, name: Hostname, token: str, digest: bytes) -> None:
         """Answer validators of `name` from now on."""
         ...
 
@@ -66,8 +66,8 @@ class TlsAlpn01Solver:
         self._challenges = challenges
 
     async def present(self, name: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
-        key_authorization = f"{_token(name, challenge)}.{thumbprint}"
-        self._challenges.publish(name, hashlib.sha256(key_authorization.encode()).digest())
+        token = _token(name, challenge)
+        self._challenges.publish(name, token, hashlib.sha256(f"{token}.{thumbprint}".encode()).digest())
 
     async def clean_up(self, name: Hostname, challenge: Mapping[str, Any]) -> None:
         self._challenges.withdraw(name)

@@ -58,6 +58,8 @@ class Renewer:
         self._unsaved: dict[Lineage, Certificate] = {}
         self._unused: dict[Lineage, Certificate] = {}
         self._changed = asyncio.Event()
+        self._told: dict[Lineage, FailureKind] = {}  # postponements that are in the journal
+        fleet.postponed = self._postponed
 
     @property
     def fleet(self) -> Fleet:
@@ -175,6 +177,7 @@ class Renewer:
 
     async def _order(self, task: OrderTask) -> None:
         host = task.lineage.host
+        self._told.pop(task.lineage, None)
         if not task.resumed and not await self._is_permitted(task):
             return
         kind = "order resumed" if task.resumed else "order started"
@@ -350,6 +353,15 @@ class Renewer:
         _log.warning("no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
         more = {"problem": failure.problem, "challenge": failure.challenge, "addresses": failure.addresses or None}
         self._memory.note("order failed", task.lineage.host, task.issuer, **more, **fields)
+
+    def _postponed(self, lineage: Lineage, failure: Failure, until: datetime) -> None:
+        """Record it once until an order is sent: a full bucket puts ten thousand hosts off again and again."""
+        if self._told.get(lineage) is not failure.kind:
+            self._told[lineage] = failure.kind
+            fields = {"kind": failure.kind.value, "reason": failure.message, "next_try": until}
+            _log.info("an order was not sent", extra={"host": lineage.host, **fields})
+            self._memory.note("postponed", lineage.host, None, **fields)
+            self._memory.keep_lineage(self._fleet, lineage)
 
     def _remember(self, task: OrderTask) -> None:
         self._memory.keep_lineage(self._fleet, task.lineage)

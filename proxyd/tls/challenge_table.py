@@ -20,16 +20,16 @@ _VALID = timedelta(days=1)
 
 
 class ChallengeTable:
-    """Pending names to contexts. `arrived` is told the name and the client's address of each validator."""
+    """Pending names to contexts. `arrived` is told the name, the client's address and the token of each validator."""
 
-    def __init__(self, *, clock: Clock, arrived: Callable[[Hostname, str], None]) -> None:
+    def __init__(self, *, clock: Clock, arrived: Callable[[Hostname, str, str], None]) -> None:
         self._clock = clock
         self._arrived = arrived
-        self._contexts: dict[str, tuple[Hostname, ssl.SSLContext]] = {}
+        self._contexts: dict[str, tuple[Hostname, str, ssl.SSLContext]] = {}
 
-    def publish(self, name: Hostname, digest: bytes) -> None:
+    def publish(self, name: Hostname, token: str, digest: bytes) -> None:
         """Answer validators of `name` from now on; `digest`: SHA-256 of the key authorization (RFC 8737 §3)."""
-        self._contexts[_server_name(name)] = name, self._context(name, digest)
+        self._contexts[_server_name(name)] = name, token, self._context(name, digest)
 
     def withdraw(self, name: Hostname) -> None:
         """Stop answering; harmless when it never began."""
@@ -40,8 +40,9 @@ class ChallengeTable:
         found = self._contexts.get((server_name or "").lower().removesuffix("."))
         if found is None:
             return None
-        self._arrived(found[0], client)
-        return found[1]
+        name, token, context = found
+        self._arrived(name, client, token)
+        return context
 
     def _context(self, name: Hostname, digest: bytes) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
