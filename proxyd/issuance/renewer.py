@@ -359,7 +359,6 @@ class Renewer:
         if self._told.get(lineage) is not failure.kind:
             self._told[lineage] = failure.kind
             fields = {"kind": failure.kind.value, "reason": failure.message, "next_try": until}
-            _log.info("an order was not sent", extra={"host": lineage.host, **fields})
             self._memory.note("postponed", lineage.host, None, **fields)
             self._memory.keep_lineage(self._fleet, lineage)
 

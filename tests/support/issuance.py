@@ -52,7 +52,7 @@ class Client:
         self.orders = PendingOrders(self.store.store)
         self.board = ChallengeBoard()
         self.arrived: list[str] = []
-        self.challenges = ChallengeTable(clock=clock, arrived=lambda name, _: self.arrived.append(str(name)))
+        self.challenges = ChallengeTable(clock=clock, arrived=lambda name, *_: self.arrived.append(str(name)))
         self._http_port = http_port
         self.transport = AcmeTransport(
             directory_url=ca.url,
@@ -82,7 +82,7 @@ class Client:
         await self._group.__aenter__()
         plain = PlainFrontend(
             answer=self.board.answer,
-            arrived=lambda name, _: self.arrived.append(str(name)),
+            arrived=lambda name, *_: self.arrived.append(str(name)),
             nonce=lambda _: None,
             traffic=Traffic(clock=SystemClock()),
             https_port=lambda: 443,
