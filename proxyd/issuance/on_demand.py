@@ -97,6 +97,7 @@ class OnDemand:
         self._asked: set[Hostname] = set()  # in the running attempt
         self._wanted: set[Lineage] = set()
         self._refused = NegativeCache()
+        self._unanswered = NegativeCache()
         self._throttle = Throttle()
         self._room = WaitingRoom()
         self._created = DailyCount()
@@ -168,6 +169,8 @@ class OnDemand:
             return self._refuse(rule, host, "no CA certifies such a name", Outcome.UNKNOWN)
         if self._refused.holds(host, now):
             return self._refuse(rule, host, "refused lately", Outcome.UNKNOWN)
+        if self._unanswered.holds(host, now):
+            return self._refuse(rule, host, "ask gave no answer lately", Outcome.LATER)
         if self._tasks is None or len(self._attempts) >= _MAX_ATTEMPTS:
             return self._refuse(rule, host, "too many names wait", Outcome.LATER)
         if self._is_day_full(rule):
@@ -216,7 +219,7 @@ class OnDemand:
             self._refused.put(host, now + _DENIED_SECONDS)
             return self._refuse(rule, host, "ask refused", Outcome.UNKNOWN, answer.reason)
         if answer.verdict is Verdict.UNREACHABLE:
-            self._refused.put(host, now + _UNREACHABLE_SECONDS)
+            self._unanswered.put(host, now + _UNREACHABLE_SECONDS)
             return self._refuse(rule, host, "ask gave no answer", Outcome.LATER, answer.reason)
         if self._is_day_full(rule):
             return self._refuse(rule, host, "max_new_per_day is used up", Outcome.LATER)
