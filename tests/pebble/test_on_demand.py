@@ -29,9 +29,10 @@ def a_ca(tmp_path: Path, daemon: DaemonProcess, lifetime: timedelta = timedelta(
         yield pebble
 
 
-def wildcard(upstream: Upstream, *, ask: AskServer | str | None = None, most: int = 100) -> dict[str, object]:
+def wildcard(upstream: Upstream, *, ask: AskServer | str | None = None, most: int = 100, **acme: object
+) -> dict[str, object]:
     url = ask.url if isinstance(ask, AskServer) else ask
-    return {"upstream": upstream.port, "acme": {"on_demand": {"ask": url, "max_new_per_day": most}}}
+    return {"upstream": upstream.port, "acme": {"on_demand": {"ask": url, "max_new_per_day": most}, **acme}}
 
 
 def alert(daemon: DaemonProcess, server_name: str | None, *, timeout: float = 30) -> str:
@@ -204,7 +205,7 @@ def test_what_ask_may_answer(tmp_path: Path, daemon: DaemonProcess, upstream: Up
 def test_ask_over_a_unix_socket_and_over_nothing(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
     with a_ca(tmp_path, daemon) as pebble, AskServer(lambda _: 200, socket=tmp_path / "ask.sock") as ask:
         hosts: dict[str, object] = {
-            WILDCARD: wildcard(upstream, ask=ask),
+            WILDCARD: wildcard(upstream, ask=ask, challenges=["http-01"]),
             "*.down.example.test": wildcard(upstream, ask="http://127.0.0.1:1/"),
             "*.tls.example.test": wildcard(upstream, ask=pebble.url),  # its CA is not one that the system trusts
         }
@@ -216,6 +217,7 @@ def test_ask_over_a_unix_socket_and_over_nothing(tmp_path: Path, daemon: DaemonP
         assert alert(daemon, "a.tls.example.test") == LATER
         daemon.wait_for("names were refused on demand")
         assert daemon.stop() == 0
+        assert "challenge=http-01" in daemon.log()
         assert "its certificate is not trusted" in daemon.log()
         assert pebble.orders() == 1
 

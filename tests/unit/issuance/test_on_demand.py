@@ -1,0 +1,246 @@
+"""Names under wildcard hosts: who is let in, what is tried again, what is forgotten."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from proxyd.config.ask_url import AskUrl
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.fleet import Fleet
+from proxyd.core.host_pattern import HostPattern, HostTable
+from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.renewal import Validity
+from proxyd.core.task import OrderTask
+from proxyd.issuance.host_policy import Allowed, NoMore, NotNow
+from proxyd.issuance.memory import Memory
+from proxyd.issuance.on_demand import OnDemand, Outcome, Rule
+from proxyd.store.journal import Journal
+from tests.support.ask import AskServer
+from tests.support.clock import FakeClock
+
+PATTERN = HostPattern("*.apps.example.com")
+NAMES = [Hostname(f"n{number}.apps.example.com") for number in range(400)]
+A = NAMES[0]
+
+
+class World:
+    """OnDemand with a real fleet and journal; the test plays the renewer."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = FakeClock()
+        self.fleet = Fleet(rng=random.Random(1), registered_domain=lambda host: host.text)
+        self.memory = Memory(Journal(directory / "journal.sqlite3", clock=self.clock), clock=self.clock)
+        self.served: set[Hostname] = set()
+        self.dropped: list[Hostname] = []
+        self.on_demand = OnDemand(
+            fleet=self.fleet,
+            memory=self.memory,
+            clock=self.clock,
+            plans_for=lambda host: [plan(host)],
+            manage=self.manage,
+            is_served=self.served.__contains__,
+            dropped=self.dropped.append,
+        )
+
+    def manage(self, plans: Sequence[Plan]) -> None:
+        for one in plans:
+            self.fleet.add(one, self.clock.now())
+
+    def use(self, *, ask: str | None = None, most: int = 1000) -> None:
+        url = AskUrl.parse(ask) if ask else None
+        rule = Rule(pattern=PATTERN, ask=url, max_new_per_day=most, public=True)
+        self.on_demand.use(HostTable[Rule | None]({}, {PATTERN: rule}), [])
+
+    async def hello(self, host: Hostname, network: int = 1) -> Outcome:
+        return await self.on_demand.wait(host.text, f"10.{network // 250}.{network % 250}.7")
+
+    async def task(self) -> OrderTask:
+        """Return the order that is due."""
+        async with asyncio.timeout(5):
+            while True:
+                for one in self.fleet.tasks(self.clock.now(), 1):
+                    if isinstance(one, OrderTask):
+                        return one
+                await asyncio.sleep(0.005)
+
+    def fail(self, task: OrderTask) -> None:
+        failure = Failure(kind=FailureKind.VALIDATION, message="no", challenge="http-01")
+        self.fleet.failed(task, failure, self.clock.now())
+        self.on_demand.review()
+
+    def succeed(self, task: OrderTask, days: int = 90) -> None:
+        now = self.clock.now()
+        validity = Validity(not_before=now, not_after=now + timedelta(days=days))
+        held = Held(validity=validity, serial=1, cert_id="", issuer="ca", is_owned=True)
+        self.fleet.issued(task, held, None, now)
+        self.served.add(task.lineage.host)
+        self.on_demand.review()
+
+
+def plan(host: Hostname) -> Plan:
+    lineage = Lineage(host=host, names=(host,), key_kind="p256")
+    return Plan(lineage=lineage, issuers=("ca",), challenges=("http-01",), on_demand=True)
+
+
+@asynccontextmanager
+async def a_world(directory: Path) -> AsyncIterator[World]:
+    world = World(directory)
+    world.memory.open()
+    running = asyncio.get_running_loop().create_task(world.on_demand.run())
+    await asyncio.sleep(0)
+    try:
+        yield world
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        world.memory.close()
+
+
+async def test_all_handshakes_wait_for_one_order(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.use()
+        async with asyncio.TaskGroup() as group:
+            waiting = [group.create_task(world.hello(A)) for _ in range(50)]
+            task = await world.task()
+            assert await world.on_demand.permit(task.lineage) == Allowed()
+            world.succeed(task)
+        assert {one.result() for one in waiting} == {Outcome.SERVED}
+        assert world.fleet.wake_at() is not None
+        assert world.on_demand.names == {A}
+
+
+async def test_a_failed_name_is_forgotten_when_nobody_asks_again(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.use()
+        hello = asyncio.get_running_loop().create_task(world.hello(A))
+        task = await world.task()
+        assert await world.on_demand.permit(task.lineage) == Allowed()
+        world.fail(task)
+        assert await hello is Outcome.LATER
+        world.clock.advance(timedelta(minutes=2))
+        again = await world.task()
+        assert isinstance(await world.on_demand.permit(again.lineage), NoMore)
+        world.fleet.forget(again.lineage)
+        world.on_demand.forgotten(again.lineage)
+        assert world.on_demand.names == frozenset()
+        assert world.dropped == [A]
+
+
+async def test_a_failed_name_is_tried_again_by_its_schedule_when_somebody_asks(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.use()
+        hello = asyncio.get_running_loop().create_task(world.hello(A))
+        world.fail(await world.task())
+        assert await hello is Outcome.LATER
+        assert await world.hello(A) is Outcome.LATER  # at once
+        assert world.fleet.tasks(world.clock.now(), 1) == []
+        world.clock.advance(timedelta(minutes=2))
+        again = await world.task()
+        assert await world.on_demand.permit(again.lineage) == Allowed()
+        world.fail(again)
+        world.clock.advance(timedelta(days=2))
+        last = await world.task()
+        assert isinstance(await world.on_demand.permit(last.lineage), NoMore)
+
+
+async def test_ask_is_consulted_before_a_renewal(tmp_path: Path) -> None:
+    status = 200
+    with AskServer(lambda _: status) as ask:
+        async with a_world(tmp_path) as world:
+            world.use(ask=ask.url)
+            hello = asyncio.get_running_loop().create_task(world.hello(A))
+            task = await world.task()
+            assert await world.on_demand.permit(task.lineage) == Allowed()
+            world.succeed(task)
+            assert await hello is Outcome.SERVED
+            assert len(ask.asked) == 1
+            assert await world.on_demand.permit(task.lineage) == Allowed()
+            assert len(ask.asked) == 2
+            status = 500  # the last good thing keeps serving
+            assert await world.on_demand.permit(task.lineage) == Allowed()
+            status = 404
+            now = world.clock.now()
+            refused = await world.on_demand.permit(task.lineage)
+            assert isinstance(refused, NotNow)
+            assert refused.until == now + timedelta(days=1)
+            world.clock.advance(timedelta(days=89, hours=20))
+            refused = await world.on_demand.permit(task.lineage)
+            assert isinstance(refused, NotNow)
+            assert refused.until == now + timedelta(days=90)  # forgotten when it has run out, and not later
+            world.clock.advance(timedelta(hours=5))
+            assert isinstance(await world.on_demand.permit(task.lineage), NoMore)
+
+
+async def test_a_day_has_so_many_new_names_and_the_next_one_again(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.use(most=2)
+        hellos = [asyncio.get_running_loop().create_task(world.hello(name, 1)) for name in NAMES[:2]]
+        for _ in hellos:
+            world.succeed(await world.task())
+        assert [await one for one in hellos] == [Outcome.SERVED] * 2
+        assert await world.hello(NAMES[2]) is Outcome.LATER
+        world.clock.advance(timedelta(hours=23))
+        assert await world.hello(NAMES[2]) is Outcome.LATER
+        world.clock.advance(timedelta(hours=2, minutes=1))
+        hello = asyncio.get_running_loop().create_task(world.hello(NAMES[2]))
+        world.succeed(await world.task())
+        assert await hello is Outcome.SERVED
+
+
+async def test_names_that_wait_and_questions_are_bounded(tmp_path: Path) -> None:
+    with AskServer(lambda _: None) as ask:
+        async with a_world(tmp_path) as world:
+            world.use(ask=ask.url)
+            hellos = [
+                asyncio.get_running_loop().create_task(world.hello(name, number)) for number, name in enumerate(NAMES)
+            ]
+            done, waiting = await asyncio.wait(hellos, timeout=1)
+            assert {one.result() for one in done} == {Outcome.LATER}
+            assert len(waiting) == 256
+            assert len(ask.asked) <= 16
+            for one in waiting:
+                one.cancel()
+            await asyncio.wait(waiting)
+            assert world.fleet.states() == {}
+
+
+async def test_a_stop_sends_away_who_waits(tmp_path: Path) -> None:
+    with AskServer(lambda _: None) as ask:
+        async with a_world(tmp_path) as world:
+            world.use(ask=ask.url)
+            hello = asyncio.get_running_loop().create_task(world.hello(A))
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(1):
+            assert await hello is Outcome.LATER
+        assert await world.hello(NAMES[1]) is Outcome.LATER
+
+
+async def test_a_reload_takes_a_wildcard_host_away(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.use()
+        hello = asyncio.get_running_loop().create_task(world.hello(A))
+        await world.task()
+        world.on_demand.use(HostTable(), [])
+        assert await hello is Outcome.LATER
+        assert await world.hello(A) is Outcome.UNKNOWN
+        assert world.on_demand.names == frozenset()
+
+
+async def test_names_that_are_none_reach_nothing(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.use()
+        for name in (
+            None,
+            "",
+            "apps.example.com",
+            "x.y.apps.example.com",
+            "a_b.apps.example.com",
+            "192.0.2.1",
+            "x" * 70,
+        ):
+            assert await world.on_demand.wait(name, "10.0.0.1") is Outcome.UNKNOWN
+        assert world.fleet.states() == {}
