@@ -84,10 +84,11 @@ class Memory:
 
     def forget(self, lineage: Lineage) -> None:
         """Keep nothing of a lineage but its history."""
-        names = (f"lineage {_name(lineage)}", f"held {_name(lineage)}")
-        for name in names:
-            self._journal.drop_state(name)
-            self._states.pop(name, None)
+        kept = {
+            name for name in self._states if name.split(" ")[1:] in ([lineage.host.text], _name(lineage).split(" "))
+        }
+        for name in {*kept, f"lineage {_name(lineage)}", f"held {_name(lineage)}"}:
+            self.forget_document(name)
 
     def names(self) -> set[Hostname]:
         """Return the hosts whose schedule was kept by the last run."""

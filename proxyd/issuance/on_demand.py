@@ -8,14 +8,18 @@ from datetime import timedelta
 from enum import Enum
 
 from proxyd.config.ask_url import AskUrl
-from proxyd.core.admission import NegativeCache, Throttle, WaitingRoom, may_be_certified, network_of
+from proxyd.core.certifiable import may_be_certified
 from proxyd.core.certificate_state import Blocked, Dormant, Waiting, due_at
+from proxyd.core.client_network import network_of
 from proxyd.core.clock import Clock
 from proxyd.core.daily_count import DailyCount
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
+from proxyd.core.negative_cache import NegativeCache
+from proxyd.core.throttle import Throttle
+from proxyd.core.waiting_room import WaitingRoom
 from proxyd.issuance.ask import Answer, Ask, Verdict
 from proxyd.issuance.host_policy import Allowed, NoMore, NotNow, Permit
 from proxyd.issuance.memory import Memory

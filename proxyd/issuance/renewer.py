@@ -165,15 +165,22 @@ class Renewer:
                 self._memory.note("not ordered", host, None, reason=reason, next_try=until)
             case NoMore(reason=reason):
                 self._fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), now, now)
-                self._fleet.forget(lineage)
-                self._unsaved.pop(lineage, None)
-                self._memory.forget(lineage)
-                self._policy.forgotten(lineage)
-                _log.info("forgotten", extra={"host": host, "reason": reason})
-                self._memory.note("forgotten", host, None, reason=reason)
+                await self._forget(lineage, reason)
             case _:
                 assert_never(permit)
         return False
+
+    async def _forget(self, lineage: Lineage, reason: str) -> None:
+        self._fleet.forget(lineage)
+        self._unsaved.pop(lineage, None)
+        self._unused.pop(lineage, None)
+        self._memory.forget(lineage)
+        self._policy.forgotten(lineage)
+        _log.info("forgotten", extra={"host": lineage.host, "reason": reason})
+        self._memory.note("forgotten", lineage.host, None, reason=reason)
+        for pending in self._orders.of(lineage):
+            if issuer := self._issuer_of(lineage, pending.issuer):
+                await issuer.abandon(pending)
 
     async def _order(self, task: OrderTask) -> None:
         host = task.lineage.host

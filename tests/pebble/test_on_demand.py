@@ -29,7 +29,8 @@ def a_ca(tmp_path: Path, daemon: DaemonProcess, lifetime: timedelta = timedelta(
         yield pebble
 
 
-def wildcard(upstream: Upstream, *, ask: AskServer | str | None = None, most: int = 100, **acme: object
+def wildcard(
+    upstream: Upstream, *, ask: AskServer | str | None = None, most: int = 100, **acme: object
 ) -> dict[str, object]:
     url = ask.url if isinstance(ask, AskServer) else ask
     return {"upstream": upstream.port, "acme": {"on_demand": {"ask": url, "max_new_per_day": most}, **acme}}
