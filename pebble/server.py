@@ -144,6 +144,14 @@ class Pebble:
         ) as answer:
             return bytes(answer.read())
 
+    def status_of(self, serial: str) -> tuple[str, int]:
+        """Return what the CA says of a certificate, and the reason when it is revoked."""
+        context = ssl.create_default_context(cafile=str(self.bundle))
+        url = f"https://127.0.0.1:{self._management}/cert-status-by-serial/{serial}"
+        with urllib.request.urlopen(url, context=context, timeout=10) as answer:
+            document = json.load(answer)
+        return str(document["Status"]), int(document.get("Reason") or 0)
+
     def orders(self) -> int:
         """Return how many orders were placed, by Pebble's log."""
         return self.log.read_text(errors="replace").count("POST /order-plz")

@@ -11,6 +11,8 @@ from proxyd.certs.key import PrivateKey, key_from_pem, key_kind, key_to_pem
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily, key_family
 
+_PUBLIC = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
 
 class InvalidCertificate(ValueError):
     """The bytes are no certificate that could serve; the message says why, and shows nothing secret."""
@@ -58,8 +60,7 @@ class Certificate:
     @classmethod
     def _checked(cls, key: PrivateKey, chain: list[x509.Certificate], pem: bytes) -> "Certificate":
         leaf = chain[0]
-        form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        if leaf.public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
+        if leaf.public_key().public_bytes(*_PUBLIC) != key.public_key().public_bytes(*_PUBLIC):
             raise InvalidCertificate("the key does not belong to the certificate")
         names = _names(leaf)
         if not names:
@@ -79,6 +80,11 @@ class Certificate:
     @property
     def family(self) -> KeyFamily:
         return key_family(self.key_kind)
+
+    def has_key_of(self, other: "Certificate") -> bool:
+        """Return whether both have the same key: what one lost, the other lost too."""
+        keys = (key_from_pem(one.pem).public_key() for one in (self, other))
+        return len({key.public_bytes(*_PUBLIC) for key in keys}) == 1
 
     def covers(self, name: Hostname) -> bool:
         """Return whether a client that asked for `name` accepts this certificate's names (RFC 9525 §6.3)."""

@@ -24,6 +24,7 @@ from proxyd.daemon.names import Names
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_hits import ChallengeHits
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
+from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand, Rule
@@ -155,6 +156,15 @@ class Certificates:
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         self.names.validated.note(lineage)
         return await self._installation.install(lineage, certificate)
+
+    @property
+    def store(self) -> CertificateStore:
+        """Return where certificates are kept."""
+        return self._store
+
+    def issuer_at(self, name: str) -> Issuer | None:
+        """Return a CA of the configuration."""
+        return self._authorities.issuer_at(name)
 
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown."""

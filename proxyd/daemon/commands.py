@@ -16,6 +16,7 @@ from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.command_arguments import hosts_of, refuse_unknown
 from proxyd.daemon.explain_command import merged, names_of, story
 from proxyd.daemon.renew_command import RenewCommand
+from proxyd.daemon.revoke_command import RevokeCommand
 from proxyd.version import __version__
 
 Document = Mapping[str, Any]
@@ -29,10 +30,12 @@ class Commands:
         self._config = config
         self._cache = cache
         self._clock = clock
+        renew = RenewCommand(certificates=certificates, clock=clock)
         self._by_name: dict[str, Callable[[Request, Tell], Awaitable[Document]]] = {
             "status": self._status,
             "explain": self._explain,
-            "renew": RenewCommand(certificates=certificates, clock=clock).answer,
+            "renew": renew.answer,
+            "revoke": RevokeCommand(certificates=certificates, renew=renew).answer,
         }
 
     async def answer(self, request: Request, tell: Tell) -> Document:

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from proxyd.certs.certificate import Certificate
-from proxyd.certs.key import generate_key
+from proxyd.certs.key import generate_key, key_from_pem
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError
@@ -19,6 +19,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
 from proxyd.core.problem import Problem
 from proxyd.core.renewal import parse_window
+from proxyd.core.revocation_reason import KEY_COMPROMISE
 from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.acme_error import AcmeProblem, UnfinishedOrder, may_pass
 from proxyd.issuance.acme_order import AcmeOrder
@@ -32,6 +33,8 @@ from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.issuance")
 _ORDER_SECONDS = 600.0  # for everything
+#: The certificate is another account's (RFC 8555 §7.6).
+_NOT_OURS = ("unauthorized", "accountDoesNotExist")
 _WINDOW_SECONDS = 60.0
 _MAX_PENDING = timedelta(days=1)  # what is not finished by then never will be
 
@@ -132,8 +135,21 @@ class AcmeIssuer:
         url = (await self._transport.directory()).get("revokeCert")
         leaf = x509.load_pem_x509_certificates(certificate.pem)[0].public_bytes(serialization.Encoding.DER)
         payload = {"certificate": josepy.b64encode(leaf).decode(), "reason": reason}
+        own_key = AccountSigner(key_from_pem(certificate.pem))
+        # A key that signs its own revocation is proved to be out: CAs block it for ever.
+        if reason == KEY_COMPROMISE:
+            await self._revoke_by(own_key, url, payload)
+            return
         try:
-            await self._transport.post(url, payload, await self.account.signer(), repeatable=True)
+            await self._revoke_by(await self.account.signer(), url, payload)
+        except AcmeProblem as refused:
+            if refused.problem.kind not in _NOT_OURS:
+                raise
+            await self._revoke_by(own_key, url, payload)
+
+    async def _revoke_by(self, signer: AccountSigner, url: object, payload: Mapping[str, Any]) -> None:
+        try:
+            await self._transport.post(url, payload, signer, repeatable=True)
         except AcmeProblem as refused:
             if refused.problem.kind != "alreadyRevoked":
                 raise

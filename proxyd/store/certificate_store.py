@@ -72,6 +72,11 @@ class CertificateStore:
                 return found
         return None
 
+    def generations(self, host: Hostname, family: KeyFamily) -> list[Certificate]:
+        """Return what is kept of earlier certificates, newest first, condemned ones too."""
+        found = (self._archive.load(one) for one in self._archive.of(_key(host, family)))
+        return [one for one in found if one is not None]
+
     def condemn(self, host: Hostname, certificate: Certificate, why: str) -> None:
         """Never load it again, whatever else is lost; the previous generation takes its live place.
 

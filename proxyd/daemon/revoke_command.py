@@ -1,0 +1,127 @@
+"""`proxyd revoke`: a new certificate first, then the old one is revoked, and never loads again."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxyd.admin.control_socket import Refused, Request, Tell
+from proxyd.certs.certificate import Certificate
+from proxyd.core.failure import IssuanceError
+from proxyd.core.lineage import Lineage
+from proxyd.core.revocation_reason import KEY_COMPROMISE, REASONS, reason_name
+from proxyd.daemon.attempt import Renewed
+from proxyd.daemon.certificates import Certificates
+from proxyd.daemon.command_arguments import flag, hosts_of, lineages_of
+from proxyd.daemon.renew_command import RenewCommand, described
+from proxyd.store.store import StoreError
+
+Document = Mapping[str, Any]
+_log = logging.getLogger("proxyd.control")
+_REVOKE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Old:
+    """The certificate that shall go, and the CAs that may have given it, the likely one first."""
+
+    lineage: Lineage
+    certificate: Certificate
+    issuers: tuple[str, ...]
+
+
+class RevokeCommand:
+    """Without `now` nothing is revoked before its successor serves; with it the site may be refused meanwhile."""
+
+    def __init__(self, *, certificates: Certificates, renew: RenewCommand) -> None:
+        self._certificates = certificates
+        self._renew = renew
+        self._fleet = certificates.renewer.fleet
+
+    async def answer(self, request: Request, tell: Tell) -> Document:
+        """Return for each key kind what was done; `complete`: everything."""
+        reason = request.arguments.get("reason")
+        if not isinstance(reason, int) or reason not in REASONS.values():
+            raise Refused("a reason is missing")
+        hosts = hosts_of(request)
+        if len(hosts) != 1:
+            raise Refused("revoke takes one host")
+        olds = self._olds(lineages_of(self._certificates.renewer, hosts))
+        if not olds:
+            raise Refused(f"{hosts[0]} has no certificate that could be revoked")
+        results: list[Document] = []
+        if flag(request, "now"):
+            results += [await self._revoke(old, reason, tell) for old in olds]
+        for old in olds:
+            # A compromised key is no accident of ours: our own ceiling is passed, never the CA's limits.
+            self._renew.wish(old.lineage, request, forced=True)
+            await tell({"text": f"{old.lineage}: ordering its successor"})
+        replaced = [await self._replaced(old, tell) for old in olds]
+        for old, good in zip(olds, replaced, strict=True):
+            if good and not flag(request, "now"):
+                results.append(await self._revoke(old, reason, tell))
+        complete = all(replaced) and all(one["revoked"] for one in results)
+        return {"results": results, "complete": complete, "replaced": all(replaced)}
+
+    def _olds(self, lineages: Sequence[Lineage]) -> list[_Old]:
+        found = []
+        for lineage in lineages:
+            plan, held = self._fleet.plan(lineage), self._fleet.held(lineage)
+            if (certificate := self._certificates.serving(lineage)) is not None and plan is not None:
+                first = (held.issuer,) if held and held.issuer else ()
+                issuers = tuple(dict.fromkeys((*first, *plan.issuers)))
+                found.append(_Old(lineage=lineage, certificate=certificate, issuers=issuers))
+        return found
+
+    async def _replaced(self, old: _Old, tell: Tell) -> bool:
+        ended = await self._renew.outcome(old.lineage, old.certificate.serial)
+        await tell(described(old.lineage, ended))
+        return isinstance(ended, Renewed)
+
+    async def _revoke(self, old: _Old, reason: int, tell: Tell) -> Document:
+        host, failures = old.lineage.host, []
+        for certificate in [old.certificate, *await self._of_the_same_key(old, reason)]:
+            issuer, why = await self._ask(old.issuers, certificate, reason)
+            serial, name = f"{certificate.serial:x}", reason_name(reason)
+            if issuer is None:
+                failures.append(why)
+                self._certificates.memory.note("not revoked", host, None, serial=serial, reason=why)
+            else:
+                _log.warning("certificate revoked", extra={"host": host, "serial": serial, "reason": name})
+                self._certificates.memory.note("revoked", host, issuer, serial=serial, reason=name)
+                await self._condemn(old, certificate, name, failures)
+            text = f"revoked at {issuer}, {name}" if issuer else f"NOT revoked: {why}"
+            await tell({"text": f"{old.lineage}: certificate {serial} {text}"})
+        serial = f"{old.certificate.serial:x}"
+        return {"host": host.text, "serial": serial, "revoked": not failures, "errors": failures}
+
+    async def _ask(self, issuers: Sequence[str], certificate: Certificate, reason: int) -> tuple[str | None, str]:
+        why = "no CA of the configuration can be asked"
+        for name in issuers:
+            if (issuer := self._certificates.issuer_at(name)) is None:
+                continue
+            try:
+                async with asyncio.timeout(_REVOKE_SECONDS):
+                    await issuer.revoke(certificate, reason)
+            except IssuanceError as error:
+                why = str(error)
+            except TimeoutError:
+                why = f"the CA {name} did not answer within {_REVOKE_SECONDS:.0f} s"
+            else:
+                return name, ""
+        return None, why
+
+    async def _of_the_same_key(self, old: _Old, reason: int) -> list[Certificate]:
+        """Return the kept generations that a compromised key belongs to: other programs reuse keys."""
+        if reason != KEY_COMPROMISE:
+            return []
+        kept = await asyncio.to_thread(self._certificates.store.generations, old.lineage.host, old.certificate.family)
+        return [one for one in kept if one.has_key_of(old.certificate) and one.leaf != old.certificate.leaf]
+
+    async def _condemn(self, old: _Old, certificate: Certificate, why: str, failures: list[str]) -> None:
+        store = self._certificates.store
+        try:
+            await asyncio.to_thread(store.condemn, old.lineage.host, certificate, f"revoked: {why}")
+        except StoreError as error:
+            failures.append(f"{old.lineage.host}: it is revoked, but the cache could not be told: {error}")
