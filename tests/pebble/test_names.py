@@ -1,10 +1,12 @@
 """A host waits because of its names: the mend is seen, and nothing is typed."""
 
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from socket import create_connection
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -102,3 +104,77 @@ def test_what_is_mended_in_dns_or_firewall_ends_the_wait(
             (woken,) = events(daemon, host, "names changed")
             assert change in str(woken["changes"])
         assert events(daemon, UNKNOWN, "order failed") == []
+
+
+def states(daemon: DaemonProcess, prefix: str) -> dict[str, dict[str, object]]:
+    rows = journal(daemon, "SELECT name, document FROM state WHERE name LIKE ?", f"{prefix} %")
+    return {name: json.loads(document) for name, document in rows}
+
+
+def move(pebble: Pebble, host: str, address: str) -> None:
+    pebble.set_dns("clear-a", host=host)
+    pebble.set_dns("add-a", host=host, addresses=[address])
+
+
+def test_a_mend_while_the_daemon_was_stopped_is_noticed(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        move(pebble, ELSEWHERE, "127.0.0.2")
+        daemon.configure({ELSEWHERE: upstream.port}, pebble=pebble, resolvers=[pebble.dns])
+        daemon.start()
+        eventually(lambda: states(daemon, "names"), what=daemon.log)
+        assert daemon.stop() == 0
+        move(pebble, ELSEWHERE, "127.0.0.1")
+        daemon.start()
+        eventually(lambda: events(daemon, ELSEWHERE, "certificate issued"), what=daemon.log, seconds=15)
+        (changed,) = events(daemon, ELSEWHERE, "names changed")
+        assert f"addresses of {ELSEWHERE}: 127.0.0.2 -> 127.0.0.1" in str(changed["changes"])
+        eventually(lambda: not states(daemon, "names"), what=daemon.log)
+
+
+def test_a_host_that_left_is_dormant_and_wakes_when_its_dns_comes_back(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    host = "left.example.test"
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({host: upstream.port}, pebble=pebble, resolvers=[pebble.dns])
+        daemon.start()
+        eventually(lambda: states(daemon, "validated"), what=daemon.log)
+        assert daemon.stop() == 0
+        assert states(daemon, "validated")[f"validated {host}"]["addresses"] == ["127.0.0.1"]
+        for file in (daemon.cache / host, *(daemon.cache / "+proxyd").rglob(f"*{host}*")):
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
+        move(pebble, host, "127.0.0.2")
+        daemon.start()
+        eventually(lambda: states(daemon, "names"), what=daemon.log)
+        assert daemon.stop() == 0
+        _age(daemon, timedelta(days=8))
+        orders = pebble.orders()
+        daemon.start()
+        eventually(lambda: events(daemon, host, "dormant"), what=daemon.log)
+        assert daemon.stop() == 0  # a restart forgets neither the state nor whose turn it is
+        daemon.start()
+        (left,) = events(daemon, host, "dormant")
+        assert left["addresses"] == {host: ["127.0.0.2"]}
+        assert left["validated"] == {host: ["127.0.0.1"]}
+        assert states(daemon, "lineage")[f"lineage {host} p256"]["state"] == "dormant"
+        assert pebble.orders() == orders
+
+        move(pebble, host, "127.0.0.1")
+        eventually(lambda: events(daemon, host, "woken"), what=daemon.log, seconds=SECONDS)
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([host], daemon=daemon)
+
+
+def _age(daemon: DaemonProcess, by: timedelta) -> None:
+    """Let the times of a failing host lie back, as if the daemon had failed for days."""
+    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3", timeout=5) as connection:
+        rows = connection.execute("SELECT name, document FROM state WHERE name LIKE 'names %'").fetchall()
+        for name, text in rows:
+            document = json.loads(text)
+            for key in ("failing_since", "elsewhere_since"):
+                document[key] = (datetime.fromisoformat(document[key]) - by).isoformat()
+            connection.execute("UPDATE state SET document = ? WHERE name = ?", (json.dumps(document), name))
