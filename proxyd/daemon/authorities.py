@@ -108,11 +108,9 @@ class Authorities:
         if options is None:
             return ()
         try:
-            meta = (await self._ca(options).transport.directory()).get("meta")
+            return caa_identities(await self._ca(options).transport.directory())
         except IssuanceError:
             return ()
-        identities = meta.get("caaIdentities") if isinstance(meta, Mapping) else None
-        return tuple(str(one)[:253] for one in identities[:20]) if isinstance(identities, list) else ()
 
     def accounts(self) -> Mapping[str, AcmeAccount]:
         """Return the account of each CA in use."""
@@ -129,7 +127,7 @@ class Authorities:
             authority = self._authority(options)
             authority.account_changed()
             transport = AcmeTransport(
-                directory_url=options.directory_url, tls=_context(options), clock=self._clock, rng=self._rng
+                directory_url=options.directory_url, tls=ca_context(options), clock=self._clock, rng=self._rng
             )
             slug = None if options.server == self._first else re.sub(r"[^a-z0-9.-]+", "_", options.server.lower())
             eab = options.eab
@@ -201,7 +199,15 @@ def _binding(options: AcmeOptions) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _context(options: AcmeOptions) -> ssl.SSLContext:
+def caa_identities(directory: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what a CA says it is called in CAA records (RFC 8555 §7.1.1)."""
+    meta = directory.get("meta")
+    names = meta.get("caaIdentities") if isinstance(meta, Mapping) else None
+    return tuple(str(one)[:253] for one in names[:20]) if isinstance(names, list) else ()
+
+
+def ca_context(options: AcmeOptions) -> ssl.SSLContext:
+    """Return how the API of a CA is verified. Raises CaBundleError."""
     bundle = options.ca_bundle
     try:
         return ssl.create_default_context(cafile=str(bundle) if bundle else None)

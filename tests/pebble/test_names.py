@@ -3,6 +3,8 @@
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from socket import create_connection
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 from pebble.server import Pebble
-from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.daemon import ROOT, DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
 ELSEWHERE, UNKNOWN, CLOSED = "elsewhere.example.test", "unknown.example.test", "closed.example.test"
@@ -121,15 +123,18 @@ def test_a_mend_while_the_daemon_was_stopped_is_noticed(
 ) -> None:
     with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
         move(pebble, ELSEWHERE, "127.0.0.2")
+        pebble.set_dns("add-caa", host=ELSEWHERE, policies=[{"tag": "issue", "value": "other.example"}])
         daemon.configure({ELSEWHERE: upstream.port}, pebble=pebble, resolvers=[pebble.dns])
         daemon.start()
         eventually(lambda: states(daemon, "names"), what=daemon.log)
         assert daemon.stop() == 0
         move(pebble, ELSEWHERE, "127.0.0.1")
+        pebble.set_dns("clear-caa", host=ELSEWHERE)
         daemon.start()
         eventually(lambda: events(daemon, ELSEWHERE, "certificate issued"), what=daemon.log, seconds=15)
         (changed,) = events(daemon, ELSEWHERE, "names changed")
         assert f"addresses of {ELSEWHERE}: 127.0.0.2 -> 127.0.0.1" in str(changed["changes"])
+        assert f'CAA of {ELSEWHERE}: 0 issue "other.example" -> none' in str(changed["changes"])
         eventually(lambda: not states(daemon, "names"), what=daemon.log)
 
 
@@ -178,3 +183,55 @@ def _age(daemon: DaemonProcess, by: timedelta) -> None:
             for key in ("failing_since", "elsewhere_since"):
                 document[key] = (datetime.fromisoformat(document[key]) - by).isoformat()
             connection.execute("UPDATE state SET document = ? WHERE name = ?", (json.dumps(document), name))
+
+
+def check_online(daemon: DaemonProcess) -> str:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "proxyd", "check", "--online", "-c", str(daemon.file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_check_online_tells_what_the_world_sees_before_and_while_the_daemon_runs(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    host = "shop.example.test"
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        move(pebble, ELSEWHERE, "127.0.0.2")
+        pebble.set_dns("set-default-ipv4", ip="")
+        pebble.set_dns("add-a", host=host, addresses=["127.0.0.1"])
+        pebble.set_dns("add-caa", host=host, policies=[{"tag": "issue", "value": "pebble.letsencrypt.org"}])
+        pebble.set_dns("add-caa", host=ELSEWHERE, policies=[{"tag": "issue", "value": "other.example"}])
+        hosts: dict[str, object] = dict.fromkeys((host, ELSEWHERE, UNKNOWN), upstream.port)
+        daemon.configure(hosts, pebble=pebble, resolvers=[pebble.dns])
+        told = check_online(daemon)
+        assert "port 80: " not in told
+        assert f"CA {pebble.url}: answers" in told
+        assert "the directory will be made at the first start" in told
+        assert not daemon.cache.exists()
+        port, tls_port = daemon.http_port, daemon.https_port
+        assert f"port {port} 127.0.0.1: this server answers" in told
+        assert f"port {tls_port} 127.0.0.1: nobody answers (Connection refused)" in told
+        assert f"port {port} 127.0.0.2: nobody answers (Connection refused)" in told
+        assert f"look at   the DNS has no address for {UNKNOWN}" in told
+        assert 'CAA       0 issue "pebble.letsencrypt.org": allows pebble.letsencrypt.org' in told
+        assert 'CAA       0 issue "other.example": FORBIDS pebble.letsencrypt.org' in told
+        daemon.start()
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([host], daemon=daemon)
+        orders = pebble.orders()
+        told = check_online(daemon)
+        assert f"port {port} 127.0.0.1: this server answers" in told
+        assert f"port {tls_port} 127.0.0.1: certificate for {host}, from CN=Pebble" in told
+        assert pebble.orders() == orders
+
+
+def test_another_server_on_the_port_is_not_taken_for_this_one(daemon: DaemonProcess, upstream: Upstream) -> None:
+    with Upstream() as other:
+        hosts: dict[str, object] = {"127.0.0.1": upstream.port}
+        acme = {"server": "https://127.0.0.1:1/dir"}
+        daemon.configure(hosts, acme=acme, listen={"https": [], "http": f"127.0.0.1:{other.port}"})
+        told = check_online(daemon)
+        assert "another program uses port" in told
+        assert f"port {other.port} 127.0.0.1: another server answers (HTTP " in told
+        assert "CA https://127.0.0.1:1/dir: the CA 127.0.0.1:1 cannot be reached" in told

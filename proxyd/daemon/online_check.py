@@ -1,0 +1,147 @@
+"""`proxyd check --online`: what the world sees of each host. Advice, never a verdict."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from proxyd.config.model import Config
+from proxyd.core.caa import permits
+from proxyd.core.clock import Clock
+from proxyd.core.failure import IssuanceError
+from proxyd.core.hostname import Hostname
+from proxyd.core.name_view import NameView, Port80
+from proxyd.core.preflight import findings
+from proxyd.daemon.authorities import CaBundleError, ca_context, caa_identities
+from proxyd.daemon.durability import durability
+from proxyd.daemon.names import self_check_key, vantage
+from proxyd.daemon.shown_certificate import shown_certificate
+from proxyd.frontend.listener import Listener, ListenError, bind
+from proxyd.frontend.plain import PlainFrontend
+from proxyd.issuance.acme_transport import AcmeTransport
+from proxyd.issuance.name_look import NameLook
+from proxyd.issuance.resolver import Resolver
+from proxyd.issuance.self_check import SelfCheck
+from proxyd.proxy.traffic import Traffic
+from proxyd.store.directory import PRIVATE
+
+_AT_ONCE = 8
+_CA_SECONDS = 10.0
+
+
+class OnlineCheck:
+    """Looks at the hosts of a configuration. `tell` gets each line."""
+
+    def __init__(self, config: Config, *, tell: Callable[[str], None], clock: Clock) -> None:
+        self._config = config
+        self._tell = tell
+        self._clock = clock
+        self._resolver = Resolver(clock=clock)
+        self._resolver.servers = config.resolvers
+        self._identities: dict[str, Sequence[str]] = {}
+
+    async def run(self) -> None:
+        """Tell everything, hosts in the order of the file."""
+        cache = self._config.cache_directory
+        self._tell(f"cache {cache}: {await asyncio.to_thread(durability, cache)}")
+        await self._ask_authorities()
+        key = await asyncio.to_thread(self_check_key, cache / PRIVATE, make=False)
+        self_check = SelfCheck(clock=self._clock, key=key)
+        look = NameLook(self._resolver, self_check)
+        async with self._answering(self_check) as trouble:
+            if trouble and key is None:
+                self._tell(f"port 80: {trouble}, and whether it is this proxyd cannot be told: run this as its user")
+            await self._look_at_hosts(look)
+
+    async def _look_at_hosts(self, look: NameLook) -> None:
+        hosts = list(self._config.names)
+        for start in range(0, len(hosts), _AT_ONCE):
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._lines(look, one)) for one in hosts[start : start + _AT_ONCE]]
+            for task in tasks:
+                for line in task.result():
+                    self._tell(line)
+
+    async def _lines(self, look: NameLook, host: Hostname) -> list[str]:
+        seen_from = vantage(self._config, host)
+        view = await look.look(host, seen_from)
+        public = seen_from.is_public
+        tls_port = 443 if public or not self._config.listen.https else self._config.listen.https[0].port
+        reachable = [one.address for one in view.reached if one.port80 is not Port80.UNKNOWN]
+        async with asyncio.TaskGroup() as group:
+            tasks = {one: group.create_task(shown_certificate(host, one, tls_port)) for one in reachable}
+        identities = self._identities.get(self._config.acme_of(host).server, ())
+        lines = [str(host), f"  DNS       {_dns(view)}", f"  CAA       {_caa(view, identities)}"]
+        lines += [f"  port {seen_from.port:<4} {one.address}: {one.words}" for one in view.reached]
+        lines += [f"  port {tls_port:<4} {address}: {task.result()}" for address, task in tasks.items()]
+        return lines + [f"  look at   {one.text}" for one in findings(host, view, identities)]
+
+    async def _ask_authorities(self) -> None:
+        """Ask the CAs what they are called in CAA records; so it shows, too, whether they can be reached."""
+        options = {(one := self._config.acme_of(host)).server: one for host in self._config.names}
+        for server, ca in options.items():
+            try:
+                transport = AcmeTransport(
+                    directory_url=ca.directory_url, tls=ca_context(ca), clock=self._clock, rng=random.Random()
+                )
+                try:
+                    async with asyncio.timeout(_CA_SECONDS):
+                        self._identities[server] = caa_identities(await transport.directory())
+                finally:
+                    await transport.close()
+            except TimeoutError:
+                self._tell(f"CA {server}: no answer within {_CA_SECONDS:.0f} s")
+            except (IssuanceError, CaBundleError) as error:
+                self._tell(f"CA {server}: {error}")
+            else:
+                self._tell(f"CA {server}: answers")
+
+    @asynccontextmanager
+    async def _answering(self, self_check: SelfCheck) -> AsyncIterator[str | None]:
+        """Answer on port 80 ourselves while nobody does, as before the first start; yield why we could not."""
+        sockets: list[socket.socket] = []
+        try:
+            for address in self._config.listen.http:
+                sockets += bind(address, key="listen.http")
+        except ListenError as error:
+            for sock in sockets:
+                sock.close()
+            yield str(error)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            plain = PlainFrontend(
+                answer=lambda _host, _token: None,
+                arrived=lambda _host, _client: None,
+                nonce=self_check.answer,
+                traffic=Traffic(clock=self._clock),
+                https_port=lambda: 443,
+                tasks=tasks,
+            )
+            plain.hosts = self._config.names.keys()
+            listeners = [Listener(sock, plain.accepted) for sock in sockets]
+            for listener in listeners:
+                listener.start()
+            try:
+                yield None
+            finally:
+                for listener in listeners:
+                    listener.stop()
+                await plain.drain()
+
+
+def _dns(view: NameView) -> str:
+    if view.addresses is None:
+        return f"no answer: {view.trouble}"
+    return ", ".join(view.addresses) or "no address"
+
+
+def _caa(view: NameView, identities: Sequence[str]) -> str:
+    if view.caa is None:
+        return "no answer"
+    if not view.caa:
+        return "none: any CA may issue"
+    records = "; ".join(str(one) for one in view.caa)
+    if not identities:
+        return f"{records} (the CA does not say what it is called there)"
+    return f"{records}: {'allows' if permits(view.caa, identities) else 'FORBIDS'} {' or '.join(identities)}"
