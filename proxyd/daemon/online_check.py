@@ -112,7 +112,7 @@ class OnlineCheck:
         async with asyncio.TaskGroup() as tasks:
             plain = PlainFrontend(
                 answer=lambda _host, _token: None,
-                arrived=lambda _host, _client: None,
+                arrived=lambda *_: None,
                 nonce=self_check.answer,
                 traffic=Traffic(clock=self._clock),
                 https_port=lambda: 443,
