@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import click
 
+from proxyd.cli.account import account
 from proxyd.cli.check import check
 from proxyd.cli.config import config
 from proxyd.cli.explain import explain
@@ -33,6 +34,7 @@ cli.add_command(check)
 cli.add_command(config)
 cli.add_command(status)
 cli.add_command(renew)
+cli.add_command(account)
 cli.add_command(revoke)
 cli.add_command(explain)
 

@@ -112,9 +112,12 @@ class Authorities:
         except IssuanceError:
             return ()
 
-    def accounts(self) -> Mapping[str, AcmeAccount]:
-        """Return the account of each CA in use."""
-        return {str(key[0]): ca.account for key, ca in self._cas.items()}
+    def accounts(self) -> Mapping[str, list[AcmeAccount]]:
+        """Return the accounts of each CA in use: several where hosts have several contacts; their key is the same."""
+        found: dict[str, dict[tuple[object, ...], AcmeAccount]] = {}
+        for options in self._options.values():
+            found.setdefault(options.server, {})[_identity(options)] = self._ca(options).account
+        return {server: list(accounts.values()) for server, accounts in found.items()}
 
     async def close(self) -> None:
         """Close the connections to all CAs."""

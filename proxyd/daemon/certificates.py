@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 from proxyd.certs.certificate import Certificate
@@ -21,6 +21,7 @@ from proxyd.daemon.authorities import Authorities, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
+from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_hits import ChallengeHits
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
@@ -161,6 +162,10 @@ class Certificates:
     def store(self) -> CertificateStore:
         """Return where certificates are kept."""
         return self._store
+
+    def accounts(self) -> Mapping[str, list[AcmeAccount]]:
+        """Return the accounts of each CA of the configuration."""
+        return self._authorities.accounts()
 
     def issuer_at(self, name: str) -> Issuer | None:
         """Return a CA of the configuration."""

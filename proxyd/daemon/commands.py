@@ -11,6 +11,7 @@ from proxyd.config.model import Config
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.status import budget_document, host_statuses, status_document
+from proxyd.daemon.account_command import AccountCommand
 from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.command_arguments import hosts_of, refuse_unknown
@@ -30,11 +31,14 @@ class Commands:
         self._config = config
         self._cache = cache
         self._clock = clock
+        account = AccountCommand(certificates=certificates)
         renew = RenewCommand(certificates=certificates, clock=clock)
         self._by_name: dict[str, Callable[[Request, Tell], Awaitable[Document]]] = {
             "status": self._status,
             "explain": self._explain,
             "renew": renew.answer,
+            "account": account.show,
+            "rotate-key": account.rotate,
             "revoke": RevokeCommand(certificates=certificates, renew=renew).answer,
         }
 

@@ -10,7 +10,7 @@ from typing import Any
 import josepy
 from acme import messages
 
-from proxyd.certs.key import PrivateKey, generate_key
+from proxyd.certs.key import PrivateKey, generate_key, key_kind
 from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.issuance.acme_error import AcmeProblem, may_pass
 from proxyd.issuance.acme_signer import AccountSigner
@@ -27,6 +27,18 @@ class ExternalBinding:
 
     kid: str
     hmac_key: str = field(repr=False)  # base64url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """What the CA says of an account; its text is hostile until shown escaped. `thumbprint`: of the key (RFC 7638)."""
+
+    url: str
+    status: str
+    contact: tuple[str, ...]
+    orders: str | None
+    key_kind: str
+    thumbprint: str
 
 
 class AcmeAccount:
@@ -83,30 +95,70 @@ class AcmeAccount:
         if self._signer is not None and self._signer.url == url:
             self._signer = None
 
+    def forget(self) -> None:
+        """Look for the account anew at the next need: its key may have been replaced."""
+        self._signer = None
+
+    async def look(self) -> AccountView | None:
+        """Return what the CA says of the account; None: there is none, and none is made. Raises IssuanceError."""
+        async with self._registering:
+            if self._signer is None:
+                self._signer, _ = await self._found()
+            if (signer := self._signer) is None:
+                return None
+        known = (await self._transport.post(signer.url, None, signer)).json
+        contact = known.get("contact")
+        return AccountView(
+            url=signer.url or "",
+            status=str(known.get("status"))[:40],
+            contact=tuple(str(one)[:200] for one in contact[:10]) if isinstance(contact, list) else (),
+            orders=str(known["orders"])[:500] if "orders" in known else None,
+            key_kind=key_kind(signer.key),
+            thumbprint=signer.thumbprint,
+        )
+
     async def rotate_key(self) -> None:
-        """Replace the account key (§7.3.5). The old one stays valid and kept until the CA has agreed."""
-        old = await self.signer()
-        key = generate_key("p256")
+        """Replace the account key (§7.3.5). The old one stays valid and kept until the CA has agreed.
+
+        Raises IssuanceError; then, and after a kill, whichever key the CA knows is found at the next need.
+        """
+        async with self._registering:
+            old = self._signer or (await self._found())[0]
+            if old is None:
+                raise IssuanceError(FailureKind.LOCAL, f"there is no account at {self._issuer} yet: nothing to replace")
+            self._signer = None
+            self._signer = await self._rotated(old)
+        _log.info("account key replaced", extra={"issuer": self._issuer, "account": old.url})
+
+    async def _rotated(self, old: AccountSigner) -> AccountSigner:
         url = (await self._transport.directory()).get("keyChange")
         if not isinstance(url, str):
             raise IssuanceError(FailureKind.CA, f"the CA {self._issuer} offers no change of account keys")
+        key = generate_key("p256")
         payload = json.dumps({"account": old.url, "oldKey": old.jwk.public_key().to_partial_json()}).encode()
         new = AccountSigner(key)
         inner = new.sign(payload, nonce=None, url=url)
         await self._keep(key, pending=True)
         await self._transport.post(url, json.loads(inner), old)
         await self._keep(key)
-        self._signer = replace(new, url=old.url)
-        _log.info("account key replaced", extra={"issuer": self._issuer, "account": old.url})
+        return replace(new, url=old.url)
 
-    async def _register(self) -> AccountSigner:
+    async def _found(self) -> tuple[AccountSigner | None, list[PrivateKey]]:
+        """Return the account of a key that is kept, and the keys."""
         keys = await asyncio.to_thread(self._keys.load)
         directory = await self._transport.directory()
         for key in keys:
             if found := await self._existing(AccountSigner(key), directory["newAccount"]):
                 if key is not keys[0]:  # a change of keys was cut off after the CA had agreed
                     await self._keep(key)
-                return found
+                return found, keys
+        return None, keys
+
+    async def _register(self) -> AccountSigner:
+        found, keys = await self._found()
+        if found is not None:
+            return found
+        directory = await self._transport.directory()
         self._may_register()
         key = keys[0] if keys else generate_key("p256")
         if not keys:

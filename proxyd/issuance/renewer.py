@@ -62,6 +62,11 @@ class Renewer:
         fleet.postponed = self._postponed
 
     @property
+    def orders_under_way(self) -> int:
+        """Return how many orders run now."""
+        return len(self._running)
+
+    @property
     def fleet(self) -> Fleet:
         """Return what is decided."""
         return self._fleet

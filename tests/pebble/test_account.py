@@ -1,0 +1,108 @@
+"""`proxyd account`: what the CA knows, and a new key that survives restarts, kills and lost answers."""
+
+import shutil
+import signal
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from pebble.server import Pebble
+from tests.support.command import command
+from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.upstream import Upstream
+
+HOST = "one.example.test"
+
+
+def public_key(file: Path) -> bytes:
+    key = serialization.load_pem_private_key(file.read_bytes(), None)
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def accounts_made(pebble: Pebble) -> int:
+    return pebble.log.read_text(errors="replace").count("accounts in memory")
+
+
+def test_a_new_key_and_the_same_account(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: upstream.port}, pebble=pebble)
+        daemon.start()
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        (before,) = command(daemon, "account", "show", "--json").json["accounts"].values()
+        assert (before["status"], before["key_kind"]) == ("valid", "p256")
+        file = daemon.cache / "acme_account+key"
+        old = file.read_bytes()
+        assert command(daemon, "account", "rotate-key").status == 0
+        assert public_key(file) != public_key_of(old, tmp_path)
+        assert command(daemon, "renew", HOST).status == 0  # with the new key
+        assert daemon.stop() == 0
+        daemon.start()
+        (after,) = command(daemon, "account", "show", "--json").json["accounts"].values()
+        assert after["url"] == before["url"]
+        assert after["thumbprint"] != before["thumbprint"]
+        assert command(daemon, "renew", HOST).status == 0
+        assert accounts_made(pebble) == 1
+        assert command(daemon, "account", "show", "--server", "letsencrypt").status == 2
+        assert daemon.stop() == 0
+        assert command(daemon, "account", "show").status == 3
+        assert command(daemon, "account", "rotate-key").status == 3
+
+
+def public_key_of(pem: bytes, directory: Path) -> bytes:
+    file = directory / "old.pem"
+    file.write_bytes(pem)
+    return public_key(file)
+
+
+def test_a_kill_in_the_middle_loses_no_account(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    """The three states that a kill can leave: the CA not asked yet, the CA agreed, all but the last rename done."""
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: upstream.port}, pebble=pebble)
+        daemon.start()
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        file, following = daemon.cache / "acme_account+key", daemon.cache / "acme_account+key+next"
+        first = file.read_bytes()
+        assert command(daemon, "account", "rotate-key").status == 0
+        second = file.read_bytes()
+        assert following.read_bytes() == second
+        daemon.stop(signal.SIGKILL)
+        file.write_bytes(first)  # as if it died between the CA's answer and the rename
+        daemon.start()
+        assert command(daemon, "renew", HOST).status == 0
+        assert file.read_bytes() == second
+        assert command(daemon, "account", "rotate-key").status == 0
+        third = file.read_bytes()
+        daemon.stop(signal.SIGKILL)
+        following.write_bytes(first)  # as if it died before the CA was asked: this key is no account's
+        daemon.start()
+        assert command(daemon, "renew", HOST).status == 0
+        assert file.read_bytes() == third
+        assert accounts_made(pebble) == 1
+
+
+def test_looking_makes_no_account(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: upstream.port}, pebble=pebble)
+        daemon.start()
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST], daemon=daemon)
+        assert daemon.stop() == 0
+        (daemon.cache / "acme_account+key").unlink()
+        shutil.rmtree(daemon.cache / "+proxyd")
+        daemon.start()
+        shown = command(daemon, "account")
+        assert shown.status == 0
+        assert "no account yet" in shown.out
+        done = command(daemon, "account", "rotate-key")
+        assert (done.status, "nothing to replace" in done.out) == (1, True)
+        assert accounts_made(pebble) == 1
+
+
+def test_a_ca_that_is_down_is_said(daemon: DaemonProcess, upstream: Upstream) -> None:
+    daemon.configure({HOST: upstream.port}, acme={"server": "https://127.0.0.1:1/dir"})
+    daemon.start()
+    daemon.wait_for("control socket")
+    shown = command(daemon, "account", "show")
+    assert shown.status == 1
+    assert "cannot be reached" in shown.out
