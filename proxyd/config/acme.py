@@ -1,6 +1,6 @@
 """The `acme` part of the file: which CA, which account, which challenges."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PositiveInt, SecretStr
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, PositiveInt, SecretStr
 from proxyd.config.ask_url import Ask
 from proxyd.config.option import Options, option
 from proxyd.config.values import Duration, File, Secret
+from proxyd.core.key_family import key_family
 
 #: CAs by name: their ACME directories.
 SERVERS = {
@@ -20,6 +21,7 @@ SERVERS = {
 #: A CA allows far less; more is a slip of the pen.
 MAX_NEW_PER_DAY = 100_000
 KeyType = Literal["p256", "p384", "rsa2048", "rsa3072", "rsa4096"]
+_KEY_TYPES = get_args(KeyType)
 
 
 def _server(written: str) -> str:
@@ -31,6 +33,16 @@ def _server(written: str) -> str:
     if url.scheme != "https" or not url.hostname:
         raise ValueError(f"must be one of {', '.join(SERVERS)} or the https URL of an ACME directory")
     return written
+
+
+def _key_type(written: object) -> object:
+    """Read a list of one kind as that kind; say what is wrong with others."""
+    kinds = written if isinstance(written, list | tuple) else [written]
+    if any(kind not in _KEY_TYPES for kind in kinds) or not 1 <= len(kinds) <= 2:
+        raise ValueError(f"must be one of {', '.join(_KEY_TYPES)}, or a list of two kinds")
+    if len(kinds) == 2 and len({key_family(str(kind)) for kind in kinds}) == 1:
+        raise ValueError("the two kinds must be one of p256, p384 and one of rsa2048, rsa3072, rsa4096")
+    return kinds[0] if len(kinds) == 1 else tuple(kinds)
 
 
 def _email(written: str) -> str:
@@ -96,10 +108,8 @@ class AcmeOptions(Options):
         ("tls-alpn-01", "http-01"), "how control is proved, in this order; what worked comes first the next time"
     )
     dns: DnsChallenge | None = option(None, "{provider: NAME, credentials: {}} for dns-01", today=[None])
-    key_type: KeyType | tuple[KeyType, KeyType] = option(
-        "p256",
-        "p256, p384, rsa2048, rsa3072, rsa4096, or a list of two kinds",
-        today=["p256", "p384", "rsa2048", "rsa3072", "rsa4096"],
+    key_type: Annotated[KeyType | tuple[KeyType, KeyType], BeforeValidator(_key_type)] = option(
+        "p256", "p256, p384, rsa2048, rsa3072, rsa4096, or a list of an EC and an RSA kind: both are served"
     )
     preferred_chain: str | None = option(None, "name of the root that is preferred, where the CA offers several")
     fallback: tuple["AcmeOptions", ...] = option((), "more CAs, {server: URL, …}, tried in order when the first cannot")

@@ -44,13 +44,9 @@ if TYPE_CHECKING:
 
 _HALF_DAY = timedelta(hours=12)
 #: Failures that another CA may not have.
-_UNABLE = (
-    FailureKind.CA,
-    FailureKind.RATE_LIMITED,
-    FailureKind.PAUSED,
-    FailureKind.HOST_REFUSED,
-    FailureKind.ACCOUNT_REFUSED,
-)
+_UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL}
+#: Failures that a changed configuration may end.
+_BLOCKING = (FailureKind.HOST_REFUSED, FailureKind.ACCOUNT_REFUSED)
 
 
 class Fleet:
@@ -262,8 +258,11 @@ class Fleet:
         unfinished: bool = False,
     ) -> None:
         """Say that the order gave none; `unfinished`: it may yet, when it is gone on with."""
-        self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished)
         member = self._members.get(task.lineage)
+        if failure.kind in _BLOCKING and (member is None or member.plan.fingerprint != task.fingerprint):
+            self.not_sent(task, failure, now, now)  # the CA refused what a new configuration has changed meanwhile
+            return
+        self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished)
         if member is None:
             return
         if unfinished:
@@ -321,7 +320,8 @@ class Fleet:
 
     def _order(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask | None:
         if member.interrupted in member.plan.issuers[member.ca :]:
-            return self._resume(lineage, member, now)
+            member.ca = member.plan.issuers.index(member.interrupted or "")
+            return self._task(lineage, member, self._next_order(member), now, resumed=True)
         order = self._next_order(member)
         refused = self._refusal(member, order, now)
         while refused and member.has_other_ca:
@@ -335,19 +335,21 @@ class Fleet:
             self._event(lineage, Postponed(failure, until), now)
             self.postponed(lineage, failure, until)
             return None
-        issuer = member.issuer
-        self.authority(issuer).started(order, now)
-        self._event(lineage, Started(), now)
-        return OrderTask(
-            lineage=lineage, issuer=issuer, order=order, challenges=member.challenges(), forced=member.forced
-        )
+        self.authority(member.issuer).started(order, now)
+        return self._task(lineage, member, order, now)
 
-    def _resume(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask:
-        member.ca = member.plan.issuers.index(member.interrupted or "")
-        order = self._next_order(member)
+    def _task(
+        self, lineage: Lineage, member: Member, order: CertificateOrder, now: datetime, *, resumed: bool = False
+    ) -> OrderTask:
         self._event(lineage, Started(), now)
         return OrderTask(
-            lineage=lineage, issuer=member.issuer, order=order, challenges=member.challenges(), resumed=True
+            lineage=lineage,
+            issuer=member.issuer,
+            order=order,
+            challenges=member.challenges(),
+            forced=member.forced,
+            resumed=resumed,
+            fingerprint=member.plan.fingerprint,
         )
 
     def _next_order(self, member: Member) -> CertificateOrder:
@@ -432,8 +434,8 @@ def _waits_for_first(state: CertificateState) -> bool:
 
 def _waits_for_ca(state: CertificateState) -> bool:
     match state:
-        case Waiting(failure=failure):
-            return failure.kind is FailureKind.CA
+        case Waiting(failure=failure):  # ACCOUNT_REFUSED: not sent because another host's order was refused so
+            return failure.kind in (FailureKind.CA, FailureKind.ACCOUNT_REFUSED)
         case Blocked(failure=failure):
             return failure.kind is FailureKind.ACCOUNT_REFUSED
         case Missing() | Ordering() | Ready() | Dormant():

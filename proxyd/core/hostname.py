@@ -68,6 +68,18 @@ class Hostname:
             self.text == suffix or self.text.endswith("." + suffix) for suffix in _PRIVATE_SUFFIXES
         )
 
+    @property
+    def authority(self) -> str:
+        """Return the name as a URL has it: IPv6 addresses in brackets (RFC 3986 §3.2.2)."""
+        return f"[{self.text}]" if ":" in self.text else self.text
+
+    @classmethod
+    def from_socket(cls, address: str) -> "Hostname":
+        """Return an address as a socket tells it, without zone, IPv4 as such."""
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+        return cls((mapped or parsed).compressed)
+
     def __str__(self) -> str:
         return self.text
 

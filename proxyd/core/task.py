@@ -19,6 +19,7 @@ class OrderTask:
     challenges: tuple[str, ...]
     forced: bool = False
     resumed: bool = False
+    fingerprint: str = ""  # of the plan that it was begun under
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import ip_network
 
 from publicsuffixlist import PublicSuffixList
 
@@ -51,6 +52,12 @@ def _limit(written: int | None, known: Limit) -> Limit:
 
 
 def registered_domains() -> Callable[[Hostname], str]:
-    """Return what maps a name to the domain that was registered, by the public suffix list."""
+    """Return what maps a name to the domain that was registered, by the public suffix list; IPv6 to its /64."""
     suffixes = PublicSuffixList()
-    return lambda name: name.text if name.is_ip_address else suffixes.privatesuffix(name.text) or name.text
+
+    def registered_domain(name: Hostname) -> str:
+        if ":" in name.text:
+            return str(ip_network(f"{name}/64", strict=False))
+        return name.text if name.is_ip_address else suffixes.privatesuffix(name.text) or name.text
+
+    return registered_domain

@@ -1,6 +1,7 @@
 """Whether clients see the certificate that was installed: one real TLS connection to our own listener."""
 
 import asyncio
+import socket
 from enum import Enum
 
 from proxyd.core.hostname import Hostname
@@ -15,6 +16,18 @@ class Seen(Enum):
     RIGHT = "right"
     WRONG = "wrong"
     NOTHING = "nothing"
+
+
+def place(listening: tuple[str, int], host: Hostname) -> tuple[str, int] | None:
+    """Return where a client of `host` comes in: an address at itself, or None when this machine does not have it."""
+    if not host.is_ip_address:
+        return listening
+    with socket.socket(socket.AF_INET6 if ":" in host.text else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host.text, 0))
+        except OSError:  # behind a NAT
+            return None
+    return host.text, listening[1]
 
 
 async def look(address: tuple[str, int], server_name: Hostname, leaf: bytes, *, key_kind: str) -> tuple[Seen, str]:

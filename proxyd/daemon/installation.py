@@ -10,7 +10,7 @@ from proxyd.certs.certificate import Certificate
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
-from proxyd.daemon.handshake_check import Seen, look
+from proxyd.daemon.handshake_check import Seen, look, place
 from proxyd.issuance.keeper import Installed, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
 from proxyd.tls.certificate_table import CertificateTable
@@ -74,7 +74,8 @@ class Installation:
 
     async def _confirm(self, lineage: Lineage, certificate: Certificate, before: _Before) -> Installed:
         """Look through a real connection to our listener: a wrong certificate is taken back, silence only alarms."""
-        if (address := self._listening_at()) is None:
+        listening = self._listening_at()
+        if listening is None or (address := place(listening, lineage.host)) is None:
             return Serving()
         shown = f"our own listener {address[0]}:{address[1]}"
         for number in range(_LOOKS):

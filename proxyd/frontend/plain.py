@@ -77,7 +77,7 @@ class PlainFrontend:
             return _text(404, "no such challenge") if answer is None else _text(200, answer, newline=False)
         self._traffic.note(target.host, time.monotonic())
         port = self._https_port()
-        authority = str(target.host) if port == 443 else f"{target.host}:{port}"
+        authority = target.host.authority if port == 443 else f"{target.host.authority}:{port}"
         where = b"/" if target.path == b"*" else target.path
         # Only bytes that no client can mistake for the end of the header stay as they are.
         location = f"https://{authority}{quote(where, safe='/?#[]@!$&()*+,;=:%~-._{}|^`')}"

@@ -5,6 +5,7 @@ import logging
 import socket
 
 from proxyd.core.client_hello import ClientHello
+from proxyd.core.hostname import Hostname
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
 from proxyd.issuance.on_demand import OnDemand, Outcome
@@ -53,7 +54,7 @@ class TlsFrontend:
         try:
             async with asyncio.timeout(_HELLO_SECONDS):
                 hello = await peek_client_hello(sock)
-            client = _client(sock)
+            client, reached = _client(sock), Hostname.from_socket(sock.getsockname()[0])
         except (OSError, TimeoutError):
             sock.close()
             return
@@ -63,10 +64,10 @@ class TlsFrontend:
         if hello is not None and hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
             return
-        selection, outcome = self._select(hello.server_name) if hello else None, Outcome.UNKNOWN
+        selection, outcome = self._select(hello, reached) if hello else None, Outcome.UNKNOWN
         if selection is None and hello is not None:
             outcome = await self._obtain(sock, hello, client)
-            selection = self._select(hello.server_name) if outcome is Outcome.SERVED else None
+            selection = self._select(hello, reached) if outcome is Outcome.SERVED else None
         if selection is None:
             if hello is not None:
                 _log.debug(
@@ -110,11 +111,12 @@ class TlsFrontend:
             return
         transport.close()
 
-    def _select(self, server_name: str | None) -> Selection | None:
+    def _select(self, hello: ClientHello, reached: Hostname) -> Selection | None:
         try:
-            return self._table.select(server_name)
+            return self._table.select(hello.server_name, reached)
         except OSError as error:  # ssl.SSLError, or no descriptor left for the context
-            _log.error("no TLS context for a host", extra={"host": server_name, "reason": str(error)})
+            host = hello.server_name or reached
+            _log.error("no TLS context for a host", extra={"host": host, "reason": str(error)})
             return None
 
 

@@ -62,9 +62,12 @@ class CertificateTable:
         self._certificates.pop(host, None)
         self._selections.pop(host, None)
 
-    def select(self, server_name: str | None) -> Selection | None:
-        """Return what serves a client that sent `server_name`, or None: refuse it. Raises ssl.SSLError, OSError."""
-        host = Hostname.from_wire(server_name) if server_name else None
+    def select(self, server_name: str | None, reached: Hostname | None = None) -> Selection | None:
+        """Return what serves a client that sent `server_name`, or None: refuse it. Raises ssl.SSLError, OSError.
+
+        Addresses are not sent as names (RFC 6066 §3): without a name it is the address that the client has `reached`.
+        """
+        host = Hostname.from_wire(server_name) if server_name else reached
         if host is None:
             return None
         if selection := self._selections.get(host):
@@ -92,7 +95,7 @@ class CertificateTable:
 
     def confirm(self, host: Hostname, certificate: Certificate) -> bool:
         """Return whether a handshake in memory, through the own selection, shows this certificate."""
-        selection = self.select(host.text.replace("*", SAMPLE_LABEL, 1))
+        selection = self.select(None if host.is_ip_address else host.text.replace("*", SAMPLE_LABEL, 1), host)
         if selection is None or certificate not in selection.certificates:
             return False
         return certificate.leaf == shown_leaf(selection.context, host, key_kind=certificate.key_kind)

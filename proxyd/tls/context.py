@@ -20,7 +20,9 @@ def certificate_context(host: Hostname, certificates: Sequence[Certificate]) -> 
 
     def second_lock(_: ssl.SSLObject, server_name: str | None, __: ssl.SSLContext) -> int | None:
         """Refuse when OpenSSL read another name than the one this context was chosen for (RFC 6066 §3)."""
-        return None if server_name is not None and Hostname.from_wire(server_name) == host else _ALERT
+        if server_name is None:
+            return None if host.is_ip_address else _ALERT
+        return None if Hostname.from_wire(server_name) == host else _ALERT
 
     context.sni_callback = second_lock
     return context

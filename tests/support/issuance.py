@@ -5,17 +5,14 @@ import random
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import pytest
+from aiohttp import web
 
-from proxyd.config.values import ListenAddress
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.failure import IssuanceError
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.system_clock import SystemClock
-from proxyd.frontend.listener import Listener, bind
-from proxyd.frontend.plain import PlainFrontend
 from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.acme_issuer import AcmeIssuer
 from proxyd.issuance.acme_transport import AcmeTransport
@@ -23,7 +20,6 @@ from proxyd.issuance.authorizer import Authorizer
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
 from proxyd.issuance.issuer import Issuance
-from proxyd.proxy.traffic import Traffic
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import DirectoryStore
@@ -51,8 +47,7 @@ class Client:
         self.store = CertificateStore(DirectoryStore(directory, clock=clock), clock=clock)
         self.orders = PendingOrders(self.store.store)
         self.board = ChallengeBoard()
-        self.arrived: list[str] = []
-        self.challenges = ChallengeTable(clock=clock, arrived=lambda name, *_: self.arrived.append(str(name)))
+        self.challenges = ChallengeTable(clock=clock, arrived=lambda *_: None)
         self._http_port = http_port
         self.transport = AcmeTransport(
             directory_url=ca.url,
@@ -78,33 +73,21 @@ class Client:
         )
 
     async def __aenter__(self) -> "Client":
-        self._group = asyncio.TaskGroup()
-        await self._group.__aenter__()
-        plain = PlainFrontend(
-            answer=self.board.answer,
-            arrived=lambda name, *_: self.arrived.append(str(name)),
-            nonce=lambda _: None,
-            traffic=Traffic(clock=SystemClock()),
-            https_port=lambda: 443,
-            tasks=self._group,
-        )
-        plain.hosts = _Everything()
-        self._plain = plain
-        address = ListenAddress(host="127.0.0.1", port=self._http_port)
-        self._listeners = [Listener(sock, plain.accepted) for sock in bind(address, key="http")]
-        for listener in self._listeners:
-            listener.start()
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._http_port).start()
         await asyncio.to_thread(self.orders.open)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for listener in self._listeners:
-            listener.stop()
-        await self._plain.drain()
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
         await self.transport.close()
-        await self._group.__aexit__(kind, error, trace)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Do what port 80 of the daemon does for challenges."""
+        host = Hostname.parse(request.host)
+        answer = self.board.answer(host, request.path.removeprefix("/.well-known/acme-challenge/"))
+        return web.Response(status=404) if answer is None else web.Response(text=answer)
 
     async def issue(
         self, *names: str, challenges: Sequence[str] = ("http-01",), replaces: str | None = None, key: str = "p256"
@@ -121,8 +104,3 @@ class Client:
         assert text.isprintable()
         assert len(text) < 4000
         return found.value
-
-
-class _Everything:
-    def __contains__(self, host: object) -> bool:
-        return True
