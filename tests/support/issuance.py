@@ -85,7 +85,7 @@ class Client:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Do what port 80 of the daemon does for challenges."""
-        host = Hostname.parse(request.host)
+        host = Hostname.parse(request.host.rsplit(":", 1)[0])
         answer = self.board.answer(host, request.path.removeprefix("/.well-known/acme-challenge/"))
         return web.Response(status=404) if answer is None else web.Response(text=answer)
 
