@@ -11,6 +11,7 @@ from proxyd.cli.account import account
 from proxyd.cli.check import check
 from proxyd.cli.config import config
 from proxyd.cli.explain import explain
+from proxyd.cli.plan import plan
 from proxyd.cli.renew import renew
 from proxyd.cli.revoke import revoke
 from proxyd.cli.run import run
@@ -34,6 +35,7 @@ cli.add_command(check)
 cli.add_command(config)
 cli.add_command(status)
 cli.add_command(renew)
+cli.add_command(plan)
 cli.add_command(account)
 cli.add_command(revoke)
 cli.add_command(explain)

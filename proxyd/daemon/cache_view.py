@@ -32,7 +32,8 @@ class CacheView:
         self._clock = clock
         self._store = DirectoryStore(root, clock=clock)
         self._reader = JournalReader(path)
-        self._memory = Memory(Journal(path, clock=clock), clock=clock)
+        self._journal = Journal(path, clock=clock)  # never opened
+        self._memory = Memory(self._journal, clock=clock)
         self._damage: dict[Lineage, str] = {}
 
     @property
@@ -44,6 +45,7 @@ class CacheView:
         """Look at every certificate and schedule."""
         now = self._clock.now()
         self._memory.recollect(self._reader.states())
+        self._journal.history_known = self._reader.damage is None
         asked: list[Hostname | HostPattern] = [*self._config.certificate_hosts, *self._config.wildcards]
         for host in asked:
             for options in authorities_of(self._config, host):

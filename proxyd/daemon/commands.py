@@ -15,6 +15,7 @@ from proxyd.daemon.account_command import AccountCommand
 from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.command_arguments import hosts_of, refuse_unknown
+from proxyd.daemon.config_fingerprint import host_fingerprints, option_fingerprint
 from proxyd.daemon.explain_command import merged, names_of, story
 from proxyd.daemon.renew_command import RenewCommand
 from proxyd.daemon.revoke_command import RevokeCommand
@@ -36,6 +37,7 @@ class Commands:
         self._by_name: dict[str, Callable[[Request, Tell], Awaitable[Document]]] = {
             "status": self._status,
             "explain": self._explain,
+            "running": self._running,
             "renew": renew.answer,
             "account": account.show,
             "rotate-key": account.rotate,
@@ -74,3 +76,9 @@ class Commands:
             return story(host, facts, events, now, config=self._config, runs=True)
 
         return await asyncio.to_thread(document)
+
+    async def _running(self, _request: Request, _tell: Tell) -> Document:
+        """Return what tells the running configuration from another."""
+        config = self._config()
+        hosts = await asyncio.to_thread(host_fingerprints, config)
+        return {"hosts": hosts, "options": option_fingerprint(config)}

@@ -1,0 +1,114 @@
+"""`proxyd plan`: what a reload would do."""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxyd.admin.control_client import Unreachable
+from proxyd.cli.control import Control, config_option, json_option, print_json, unreachable
+from proxyd.cli.table import moment, printable
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.certificate_state import due_at
+from proxyd.core.forecast import forecast
+from proxyd.core.status import rfc3339
+from proxyd.daemon.ca_limits import registered_domains
+from proxyd.daemon.cache_view import CacheView
+from proxyd.daemon.config_fingerprint import changed, host_fingerprints, option_fingerprint
+from proxyd.daemon.system_clock import SystemClock
+
+_SHOWN = 20
+
+
+@click.command()
+@config_option
+@json_option
+def plan(file: Path | None, as_json: bool) -> None:
+    """Say what a reload of the file would do: hosts added, removed, changed, and the certificates it would order."""
+    control, clock = Control(file), SystemClock()
+    config = control.config
+    view = CacheView(config, clock=clock)
+    view.read()
+    try:
+        running, from_daemon = control.ask("running", {}), True
+    except Unreachable as error:
+        if error.is_denied:
+            unreachable(error)
+        known = [one.plan.lineage for one in view.facts() if one.held is not None]
+        hosts = host_fingerprints(config)
+        cached = {name.text: hosts[name.text] for one in known for name in one.names if name.text in hosts}
+        running, from_daemon = {"hosts": cached, "options": option_fingerprint(config)}, False
+    document = {
+        "from": "daemon" if from_daemon else "cache",
+        **_differences(running, host_fingerprints(config), option_fingerprint(config)),
+        **_orders(view, clock),
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _show(document, clock)
+    if not from_daemon:
+        print(f"no daemon answers: compared with the cache {config.cache_directory}", file=sys.stderr)
+
+
+def _differences(
+    running: Mapping[str, Any], hosts: Mapping[str, Mapping[str, str]], options: Mapping[str, str]
+) -> dict[str, Any]:
+    old = running["hosts"]
+    both = sorted(old.keys() & hosts.keys())
+    return {
+        "added": sorted(hosts.keys() - old.keys()),
+        "removed": sorted(old.keys() - hosts.keys()),
+        "changed": {host: found for host in both if (found := changed(old[host], hosts[host]))},
+        "options": changed(running["options"], options),
+    }
+
+
+def _orders(view: CacheView, clock: SystemClock) -> dict[str, Any]:
+    """Return what is due at once by the certificates and schedules in the cache, and what it costs."""
+    now, domain = clock.now(), registered_domains()
+    left = view.orders_left()
+    due = [one for one in view.facts() if (at := due_at(one.state, now)) is not None and at <= now]
+    orders = []
+    for one in due:
+        lineage, held = one.plan.lineage, one.held
+        issuer = one.plan.issuers[0]
+        ours = held is not None and held.is_owned and held.issuer == issuer
+        order = CertificateOrder(host=lineage.host, names=lineage.names, key_kind=lineage.key_kind, is_renewal=ours)
+        orders.append((issuer, order))
+    times = forecast(orders, view.fleet.authorities(), now)
+    budget: dict[str, Any] = {}
+    for issuer in dict.fromkeys(issuer for issuer, _ in orders):
+        mine = [order for name, order in orders if name == issuer]
+        domains = Counter(one for order in mine for one in {domain(name) for name in order.names})
+        budget[issuer] = {"orders": len(mine), **left.get(issuer, {}), "domains": dict(domains.most_common(_SHOWN))}
+    listed = [
+        {"host": order.host.text, "key": order.key_kind, "issuer": issuer, "not_before": rfc3339(at)}
+        for (issuer, order), at in zip(orders, times, strict=True)
+    ]
+    return {"orders": listed, "last": rfc3339(max(times)) if times else None, "budget": budget}
+
+
+def _show(document: Mapping[str, Any], clock: SystemClock) -> None:
+    for word in ("added", "removed"):
+        for host in document[word]:
+            print(printable(f"host {word}: {host}"))
+    for host, options in document["changed"].items():
+        print(printable(f"host changed: {host} ({', '.join(options)})"))
+    for option in document["options"]:
+        later = " (takes effect at the next restart)" if option in ("listen", "cache", "admin") else ""
+        print(printable(f"option changed: {option}{later}"))
+    if not any(document[key] for key in ("added", "removed", "changed", "options")):
+        print("nothing would change")
+    for one in document["orders"][:_SHOWN]:
+        print(printable(f"certificate to order: {one['host']} ({one['key']}) from {one['issuer']}"))
+    if len(document["orders"]) > _SHOWN:
+        print(f"certificates to order: {len(document['orders']) - _SHOWN} more")
+    for issuer, cost in document["budget"].items():
+        room = f" of {cost['orders_left']} that it allows now" if "orders_left" in cost else ""
+        print(printable(f"{issuer}: {cost['orders']} orders{room}"))
+    if document["last"]:
+        print(f"the last order may be sent at {moment(document['last'], clock.now())}")
