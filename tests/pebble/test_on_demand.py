@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import signal
 import socket
 import sqlite3
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +16,8 @@ from pathlib import Path
 
 from pebble.server import Pebble
 from tests.support.ask import AskServer
-from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.certs import make_pem
+from tests.support.daemon import ROOT, DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
 LISTED = "listed.example.test"
@@ -323,3 +327,34 @@ def test_forms_of_names_that_are_no_names(tmp_path: Path, daemon: DaemonProcess,
         assert ask.asked == [A]
         assert raw_alert(daemon, client_hello("bücher.apps.example.test".encode()))[-1:] == b"\x0a"
         assert pebble.orders() == 2
+
+
+def test_the_status_and_a_killed_daemon(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    with a_ca(tmp_path, daemon) as pebble, AskServer(lambda name: 403 if name == B else 200) as ask:
+        daemon.configure({WILDCARD: wildcard(upstream, ask=ask), LISTED: upstream.port}, pebble=pebble)
+        daemon.start()
+        assert [alert(daemon, name) for name in (A, B)] == ["served", UNKNOWN]
+        eventually(lambda: alert(daemon, LISTED) == "served", what=daemon.log)
+        assert ask.asked == [A, B]
+        rows = status(daemon)
+        assert {host: row["state"] for host, row in rows.items()} == {LISTED: "ready", A: "ready"}
+        assert daemon.stop(signal.SIGKILL) != 0
+        assert status(daemon).keys() == rows.keys()  # from the cache
+        (daemon.cache / A).write_bytes(b"garbage")
+        (daemon.cache / C).write_bytes(b"garbage")
+        (daemon.cache / "d.apps.example.test").mkdir()
+        (daemon.cache / "nobody.example.test").write_bytes(make_pem("nobody.example.test"))
+        (daemon.cache / "e.apps.example.test").write_bytes(make_pem("other.example.test"))
+        daemon.forget_log()
+        daemon.start()
+        assert alert(daemon, A) == "served"
+        assert alert(daemon, "nobody.example.test") == UNKNOWN
+        assert alert(daemon, C) == "served"  # new again
+        assert ask.asked[2:] == [C]
+
+
+def status(daemon: DaemonProcess) -> dict[str, dict[str, object]]:
+    command = [sys.executable, "-m", "proxyd", "status", "--json", "-c", str(daemon.file)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
+    hosts: dict[str, dict[str, object]] = json.loads(found.stdout)["hosts"]
+    return hosts
