@@ -48,6 +48,12 @@ def _preflight(event: JournalEvent) -> str:
     return f"looked at the name before the first order: {found}"
 
 
+def _refused(event: JournalEvent) -> str:
+    detail = f" ({event.text('detail')[:_MOST]})" if event.text("detail") else ""
+    count = event.fields.get("refused")
+    return f"names refused: {count}: {event.text('reasons')}; the last one was {event.text('last')}{detail}"
+
+
 def _seen(event: JournalEvent) -> str:
     addresses = ", ".join(event.texts("addresses")) or "no address"
     caa = f"; CAA: {', '.join(event.texts('caa'))}" if event.texts("caa") else ""
@@ -78,6 +84,8 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "postponed": _with_reason("not sent"),
     "not ordered": _with_reason("not ordered"),
     "forgotten": _with_reason("forgotten"),
+    "new on demand": lambda event: f"{event.text('client')} asked for it first: {event.text('reason')[:_MOST]}",
+    "refused on demand": _refused,
     "challenge request": _arrived,
     "certificate issued": _issued,
     "confirmed": lambda event: f"our own listener shows certificate {event.text('serial')}",

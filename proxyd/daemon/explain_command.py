@@ -57,4 +57,4 @@ def story(
 
 def _profiles(config: Config, facts: Sequence[Facts]) -> Mapping[str, str | None]:
     host = facts[0].plan.lineage.host
-    return {one.server: one.profile for one in authorities_of(config, host)} if host in config.names else {}
+    return {one.server: one.profile for one in authorities_of(config, host)} if host in config.table else {}
