@@ -186,6 +186,19 @@ class Fleet:
                 windows -= 1
         return tasks
 
+    def hold_back(self, reason: str, until: datetime, now: datetime) -> list[Lineage]:
+        """Put off every order that is due, because none may be sent from here; return whose they are."""
+        held_back = []
+        while lineage := self._orders.take(now):
+            due = due_at(self._members[lineage].state, now)
+            if due is not None and due <= now:
+                failure = Failure(kind=FailureKind.LOCAL, message=f"{lineage.host}: {reason}")
+                self._event(lineage, Postponed(failure, until), now)
+                held_back.append(lineage)
+            else:
+                self._schedule(lineage, now)
+        return held_back
+
     def wish(
         self,
         lineage: Lineage,
@@ -288,7 +301,8 @@ class Fleet:
 
     def not_sent(self, task: OrderTask, failure: Failure, until: datetime, now: datetime) -> None:
         """Say that the order was not sent after all, and may be from `until` on."""
-        self.authority(task.issuer).not_sent(task.order)
+        if not task.resumed:
+            self.authority(task.issuer).not_sent(task.order)
         self._event(task.lineage, Postponed(failure, until), now)
 
     def window(

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from proxyd.certs.certificate import Certificate
@@ -21,6 +21,7 @@ from proxyd.daemon.authorities import Authorities, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
+from proxyd.daemon.pickup import Pickup
 from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_hits import ChallengeHits
@@ -30,10 +31,12 @@ from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand, Rule
 from proxyd.issuance.renewer import Renewer
+from proxyd.issuance.turn import OrderTurn
 from proxyd.proxy.traffic import Traffic
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
+from proxyd.store.lease import Lease, Owner
 from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
@@ -70,6 +73,8 @@ class Certificates:
         self._dual: set[Hostname] = set()  # hosts with a certificate of each key family
         self._store = CertificateStore(DirectoryStore(root, clock=clock), clock=clock, told=self._repaired)
         self._orders = PendingOrders(self._store.store)
+        lease = Lease(root / PRIVATE / "lease", clock=clock, owner=Owner.this_process())
+        self._turn = OrderTurn(lease, memory=self.memory)
         self._installation = Installation(
             table=table,
             memory=self.memory,
@@ -104,6 +109,16 @@ class Certificates:
             memory=self.memory,
             keeper=self,
             policy=self.on_demand,
+            turn=self._turn,
+            clock=clock,
+        )
+
+        self._pickup = Pickup(
+            store=self._store,
+            load=self._load,
+            table=table,
+            installation=self._installation,
+            renewer=self.renewer,
             clock=clock,
         )
         self.names = Names(
@@ -113,6 +128,9 @@ class Certificates:
     def open(self) -> None:
         """Prove that the cache keeps what is written, and read the journal. Blocks. Raises StoreError."""
         self._store.store.probe()
+        self._turn.open()
+        if self._turn.reason is not None:
+            self._pickup.remember()
         self._orders.open()
         self.memory.open()
         self.on_demand.open()
@@ -122,15 +140,18 @@ class Certificates:
         """Close the connections to the CAs and write the journal."""
         await self._authorities.close()
         await asyncio.to_thread(self.memory.close)
+        await self._turn.end()  # last: who follows reads what we wrote
 
     async def run(self) -> None:
         """Renew for ever. Ends only by cancellation."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.renewer.run())
-            group.create_task(self.renewer.retry_disk())
+            group.create_task(self.renewer.commit.retry())
             group.create_task(self.on_demand.run())
-            group.create_task(self._abandon_unwanted())
             group.create_task(self.names.run())
+            group.create_task(self._turn.run(self._take_over, self._pickup.look))
+            if self._turn.reason is None:
+                group.create_task(self._abandon_unwanted())
 
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`. Raises CaBundleError, and changes nothing."""
@@ -175,6 +196,11 @@ class Certificates:
         """Return the certificate of this lineage that clients are shown."""
         return self._table.of_kind(lineage.host, lineage.key_kind)
 
+    async def _take_over(self) -> None:
+        await self.renewer.read_again()
+        await self._pickup.look()
+        self.renewer.take_over(self.serving)
+
     async def _abandon_unwanted(self) -> None:
         """Leave nothing pending at a CA for hosts that were taken out of the configuration while no process ran."""
         for pending in self._orders.all():
@@ -210,7 +236,7 @@ class Certificates:
     def _remembered(self) -> set[Hostname]:
         return {*self.on_demand.names, *self.memory.names()}
 
-    def _load(self, lineages: list[Lineage]) -> list[tuple[Lineage, Certificate]]:
+    def _load(self, lineages: Sequence[Lineage]) -> list[tuple[Lineage, Certificate]]:
         wanted = [(one.host, _BOTH if self._is_alone(one) else (one.key_family,)) for one in lineages]
         found = []
         for lineage, certificate in zip(lineages, self._store.load_all(wanted), strict=True):

@@ -31,6 +31,15 @@ class Memory:
         self._journal.open()
         self.recollect(self._journal.states())
 
+    def read_again(self) -> None:
+        """Read what another process has kept since. Blocks on the disk."""
+        self._journal.flush()
+        self.recollect(self._journal.states())
+
+    def flush(self) -> None:
+        """Wait until the disk has what was kept so far, at most 10 s."""
+        self._journal.flush()
+
     def recollect(self, states: "Mapping[str, Mapping[str, JsonValue]]") -> None:
         """Take over what was kept, without the journal: for those who only look."""
         self._states = dict(states)
@@ -73,14 +82,8 @@ class Memory:
         document = self._states.get(f"held {_name(lineage)}", {})
         known = document.get("serial") == f"{certificate.serial:x}"
         issuer = document.get("issuer") if known else None
-        return Held(
-            validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
-            serial=certificate.serial,
-            cert_id=certificate.ari_id,
-            issuer=issuer if isinstance(issuer, str) else None,
-            is_owned=known and document.get("owned") is True,
-            signed_by=certificate.issuer,
-        )
+        known_issuer = issuer if isinstance(issuer, str) else None
+        return held_of(certificate, issuer=known_issuer, is_owned=known and document.get("owned") is True)
 
     def forget(self, lineage: Lineage) -> None:
         """Keep nothing of a lineage but its history."""
@@ -117,6 +120,18 @@ class Memory:
     def close(self) -> None:
         """Write what is queued. Blocks."""
         self._journal.close()
+
+
+def held_of(certificate: Certificate, *, issuer: str | None, is_owned: bool) -> Held:
+    """Return what is known of a certificate that the CA `issuer` gave."""
+    return Held(
+        validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
+        serial=certificate.serial,
+        cert_id=certificate.ari_id,
+        issuer=issuer,
+        is_owned=is_owned,
+        signed_by=certificate.issuer,
+    )
 
 
 def _name(lineage: Lineage) -> str:

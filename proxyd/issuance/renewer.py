@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from proxyd.certs.certificate import Certificate
@@ -12,14 +12,16 @@ from proxyd.core.clock import Clock
 from proxyd.core.failure import Failure, FailureKind, IssuanceError
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
-from proxyd.core.lineage import Held, Lineage, Plan
-from proxyd.core.renewal import Validity, ends_too_early
+from proxyd.core.lineage import Lineage, Plan
+from proxyd.core.renewal import ends_too_early, renew_at
 from proxyd.core.task import OrderTask, WindowTask
 from proxyd.issuance.acme_error import UnfinishedOrder
+from proxyd.issuance.commit import Commit
 from proxyd.issuance.host_policy import Allowed, HostPolicy, NoMore, NotNow
 from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
-from proxyd.issuance.keeper import Keeper, NoRoom, Serving, TakenBack
-from proxyd.issuance.memory import Memory
+from proxyd.issuance.keeper import Keeper, Serving, TakenBack
+from proxyd.issuance.memory import Memory, held_of
+from proxyd.issuance.turn import OrderTurn
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
@@ -28,7 +30,8 @@ _log = logging.getLogger("proxyd.renewer")
 _CONCURRENT = 4
 _CONCURRENT_WINDOWS = 8
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
-_DISK_RETRY = 60.0
+_HELD_BACK = timedelta(hours=1)
+_LOOK_AT_TURN = 1.0
 
 
 class Renewer:
@@ -43,6 +46,7 @@ class Renewer:
         memory: Memory,
         keeper: Keeper,
         policy: HostPolicy,
+        turn: OrderTurn,
         clock: Clock,
     ) -> None:
         self._fleet = fleet
@@ -51,12 +55,19 @@ class Renewer:
         self._memory = memory
         self._keeper = keeper
         self._policy = policy
+        self._turn = turn
         self._clock = clock
         self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
         self._running: set[Lineage] = set()
         self._asking = 0
-        self._unsaved: dict[Lineage, Certificate] = {}
-        self._unused: dict[Lineage, Certificate] = {}
+        self.commit = Commit(
+            store=store,
+            orders=orders,
+            memory=memory,
+            keeper=keeper,
+            issuer_of=lambda lineage, name: self._issuer_of(lineage, name),
+        )
+        self._held_back: set[Lineage] = set()
         self._changed = asyncio.Event()
         self._told: dict[Lineage, FailureKind] = {}  # postponements that are in the journal
         fleet.postponed = self._postponed
@@ -127,8 +138,39 @@ class Renewer:
                 except TimeoutError:
                     continue
 
+    def found(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Say that a certificate that another process obtained serves."""
+        self._held_back.discard(lineage)
+        self._fleet.found(lineage, self._memory.held(lineage, certificate), self._clock.now())
+        self._changed.set()
+
+    async def read_again(self) -> None:
+        """Read what the process that ordered until now has left. Does not yet take it over."""
+        await asyncio.to_thread(self._memory.read_again)
+        await asyncio.to_thread(self._orders.open)
+
+    def take_over(self, certificate: Callable[[Lineage], Certificate | None]) -> None:
+        """Go on where the process that ordered until now ended: with its schedules and what it spent."""
+        now = self._clock.now()
+        for authority in self._fleet.authorities().values():
+            self._memory.recall_authority(authority, now)
+        for lineage in self._fleet.states():
+            serving = certificate(lineage)
+            if serving and (held := self._memory.held(lineage, serving)) != self._fleet.held(lineage):
+                self._fleet.found(lineage, held, now)
+            if lineage in self._held_back:
+                self._fleet.wish(lineage, now)
+            self._memory.recall(self._fleet, lineage, now)
+            for pending in self._orders.of(lineage):
+                self._fleet.interrupted(lineage, pending.issuer, now)
+        self._held_back.clear()
+        self._changed.set()
+
     def _begin(self, group: asyncio.TaskGroup) -> None:
         now = self._clock.now()
+        if reason := self._turn.reason:
+            self._held_back.update(self._fleet.hold_back(reason, now + _HELD_BACK, now))
+            return
         room, windows = max(0, _CONCURRENT - len(self._running)), max(0, _CONCURRENT_WINDOWS - self._asking)
         for task in self._fleet.tasks(now, room, windows):
             match task:
@@ -140,6 +182,8 @@ class Renewer:
                     group.create_task(self._ask_window(task))
 
     def _seconds_to_next(self) -> float:
+        if self._turn.reason is not None:
+            return _LOOK_AT_TURN
         # The end of an order or question wakes us.
         at = self._fleet.wake_at(orders=len(self._running) < _CONCURRENT, windows=self._asking < _CONCURRENT_WINDOWS)
         wait = _LONGEST_SLEEP if at is None else (at - self._clock.now()).total_seconds()
@@ -177,8 +221,7 @@ class Renewer:
 
     async def _forget(self, lineage: Lineage, reason: str) -> None:
         self._fleet.forget(lineage)
-        self._unsaved.pop(lineage, None)
-        self._unused.pop(lineage, None)
+        self.commit.forget(lineage)
         self._memory.forget(lineage)
         self._policy.forgotten(lineage)
         _log.info("forgotten", extra={"host": lineage.host, "reason": reason})
@@ -187,15 +230,47 @@ class Renewer:
             if issuer := self._issuer_of(lineage, pending.issuer):
                 await issuer.abandon(pending)
 
+    async def _is_our_turn(self, task: OrderTask) -> bool:
+        reason, now = await self._turn.confirm(), self._clock.now()
+        if reason is not None:
+            failure = Failure(kind=FailureKind.LOCAL, message=f"{task.lineage.host}: {reason}")
+            self._fleet.not_sent(task, failure, now + _HELD_BACK, now)
+            self._held_back.add(task.lineage)
+        return reason is None
+
+    async def _is_on_disk(self, task: OrderTask) -> bool:
+        """Use what another program put into the cache meanwhile, instead of an order."""
+        lineage, now, before = task.lineage, self._clock.now(), self._fleet.held(task.lineage)
+        if task.forced or task.resumed:
+            return False
+        found = await asyncio.to_thread(self._store.load, lineage.host, [lineage.key_family])
+        if found is None or not found.names >= set(lineage.names):
+            return False
+        held = self._memory.held(lineage, found)
+        is_newer = before is None or held.validity.not_before > before.validity.not_before
+        if not is_newer or now >= renew_at(held.validity, None, 0):
+            return False
+        if not isinstance(await self._keeper.install(lineage, found), Serving):
+            return False
+        failure = Failure(kind=FailureKind.LOCAL, message=f"{lineage.host}: the cache has a new certificate")
+        self._fleet.not_sent(task, failure, now, now)
+        self.found(lineage, found)
+        _log.info("picked up from the cache instead of an order", extra={"host": lineage.host})
+        self._memory.note("picked up", lineage.host, None, serial=f"{found.serial:x}")
+        return True
+
     async def _order(self, task: OrderTask) -> None:
         host = task.lineage.host
         self._told.pop(task.lineage, None)
+        if not await self._is_our_turn(task) or await self._is_on_disk(task):
+            return
         if not task.resumed and not await self._is_permitted(task):
             return
         kind = "order resumed" if task.resumed else "order started"
         self._memory.note(kind, host, task.issuer, challenges=task.challenges, replaces=task.order.replaces)
         self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
         try:
+            await asyncio.to_thread(self._memory.flush)  # what is spent, should we be killed now
             await asyncio.to_thread(self._store.store.probe)  # never ask a CA for what cannot be kept
             issuer = self._issuer_of(task.lineage, task.issuer)
             if issuer is None:  # a reload took the CA away meanwhile
@@ -228,25 +303,20 @@ class Renewer:
     async def _keep(self, task: OrderTask, issuance: Issuance) -> None:
         lineage, certificate = task.lineage, issuance.certificate
         before = self._fleet.held(lineage)
-        held = _held(certificate, task.issuer)
+        held = held_of(certificate, issuer=task.issuer, is_owned=True)
         if before and not task.forced and before.issuer == task.issuer:
             now = self._clock.now()
             if ends_too_early(held.validity, before.validity, now):
                 message = f"the CA {task.issuer} sent a certificate that ends before the one that serves: not used"
                 await self._issued_in_vain(task, certificate, FailureKind.CA, message)
                 return
-        self._memory.keep_held(lineage, held)
-        await self._save(lineage, certificate)
+        await self.commit.keep(lineage, certificate, held)
         if self._fleet.state(lineage) is not None:  # else the host was removed meanwhile
-            outcome = await self._keeper.install(lineage, certificate)
+            outcome = await self.commit.use(lineage, certificate, before)
             if isinstance(outcome, TakenBack):
-                await self._take_back(lineage, certificate, outcome, before)
-                await self._issued_in_vain(
-                    task, certificate, FailureKind.LOCAL, f"the new certificate was taken back: {outcome.reason}"
-                )
+                reason = f"the new certificate was taken back: {outcome.reason}"
+                await self._issued_in_vain(task, certificate, FailureKind.LOCAL, reason)
                 return
-            if isinstance(outcome, NoRoom):
-                self._unused[lineage] = certificate
         self._fleet.issued(task, held, issuance.challenge, self._clock.now())
         self._remember(task)
         fields = {
@@ -257,68 +327,14 @@ class Renewer:
         }
         _log.info("certificate issued", extra={"host": lineage.host, "issuer": task.issuer, **fields})
         self._memory.note("certificate issued", lineage.host, task.issuer, **fields)
-        await self._end_orders(lineage, certificate)
-
-    async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
-        """Keep it on disk; when that fails it serves from memory, and the disk is tried again until it takes it."""
-        try:
-            await asyncio.to_thread(self._store.save, lineage.host, certificate)
-        except StoreError as error:
-            if self._unsaved.get(lineage) != certificate:  # else it is known
-                _log.error(
-                    "the new certificate serves, but could not be kept: saving is tried again every minute",
-                    extra={"host": lineage.host, "reason": str(error)},
-                )
-                self._memory.note("not kept", lineage.host, None, reason=str(error))
-            self._unsaved[lineage] = certificate
-        else:
-            if self._unsaved.pop(lineage, None) is not None:
-                _log.info("the certificate is kept now", extra={"host": lineage.host})
-                self._memory.note("kept", lineage.host, None)
-
-    async def _end_orders(self, lineage: Lineage, certificate: Certificate) -> None:
-        """Forget the order that gave the certificate once it is safe; what was ordered elsewhere is wanted no more."""
-        for pending in self._orders.of(lineage):
-            issuer = self._issuer_of(lineage, pending.issuer)
-            if pending.gave(certificate):
-                if lineage not in self._unsaved:
-                    await asyncio.to_thread(self._orders.forget, pending)
-            elif issuer is not None:
-                await issuer.abandon(pending)
-
-    async def _take_back(
-        self, lineage: Lineage, certificate: Certificate, outcome: TakenBack, before: Held | None
-    ) -> None:
-        """Never load it again; the previous one lies in its place once more."""
-        self._unsaved.pop(lineage, None)
-        if before is not None:
-            self._memory.keep_held(lineage, before)
-        try:
-            await asyncio.to_thread(self._store.condemn, lineage.host, certificate, outcome.reason)
-        except StoreError as error:
-            _log.error(
-                "the certificate that was taken back could not be marked on disk",
-                extra={"host": lineage.host, "reason": str(error), "next": "repair the cache before the next start"},
-            )
-        self._memory.note("taken back", lineage.host, None, serial=f"{certificate.serial:x}", reason=outcome.reason)
+        await self.commit.end_orders(lineage, certificate)
 
     async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, kind: FailureKind, reason: str) -> None:
         now = self._clock.now()
         failure = Failure(kind=kind, message=f"{task.lineage.host}: {reason}")
         self._fleet.issued_in_vain(task, failure, now)
         self._tell_failed(task, failure, now)
-        await self._end_orders(task.lineage, certificate)
-
-    async def retry_disk(self) -> None:
-        """Try again and again to keep and to use what this machine did not take. Ends only by cancellation."""
-        while True:
-            await asyncio.sleep(_DISK_RETRY)
-            for lineage, certificate in list(self._unsaved.items()):
-                await self._save(lineage, certificate)
-                await self._end_orders(lineage, certificate)
-            for lineage, certificate in list(self._unused.items()):
-                if isinstance(await self._keeper.install(lineage, certificate), Serving):
-                    self._unused.pop(lineage, None)
+        await self.commit.end_orders(task.lineage, certificate)
 
     async def _ask_window(self, task: WindowTask) -> None:
         window, retry_after = None, None
@@ -385,17 +401,6 @@ class Renewer:
     def lineages(self, host: Hostname) -> list[Lineage]:
         """Return the lineages that serve a name."""
         return [one for one in self._fleet.states() if host == one.host or host in one.names]
-
-
-def _held(certificate: Certificate, issuer: str) -> Held:
-    return Held(
-        validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
-        serial=certificate.serial,
-        cert_id=certificate.ari_id,
-        issuer=issuer,
-        is_owned=True,
-        signed_by=certificate.issuer,
-    )
 
 
 async def _has_windows(issuer: Issuer) -> bool:

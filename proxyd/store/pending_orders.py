@@ -46,6 +46,8 @@ class PendingOrders:
 
     def open(self) -> None:
         """Read what the last process left. Raises StoreError; broken files are deleted, they hold nothing else."""
+        with self._changing:
+            self._orders = {}
         for key in self._store.names():
             try:
                 order = _read(self._store.load(key) or b"")

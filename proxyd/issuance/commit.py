@@ -1,0 +1,113 @@
+"""Keeps a new certificate on disk and puts it to use, however often this machine has to be asked for that."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from proxyd.certs.certificate import Certificate
+from proxyd.core.lineage import Held, Lineage
+from proxyd.issuance.issuer import Issuer
+from proxyd.issuance.keeper import Installed, Keeper, NoRoom, Serving, TakenBack
+from proxyd.issuance.memory import Memory
+from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.pending_orders import PendingOrders
+from proxyd.store.store import StoreError
+
+_log = logging.getLogger("proxyd.renewer")
+_RETRY_SECONDS = 60.0
+
+
+class Commit:
+    """What the disk did not take serves from memory and is tried again; what clients must not see is taken back."""
+
+    def __init__(
+        self,
+        *,
+        store: CertificateStore,
+        orders: PendingOrders,
+        memory: Memory,
+        keeper: Keeper,
+        issuer_of: Callable[[Lineage, str], Issuer | None],
+    ) -> None:
+        self._store = store
+        self._orders = orders
+        self._memory = memory
+        self._keeper = keeper
+        self._issuer_of = issuer_of
+        self._unsaved: dict[Lineage, Certificate] = {}
+        self._unused: dict[Lineage, Certificate] = {}
+
+    async def keep(self, lineage: Lineage, certificate: Certificate, held: Held) -> None:
+        """Save it, and which CA gave it."""
+        self._memory.keep_held(lineage, held)
+        await self._save(lineage, certificate)
+
+    async def use(self, lineage: Lineage, certificate: Certificate, before: Held | None) -> Installed:
+        """Serve it; `before`: what is known of the one that serves until now."""
+        outcome = await self._keeper.install(lineage, certificate)
+        self._unused.pop(lineage, None)
+        match outcome:
+            case TakenBack():
+                await self._take_back(lineage, certificate, outcome, before)
+            case NoRoom():
+                self._unused[lineage] = certificate
+            case Serving():
+                pass
+        return outcome
+
+    async def end_orders(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Forget the order that gave the certificate once it is safe; what was ordered elsewhere is wanted no more."""
+        for pending in self._orders.of(lineage):
+            issuer = self._issuer_of(lineage, pending.issuer)
+            if pending.gave(certificate):
+                if lineage not in self._unsaved:
+                    await asyncio.to_thread(self._orders.forget, pending)
+            elif issuer is not None:
+                await issuer.abandon(pending)
+
+    def forget(self, lineage: Lineage) -> None:
+        """Try no more for a lineage."""
+        self._unsaved.pop(lineage, None)
+        self._unused.pop(lineage, None)
+
+    async def retry(self) -> None:
+        """Try again and again to keep and to use what this machine did not take. Ends only by cancellation."""
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            for lineage, certificate in list(self._unsaved.items()):
+                await self._save(lineage, certificate)
+                await self.end_orders(lineage, certificate)
+            for lineage, certificate in list(self._unused.items()):
+                await self.use(lineage, certificate, None)
+
+    async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
+        try:
+            await asyncio.to_thread(self._store.save, lineage.host, certificate)
+        except StoreError as error:
+            if self._unsaved.get(lineage) != certificate:  # else it is known
+                _log.error(
+                    "the new certificate serves, but could not be kept: saving is tried again every minute",
+                    extra={"host": lineage.host, "reason": str(error)},
+                )
+                self._memory.note("not kept", lineage.host, None, reason=str(error))
+            self._unsaved[lineage] = certificate
+        else:
+            if self._unsaved.pop(lineage, None) is not None:
+                _log.info("the certificate is kept now", extra={"host": lineage.host})
+                self._memory.note("kept", lineage.host, None)
+
+    async def _take_back(
+        self, lineage: Lineage, certificate: Certificate, outcome: TakenBack, before: Held | None
+    ) -> None:
+        """Never load it again; the previous one lies in its place once more."""
+        self._unsaved.pop(lineage, None)
+        if before is not None:
+            self._memory.keep_held(lineage, before)
+        try:
+            await asyncio.to_thread(self._store.condemn, lineage.host, certificate, outcome.reason)
+        except StoreError as error:
+            _log.error(
+                "the certificate that was taken back could not be marked on disk",
+                extra={"host": lineage.host, "reason": str(error), "next": "repair the cache before the next start"},
+            )
+        self._memory.note("taken back", lineage.host, None, serial=f"{certificate.serial:x}", reason=outcome.reason)

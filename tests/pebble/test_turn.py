@@ -1,0 +1,73 @@
+"""Two daemons on one cache: one orders, both serve, and the other goes on when the first ends."""
+
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pebble.server import Pebble
+from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.upstream import Upstream
+
+HOSTS = ("one.example.test", "two.example.test")
+LATE = "late.example.test"
+MakeDaemon = Callable[[], DaemonProcess]
+
+
+@pytest.fixture
+def pair(make_daemon: MakeDaemon, monkeypatch: pytest.MonkeyPatch) -> tuple[DaemonProcess, DaemonProcess]:
+    monkeypatch.setenv("PEBBLE_VA_ALWAYS_VALID", "1")  # the CA reaches one port only
+    first, second = make_daemon(), make_daemon()
+    second.cache = first.cache
+    return first, second
+
+
+def test_one_orders_both_serve_and_a_killed_one_is_followed(
+    tmp_path: Path, pair: tuple[DaemonProcess, DaemonProcess], upstream: Upstream
+) -> None:
+    first, second = pair
+    with Pebble(tmp_path / "pebble", http_port=1) as pebble:
+        first.configure(dict.fromkeys(HOSTS, upstream.port), pebble=pebble)
+        second.configure(dict.fromkeys((*HOSTS, LATE), upstream.port), pebble=pebble)
+        first.start()
+        second.start()
+        ours, theirs = (HttpsClient(one.https_port, pebble.root()) for one in pair)
+        ours.wait_for(HOSTS, daemon=first)
+        theirs.wait_for(HOSTS, daemon=second)
+        assert [ours.leaf(host) for host in HOSTS] == [theirs.leaf(host) for host in HOSTS]
+        assert pebble.orders() == 2
+        assert first.process is not None
+        assert f"another proxyd (pid {first.process.pid} on" in second.log()
+        assert second.log().count("another proxyd") == 1
+        assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+        second.wait_for("orders certificates for the cache from now on", seconds=5)
+        theirs.wait_for([LATE], daemon=second)
+        assert pebble.orders() == 3
+        first.start()  # and the other way round
+        first.wait_for("another proxyd")
+        assert [ours.leaf(host) for host in HOSTS] == [theirs.leaf(host) for host in HOSTS]
+        assert pebble.orders() == 3
+
+
+def test_a_renewal_is_picked_up_and_the_next_one_made_by_who_is_left(
+    tmp_path: Path, pair: tuple[DaemonProcess, DaemonProcess], upstream: Upstream
+) -> None:
+    first, second = pair
+    host = HOSTS[0]
+    with Pebble(tmp_path / "pebble", http_port=1, lifetime=timedelta(seconds=20)) as pebble:
+        for one in pair:
+            one.configure({host: upstream.port}, pebble=pebble)
+            one.start()
+        ours, theirs = (HttpsClient(one.https_port, pebble.root()) for one in pair)
+        ours.wait_for([host], daemon=first)
+        leaf = ours.leaf(host)
+        eventually(lambda: ours.leaf(host) != leaf, what=first.log)
+        renewed = ours.leaf(host)
+        eventually(lambda: theirs.leaf(host) == renewed, what=second.log, seconds=6)
+        assert pebble.orders() == 2
+        assert first.stop() == 0
+        second.wait_for("orders certificates for the cache from now on", seconds=5)
+        eventually(lambda: theirs.leaf(host) != renewed, what=second.log)
+        assert pebble.orders() == 3
