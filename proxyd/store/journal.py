@@ -2,15 +2,15 @@
 
 import json
 import logging
-import queue
 import sqlite3
 import threading
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
@@ -22,7 +22,11 @@ _BATCH_SECONDS = 0.2
 _BATCH = 500
 _KEEP = timedelta(days=400)
 _KEEP_EVENTS = 1_000  # of one host
+_KEEP_ALL = 1_000_000
 _PRUNE_EVERY = 2_000  # events
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between tries while the disk refuses
+_QUICK_BYTES = 64 << 20  # what is larger would delay the start too long
+_INSERT_EVENT = "INSERT INTO event (at, host, kind, issuer, fields) VALUES (?, ?, ?, ?, ?)"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
     id INTEGER PRIMARY KEY, at TEXT NOT NULL, host TEXT, kind TEXT NOT NULL, issuer TEXT, fields TEXT NOT NULL);
@@ -32,61 +36,73 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, document TEXT NOT NULL)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    name: str
-    document: Mapping[str, JsonValue] | None
+class _Damaged(OSError):
+    """The database is of no use any more."""
 
 
 class Journal:
-    """One writer thread with a bounded queue. `record` and `put_state` never block and never raise."""
+    """One writer thread with bounded memory. `record` and `put_state` never wait for the disk and never raise.
+
+    What the disk does not take is kept and tried again; the oldest events go first.
+    """
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self.history_known = False
         self._path = path
         self._clock = clock
-        self._queue: queue.Queue[JournalEvent | _State | threading.Event | None] = queue.Queue(_QUEUE)
-        self._thread: threading.Thread | None = None
+        self._wake = threading.Condition()
+        self._events: deque[JournalEvent] = deque(maxlen=_QUEUE)
+        self._states: dict[str, Mapping[str, JsonValue] | None] = {}
+        self._stop = False
+        self._asked = self._answered = 0  # flushes
         self._dropped = 0
+        self._pause = 0.0  # seconds until the next try; 0: the disk takes everything
+        self._thread: threading.Thread | None = None
         self._written = 0
 
     def open(self) -> None:
         """Open or make the database; a broken one is set aside. Blocks; never raises for what is on the disk."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            existed = self._path.exists()
             self._check()
-            self.history_known = existed
         except (sqlite3.Error, OSError) as error:
-            self._set_aside(error)
+            self._trouble(error)
+        self.history_known = bool(self._read("SELECT 1 FROM state LIMIT 1", ()))
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Write what is queued and stop. Blocks."""
         if self._thread is not None:
-            self._queue.put(None)
+            with self._wake:
+                self._stop = True
+                self._wake.notify_all()
             self._thread.join(timeout=10)
             self._thread = None
 
     def record(self, event: JournalEvent) -> None:
-        """Queue an event; when the disk is too slow it is dropped, and counted."""
-        self._put(event)
+        """Queue an event."""
+        with self._wake:
+            self._dropped += len(self._events) == _QUEUE
+            self._events.append(event)
+            self._wake.notify_all()
 
     def put_state(self, name: str, document: Mapping[str, JsonValue]) -> None:
         """Queue a document that replaces the one of the same name."""
-        self._put(_State(name, document))
+        self._queue(name, document)
 
     def drop_state(self, name: str) -> None:
         """Queue the removal of a document."""
-        self._put(_State(name, None))
+        self._queue(name, None)
 
     def flush(self) -> None:
-        """Wait until everything queued so far is written, at most 10 s."""
+        """Wait until the disk was asked to take everything queued so far, at most 10 s."""
         if self._thread is not None:
-            written = threading.Event()
-            self._queue.put(written)
-            written.wait(10)
+            with self._wake:
+                self._asked += 1
+                mine = self._asked
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: self._answered >= mine, timeout=10)
 
     def history(self, host: Hostname | None, *, limit: int = 200) -> list[JournalEvent]:
         """Return the last events of a host, oldest first. Blocks; empty when the database cannot be read."""
@@ -111,13 +127,10 @@ class Journal:
                 found[str(name)] = document
         return found
 
-    def _put(self, item: JournalEvent | _State) -> None:
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
-            if self._dropped == 0:
-                _log.error("the journal cannot keep up with the disk: history is lost", extra={"file": self._path})
-            self._dropped += 1
+    def _queue(self, name: str, document: Mapping[str, JsonValue] | None) -> None:
+        with self._wake:
+            self._states[name] = document
+            self._wake.notify_all()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=5, isolation_level=None)
@@ -126,71 +139,97 @@ class Journal:
         return connection
 
     def _check(self) -> None:
+        for part in self._parts():
+            if part.is_symlink() or (part.exists() and not part.is_file()):
+                raise _Damaged(f"{part.name} is not a regular file")
         with closing(self._connect()) as connection:
             self._path.chmod(0o600)
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != ("ok",):
-                raise sqlite3.DatabaseError(f"it is damaged: {str(found)[:100]}")
+            if self._path.stat().st_size < _QUICK_BYTES:
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if found != ("ok",):
+                    raise _Damaged(f"it is damaged: {str(found)[:100]}")
             connection.executescript(_SCHEMA)
 
-    def _set_aside(self, error: Exception) -> None:
+    def _parts(self) -> list[Path]:
+        return [self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+    def _trouble(self, error: Exception) -> None:
+        """Set a broken database aside; wait for better times when it is not its fault. Says so once."""
+        if _is_damage(error):
+            _log.error(
+                "the journal is broken and is set aside: history begins anew, certificates are not touched",
+                extra={"file": self._path, "reason": str(error)},
+            )
+            try:
+                self._set_aside()
+                self._check()
+                return
+            except (sqlite3.Error, OSError) as again:
+                error = again
+        if self._pause == 0.0:
+            _log.error(
+                "the journal cannot be written: tried again, history may be lost",
+                extra={"file": self._path, "reason": str(error)},
+            )
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+
+    def _set_aside(self) -> None:
         moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
-        _log.error(
-            "the journal is broken and is set aside: history begins anew, certificates are not touched",
-            extra={"file": self._path, "reason": str(error)},
-        )
-        try:
-            for suffix in ("", "-wal", "-shm"):
-                part = self._path.with_name(self._path.name + suffix)
-                if part.exists() or part.is_symlink():
-                    part.rename(part.with_name(f"{part.name}.broken-{moment}"))
-            self._check()
-        except (sqlite3.Error, OSError) as again:
-            _log.error("no journal is kept for now", extra={"file": self._path, "reason": str(again)})
+        for part in self._parts():
+            if part.exists() or part.is_symlink():
+                part.rename(part.with_name(f"{part.name}.broken-{moment}"))
 
     def _write_all(self) -> None:
-        waiting: list[JournalEvent | _State] = []
         stop = False
         while not stop:
-            batch, flushed, stop = self._take()
-            waiting = [*waiting, *batch][-_QUEUE:]
+            self._wait()
+            with self._wake:
+                events, states, asked, stop = list(self._events), self._states, self._asked, self._stop
+                self._events.clear()
+                self._states = {}
             try:
-                self._write(waiting)
-                waiting = []
+                self._write(events, states)
+                self._recovered()
             except (sqlite3.Error, OSError) as error:
-                _log.error("the journal was not written: tried again", extra={"file": self._path, "reason": str(error)})
-                if not stop and not flushed:
-                    threading.Event().wait(1)
-            for one in flushed:
-                one.set()
+                with self._wake:  # what is newer wins
+                    self._events = deque([*events, *self._events], maxlen=_QUEUE)
+                    self._states = {**states, **self._states}
+                self._trouble(error)
+            except ValueError:
+                _log.exception("events that cannot be written are dropped", extra={"file": self._path})
+            with self._wake:
+                self._answered = asked
+                self._wake.notify_all()
 
-    def _take(self) -> tuple[list[JournalEvent | _State], list[threading.Event], bool]:
-        batch: list[JournalEvent | _State] = []
-        flushed: list[threading.Event] = []
-        item = self._queue.get()
-        while True:
-            if item is None:
-                return batch, flushed, True
-            if isinstance(item, threading.Event):
-                flushed.append(item)
-            else:
-                batch.append(item)
-            if flushed or len(batch) >= _BATCH:
-                return batch, flushed, False
-            try:
-                item = self._queue.get(timeout=_BATCH_SECONDS)
-            except queue.Empty:
-                return batch, flushed, False
+    def _wait(self) -> None:
+        def urgent() -> bool:
+            return self._stop or self._asked > self._answered or len(self._events) >= _BATCH
 
-    def _write(self, items: list[JournalEvent | _State]) -> None:
-        if not items:
+        with self._wake:
+            if self._pause:
+                self._wake.wait_for(lambda: self._stop or self._asked > self._answered, timeout=self._pause)
+                return
+            self._wake.wait_for(lambda: self._events or self._states or urgent())
+            self._wake.wait_for(urgent, timeout=_BATCH_SECONDS)
+
+    def _recovered(self) -> None:
+        if self._pause:
+            _log.warning("the journal is written again", extra={"file": self._path, "lost_events": self._dropped})
+            self._pause, self._dropped = 0.0, 0
+
+    def _write(self, events: Sequence[JournalEvent], states: Mapping[str, Mapping[str, JsonValue] | None]) -> None:
+        if not events and not states and not self._pause:
             return
         with closing(self._connect()) as connection:
             connection.executescript(_SCHEMA)
             connection.execute("BEGIN IMMEDIATE")
-            for item in items:
-                _insert(connection, item)
-            self._written += len(items)
+            connection.executemany(_INSERT_EVENT, map(_row, events))
+            for name, document in states.items():
+                if document is None:
+                    connection.execute("DELETE FROM state WHERE name = ?", (name,))
+                else:
+                    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, _json(document)))
+            self._written += len(events)
             if self._written >= _PRUNE_EVERY:
                 self._written = 0
                 _prune(connection, self._clock.now())
@@ -201,25 +240,36 @@ class Journal:
             with closing(self._connect()) as connection:
                 return connection.execute(query, parameters).fetchall()
         except (sqlite3.Error, OSError) as error:
-            _log.error("the journal cannot be read", extra={"file": self._path, "reason": str(error)})
+            if _is_damage(error):
+                return []  # the writer says so
+        try:  # a disk that cannot be written
+            with closing(sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro&immutable=1", uri=True)) as connection:
+                return connection.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            if self._pause == 0.0:
+                _log.error("the journal cannot be read", extra={"file": self._path, "reason": str(error)})
             return []
 
 
-def _insert(connection: sqlite3.Connection, item: JournalEvent | _State) -> None:
-    match item:
-        case JournalEvent():
-            host = item.host.text if item.host else None
-            row = (_text(item.at), host, item.kind, item.issuer, json.dumps(dict(item.fields)))
-            connection.execute("INSERT INTO event (at, host, kind, issuer, fields) VALUES (?, ?, ?, ?, ?)", row)
-        case _State(name=name, document=None):
-            connection.execute("DELETE FROM state WHERE name = ?", (name,))
-        case _State(name=name, document=document):
-            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, json.dumps(document)))
+def _is_damage(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, _Damaged) or (isinstance(code, int) and code & 0xFF in damaged)
+
+
+def _row(event: JournalEvent) -> tuple[str, str | None, str, str | None, str]:
+    host = event.host.text if event.host else None
+    return _text(event.at), host, event.kind, event.issuer, _json(event.fields)
+
+
+def _json(document: Mapping[str, JsonValue]) -> str:
+    return json.dumps(dict(document), default=str)
 
 
 def _prune(connection: sqlite3.Connection, now: datetime) -> None:
     connection.execute("DELETE FROM event WHERE at < ?", (_text(now - _KEEP),))
     crowded = "SELECT host FROM event GROUP BY host HAVING count(*) > ?"
+    connection.execute(f"DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - {_KEEP_ALL}")
     for (host,) in connection.execute(crowded, (_KEEP_EVENTS,)).fetchall():
         kept = "SELECT id FROM event WHERE host IS ? ORDER BY id DESC LIMIT 1 OFFSET ?"
         connection.execute(

@@ -1,0 +1,126 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from proxyd.core.hostname import Hostname
+from proxyd.core.journal_event import JournalEvent
+from proxyd.store.journal import Journal
+from tests.support.clock import FakeClock
+
+HOST = Hostname("a.example")
+
+
+def journal(path: Path) -> Journal:
+    one = Journal(path, clock=FakeClock())
+    one.open()
+    return one
+
+
+def event(kind: str = "order started", **fields: object) -> JournalEvent:
+    return JournalEvent(at=FakeClock().now(), host=HOST, kind=kind, issuer="ca", fields=fields)
+
+
+def test_events_and_states_outlive_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "+proxyd" / "journal.sqlite3"
+    one = journal(path)
+    assert not one.history_known
+    for number in range(1200):
+        one.record(event(number=number))
+    one.put_state("a", {"x": 1})
+    one.put_state("a", {"x": 2})
+    one.put_state("b", {"x": 3})
+    one.drop_state("b")
+    one.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = journal(path)
+    assert again.history_known
+    assert again.states() == {"a": {"x": 2}}
+    history = again.history(HOST, limit=2)
+    assert [one.fields["number"] for one in history] == [1198, 1199]
+    again.close()
+
+
+def test_flush_makes_it_readable_for_others(tmp_path: Path) -> None:
+    one, other = journal(tmp_path / "j"), journal(tmp_path / "j")
+    one.record(event())
+    one.put_state("a", {"x": 1})
+    one.flush()
+    assert len(other.history(HOST)) == 1
+    assert other.states() == {"a": {"x": 1}}
+    one.close()
+    other.close()
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+    (path / "x").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"garbage" * 1000),
+        lambda path: path.write_bytes(bytes(40_000)),
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: _directory(path),
+        os.mkfifo,
+        lambda path: _directory(path.with_name("j-wal")),
+    ],
+    ids=["garbage", "zeroed", "symlink", "directory", "fifo", "wal-directory"],
+)
+def test_a_broken_one_is_set_aside_and_begins_anew(
+    tmp_path: Path, damage: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "j"
+    damage(path)  # type: ignore[operator]
+    one = journal(path)
+    assert not one.history_known
+    one.put_state("a", {"x": 1})
+    one.flush()
+    assert one.states() == {"a": {"x": 1}}
+    one.close()
+    assert list(tmp_path.glob("j*.broken-*"))
+    assert [record.message.split(":")[0] for record in caplog.records] == ["the journal is broken and is set aside"]
+
+
+def test_an_empty_file_is_no_history(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"")
+    one = journal(tmp_path / "j")
+    assert not one.history_known
+    one.close()
+
+
+def test_damage_while_it_runs_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one = journal(tmp_path / "j")
+    one.put_state("a", {"x": 1})
+    one.flush()
+    for part in tmp_path.iterdir():
+        part.write_bytes(b"garbage" * 1000)
+    one.put_state("b", {"x": 2})
+    one.flush()
+    one.flush()
+    assert one.states() == {"b": {"x": 2}}
+    one.close()
+    assert len(caplog.records) <= 2
+
+
+def test_a_disk_that_refuses_is_said_once_and_nothing_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = tmp_path / "place"
+    one = journal(place / "j")
+    one.put_state("a", {"x": 1})
+    one.flush()
+    place.rename(tmp_path / "away")
+    place.write_bytes(b"")
+    for number in range(20):
+        one.record(event(number=number))
+        one.put_state("a", {"x": number})
+        one.flush()
+    assert len(caplog.records) == 1
+    place.unlink()
+    (tmp_path / "away").rename(place)
+    one.flush()
+    assert one.states() == {"a": {"x": 19}}
+    assert len(one.history(HOST)) == 20
+    one.close()
+    assert [record.message for record in caplog.records][1:] == ["the journal is written again"]
