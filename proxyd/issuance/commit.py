@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.lineage import Held, Lineage
+from proxyd.core.renewal import Validity, renew_at
 from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed, Keeper, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
@@ -54,6 +56,21 @@ class Commit:
             case Serving():
                 pass
         return outcome
+
+    async def pick_up(self, lineage: Lineage, before: Held | None, now: datetime) -> Certificate | None:
+        """Serve what another program put into the cache meanwhile, when it makes an order needless; return it."""
+        found = await asyncio.to_thread(self._store.load, lineage.host, [lineage.key_family])
+        if found is None or not found.names >= set(lineage.names):
+            return None
+        validity = Validity(not_before=found.not_before, not_after=found.not_after)
+        is_newer = before is None or validity.not_before > before.validity.not_before
+        if not is_newer or now >= renew_at(validity, None, 0):
+            return None
+        if not isinstance(await self._keeper.install(lineage, found), Serving):
+            return None
+        _log.info("picked up from the cache instead of an order", extra={"host": lineage.host})
+        self._memory.note("picked up", lineage.host, None, serial=f"{found.serial:x}")
+        return found
 
     async def end_orders(self, lineage: Lineage, certificate: Certificate) -> None:
         """Forget the order that gave the certificate once it is safe; what was ordered elsewhere is wanted no more."""

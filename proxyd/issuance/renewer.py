@@ -13,13 +13,13 @@ from proxyd.core.failure import Failure, FailureKind, IssuanceError
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
-from proxyd.core.renewal import ends_too_early, renew_at
+from proxyd.core.renewal import ends_too_early
 from proxyd.core.task import OrderTask, WindowTask
 from proxyd.issuance.acme_error import UnfinishedOrder
 from proxyd.issuance.commit import Commit
 from proxyd.issuance.host_policy import Allowed, HostPolicy, NoMore, NotNow
 from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
-from proxyd.issuance.keeper import Keeper, Serving, TakenBack
+from proxyd.issuance.keeper import Keeper, TakenBack
 from proxyd.issuance.memory import Memory, held_of
 from proxyd.issuance.turn import OrderTurn
 from proxyd.store.certificate_store import CertificateStore
@@ -239,25 +239,15 @@ class Renewer:
         return reason is None
 
     async def _is_on_disk(self, task: OrderTask) -> bool:
-        """Use what another program put into the cache meanwhile, instead of an order."""
-        lineage, now, before = task.lineage, self._clock.now(), self._fleet.held(task.lineage)
+        lineage, now = task.lineage, self._clock.now()
         if task.forced or task.resumed:
             return False
-        found = await asyncio.to_thread(self._store.load, lineage.host, [lineage.key_family])
-        if found is None or not found.names >= set(lineage.names):
-            return False
-        held = self._memory.held(lineage, found)
-        is_newer = before is None or held.validity.not_before > before.validity.not_before
-        if not is_newer or now >= renew_at(held.validity, None, 0):
-            return False
-        if not isinstance(await self._keeper.install(lineage, found), Serving):
-            return False
-        failure = Failure(kind=FailureKind.LOCAL, message=f"{lineage.host}: the cache has a new certificate")
-        self._fleet.not_sent(task, failure, now, now)
-        self.found(lineage, found)
-        _log.info("picked up from the cache instead of an order", extra={"host": lineage.host})
-        self._memory.note("picked up", lineage.host, None, serial=f"{found.serial:x}")
-        return True
+        found = await self.commit.pick_up(lineage, self._fleet.held(lineage), now)
+        if found is not None:
+            failure = Failure(kind=FailureKind.LOCAL, message=f"{lineage.host}: the cache has a new certificate")
+            self._fleet.not_sent(task, failure, now, now)
+            self.found(lineage, found)
+        return found is not None
 
     async def _order(self, task: OrderTask) -> None:
         host = task.lineage.host
