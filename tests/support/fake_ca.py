@@ -47,6 +47,7 @@ class FakeCa:
     def __init__(self, directory: Path, *, http_port: int = 1, tls_port: int = 1, port: int = 0) -> None:
         self.bundle = directory / "pebble-api-ca.pem"
         self.lifetime = timedelta(days=90)
+        self.validated = 0  # how many looks at challenge answers have ended
         self.script: dict[str, Script] = {}
         self.instead: dict[str, Callable[[], Answer | None]] = {}
         self.asked: Counter[str] = Counter()
@@ -329,6 +330,7 @@ class FakeCa:
         if authorization["status"] != "pending":
             return
         challenge["status"] = authorization["status"] = "valid" if wrong is None else "invalid"
+        self.validated += 1
         if wrong:
             kind, _, detail = wrong.partition(": ")
             challenge["error"] = {"type": PREFIX + kind, "detail": detail, "status": 400}
