@@ -104,16 +104,20 @@ class Resolver:
         raise DnsError(f"no answer for {kind.name} of {name} ({reason})")
 
     async def _exchange(self, query: dns.message.Message, server: DnsServerAddress) -> dns.message.Message:
-        """What does not belong to the query is ignored: anybody can send us a datagram."""
+        """What does not belong to the query is ignored: anybody can send us a datagram.
+
+        The deadlines are ours: dnspython's use `asyncio.wait_for`, which loses a cancellation that comes together with
+        the answer (Python 3.11), and a stop of the daemon with it.
+        """
         await self._turn()
         async with asyncio.timeout(_SECONDS):
             answer = await dns.asyncquery.udp(
-                query, server.address, _SECONDS, server.port, ignore_unexpected=True, ignore_errors=True
+                query, server.address, None, server.port, ignore_unexpected=True, ignore_errors=True
             )
         if answer.flags & dns.flags.TC:
             await self._turn()
             async with asyncio.timeout(_SECONDS):
-                answer = await dns.asyncquery.tcp(query, server.address, _SECONDS, server.port)
+                answer = await dns.asyncquery.tcp(query, server.address, None, server.port)
         if answer.rcode() not in _ABSENT:
             raise DnsError(dns.rcode.to_text(answer.rcode()))
         return answer

@@ -68,6 +68,8 @@ class DaemonProcess:
             self.process.send_signal(number)
         try:
             status = self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not stop within {SECONDS} s\n{self.log()[-4000:]}") from None
         finally:
             if self.process.poll() is None:
                 self.process.kill()
