@@ -15,11 +15,13 @@ async def http_01(name: str, port: int, token: str, key_authorization: str) -> s
     try:
         async with asyncio.timeout(_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            host = f"[{name}]" if ":" in name else name
-            target = f"/.well-known/acme-challenge/{token}"
-            writer.write(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            answer = await reader.read(1 << 16)
-            writer.close()
+            try:
+                host = f"[{name}]" if ":" in name else name
+                target = f"/.well-known/acme-challenge/{token}"
+                writer.write(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                answer = await reader.read(1 << 16)
+            finally:  # a stop of the CA comes in the middle
+                writer.transport.abort()
     except (OSError, TimeoutError) as error:
         return f"connection: {error}"
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -36,9 +38,11 @@ async def tls_alpn_01(server_name: str, name: str, port: int, key_authorization:
     try:
         async with asyncio.timeout(_SECONDS):
             _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=server_name)
-            tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-            protocol, shown = tls.selected_alpn_protocol(), tls.getpeercert(binary_form=True)
-            writer.close()
+            try:
+                tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+                protocol, shown = tls.selected_alpn_protocol(), tls.getpeercert(binary_form=True)
+            finally:
+                writer.transport.abort()
     except (OSError, TimeoutError) as error:
         return f"connection: {error}"
     if protocol != "acme-tls/1" or shown is None:
