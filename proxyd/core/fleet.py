@@ -315,6 +315,7 @@ class Fleet:
         member.asking = False
         state, held = member.state, member.held
         if not isinstance(state, Ready) or held is None or held.cert_id != cert_id:
+            self._schedule(lineage, now)  # the certificate was replaced meanwhile: the new one's window is asked for
             return
         if window is not None and window.cert_id != cert_id:
             window = None

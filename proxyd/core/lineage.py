@@ -1,6 +1,6 @@
 """Which certificates there shall be, and what is known of the one that serves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily, key_family
@@ -14,6 +14,13 @@ class Lineage:
     host: Hostname
     names: tuple[Hostname, ...]
     key_kind: str
+    _hash: int = field(init=False, repr=False, compare=False)  # agendas and tables ask for it at every step
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.host, self.names, self.key_kind)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def key_family(self) -> KeyFamily:

@@ -46,3 +46,14 @@ def test_windows_that_are_due_keep_no_order_waiting() -> None:
     assert task.lineage == lineage(20)
     assert fleet.wake_at(windows=False) is not None
     assert fleet.wake_at() == NOW
+
+
+def test_an_answer_about_the_leaf_before_does_not_end_the_questions_about_the_new_one() -> None:
+    fleet = fleet_of(2)
+    (task,) = [task for task in fleet.tasks(NOW, 0) if isinstance(task, WindowTask)]
+    validity = Validity(not_before=NOW, not_after=NOW + timedelta(days=90))
+    new = Held(validity=validity, serial=77, cert_id="new", issuer=CA, is_owned=True)
+    fleet.found(task.lineage, new, NOW)
+    fleet.window(task.lineage, task.cert_id, None, None, NOW)
+    (again,) = [task for task in fleet.tasks(NOW, 0) if isinstance(task, WindowTask)]
+    assert again.cert_id == "new"
