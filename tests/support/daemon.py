@@ -54,10 +54,13 @@ class DaemonProcess:
         config.update(more)
         self.file.write_text(yaml.safe_dump(config))
 
-    def start(self, *, wait: bool = True) -> "DaemonProcess":
+    def start(self, *, wait: bool = True, prepare: Callable[[], None] | None = None) -> "DaemonProcess":
+        """Start it; `prepare` runs in its process before it: limits, privileges."""
         self._log_file = self._log_path.open("ab")
         command = [sys.executable, "-m", "proxyd", "run", "-c", str(self.file)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file, preexec_fn=prepare
+        )
         if wait:
             eventually(lambda: "listening" in self.log() and _open(self.http_port), what=self.log)
         return self
