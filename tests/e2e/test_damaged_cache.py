@@ -79,7 +79,7 @@ def _of_another(place: Path) -> None:
     place.write_bytes(make_pem("other.example.test"))
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "truncated": _truncated,
     "empty": lambda place: place.write_bytes(b""),
     "zeroed": lambda place: place.write_bytes(bytes(place.stat().st_size)),
