@@ -1,9 +1,11 @@
 """The names half of the daemon: looks at DNS, CAA and port 80 of the hosts as the world sees them."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -111,9 +113,14 @@ def self_check_key(directory: Path, *, make: bool = True) -> bytes | None:
     """
     path = directory / _KEY_FILE
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            key = file.read(_KEY_LENGTH + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            key = os.read(descriptor, _KEY_LENGTH + 1)
+            if make and stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+                os.fchmod(descriptor, 0o600)
+                _log.warning("the self check's key could be read by others: its mode is 0600 now", extra={"file": path})
+        finally:
+            os.close(descriptor)
         if len(key) == _KEY_LENGTH:
             return key
     except OSError:
@@ -126,8 +133,11 @@ def self_check_key(directory: Path, *, make: bool = True) -> bytes | None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(key)
+        if path.is_dir() and not path.is_symlink():
+            path.rename(path.with_name(f"{_KEY_FILE}.broken-{secrets.token_hex(4)}"))
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         _log.debug("the self check's key is not kept", extra={"file": path, "reason": str(error)})
     return key

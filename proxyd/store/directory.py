@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from proxyd.core.clock import Clock
+from proxyd.store.file_mode import make_readable
 from proxyd.store.store import DamagedError, StoreError
 
 #: Everything that is not a certificate or account key; '+' occurs in no host name.
@@ -151,14 +152,8 @@ class DirectoryStore:
         try:
             return os.open(path, flags)
         except PermissionError:  # of our own file: its mode is wrong
-            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise
-                os.chmod(f"/proc/self/fd/{descriptor}", 0o600)  # noqa: PTH101 - the file itself, not what a link names
-            finally:
-                os.close(descriptor)
-            _log.warning("a file of the cache could not be read: its mode is 0600 now", extra={"file": path})
+            if not make_readable(path):
+                raise
             return os.open(path, flags)
 
     def _tighten(self, path: Path, descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent, JsonValue
+from proxyd.store.file_mode import make_readable
 
 _log = logging.getLogger("proxyd.journal")
 _QUEUE = 10_000
@@ -142,6 +144,8 @@ class Journal:
         for part in self._parts():
             if part.is_symlink() or (part.exists() and not part.is_file()):
                 raise _Damaged(f"{part.name} is not a regular file")
+            if part.exists() and not os.access(part, os.R_OK | os.W_OK) and part.stat().st_uid == os.geteuid():
+                make_readable(part)
         with closing(self._connect()) as connection:
             self._path.chmod(0o600)
             if self._path.stat().st_size < _QUICK_BYTES:

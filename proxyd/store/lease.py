@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxyd.core.clock import Clock
+from proxyd.store.file_mode import make_readable
 
 #: So long a sign of life may be away before another process takes over; on one machine the end of a process counts.
 LIFE_SECONDS = 30.0
@@ -134,6 +135,8 @@ class Lease:
 
     def _take(self, descriptor: int, *, settle: bool) -> Turn:
         self._descriptor = descriptor
+        with contextlib.suppress(OSError):  # not ours: its owner decides
+            os.fchmod(descriptor, 0o600)
         self._write(descriptor)
         if settle:
             time.sleep(self._settle)
@@ -157,6 +160,10 @@ class Lease:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return descriptor
             os.close(descriptor)
+        except PermissionError:
+            if not make_readable(self._path):
+                raise
+            return os.open(self._path, flags, 0o600)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
                 raise
