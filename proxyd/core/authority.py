@@ -1,6 +1,8 @@
 """What is known of one CA: its limits, what we ordered, whether it works at all."""
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from proxyd.core.certificate_order import CertificateOrder
@@ -30,11 +32,12 @@ class Authority:
         self._probe_at: datetime | None = None
         self._account: Failure | None = None
         self._last: Failure | None = None
+        self._last_names: tuple[Hostname, ...] = ()
 
     def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order is not sent now and from when on it may be, or None."""
         if self._probe_at is not None and now < self._probe_at and self._last is not None:
-            return self._last, self._probe_at
+            return self._told_to(order, self._last), self._probe_at
         if self.ledger and (refusal := self.ledger.refusal(order, now)):
             message = f"{order.host}: not asked of {self.name}: {refusal}"
             return Failure(kind=FailureKind.RATE_LIMITED, message=message), refusal.until
@@ -73,16 +76,17 @@ class Authority:
             case FailureKind.CA:
                 self._failures += 1
                 self._failing.add(order.host)
-                self._last = failure
+                self._last, self._last_names = failure, order.names
                 if self._is_down:
                     self._probe_at = now + self._pause()
             case FailureKind.ACCOUNT_REFUSED:
                 self._account = self._last = failure
+                self._last_names = order.names
                 self._probe_at = now + _ACCOUNT_PROBE
             case FailureKind.RATE_LIMITED if self.ledger:
                 asked = failure.retry_at or now + (failure.retry_after or timedelta(minutes=1))
                 if failure.problem is not None and failure.is_account_wide:
-                    self._last = failure
+                    self._last, self._last_names = failure, order.names
                     self.ledger.refused(order, min(asked, now + _WEEK))
             case _:
                 self._works()
@@ -112,10 +116,24 @@ class Authority:
             if isinstance(times, list):
                 self._issued[str(key)] = [at for text in times if (at := _moment(text)) and now - _WEEK < at <= now]
 
+    def _told_to(self, order: CertificateOrder, failure: Failure) -> Failure:
+        """Return the trouble of all as the reason of this host: it was said to another one, by its name."""
+        if order.names == self._last_names:
+            return failure
+        message = failure.message
+        for name in self._last_names:
+            message = message.removeprefix(f"{name}: ")
+            # Not in the middle of another name: the CA's own may end in it.
+            whole = rf"(?<![\w.-]){re.escape(name.text)}(?![\w-]|\.\w)"
+            message = re.sub(whole, "another host", message, flags=re.IGNORECASE)
+        message = f"{order.host}: not asked of {self.name}: {message}"
+        return replace(failure, message=message, challenge=None, addresses=())
+
     def _works(self) -> bool:
         was_unable = self._account is not None or self._is_down
         self._failing.clear()
         self._failures, self._probe_at, self._account, self._last = 0, None, None, None
+        self._last_names = ()
         return was_unable
 
     @property
