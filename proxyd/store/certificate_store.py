@@ -123,21 +123,25 @@ class CertificateStore:
     def _load(self, host: Hostname, families: Sequence[KeyFamily], shelf: _Shelf) -> Certificate | None:
         lives: dict[str, Certificate | None] = {}
         trouble: dict[str, str] = {}
+        unread: set[str] = set()  # what lies there may be newer than all that was found
         best: Certificate | None = None
         for family in families:
             key = _key(host, family)
             for place in {key: 0, host.text: 0}:  # a plain file may hold RSA
                 if place not in lives:
-                    lives[place] = self._live(host, place, shelf, trouble)
+                    lives[place] = self._live(host, place, shelf, trouble, unread)
             found = self._best(host, family, key, lives, shelf)
             if found is not None and (best is None or self._serves(found)):
                 best = found
             if best is not None and self._serves(best):
                 break
-        self._repair(host, best, lives, trouble)
+        if not unread:
+            self._repair(host, best, lives, trouble)
         return best
 
-    def _live(self, host: Hostname, key: str, shelf: _Shelf, trouble: dict[str, str]) -> Certificate | None:
+    def _live(
+        self, host: Hostname, key: str, shelf: _Shelf, trouble: dict[str, str], unread: set[str]
+    ) -> Certificate | None:
         try:
             pem = self.store.load(key)
             if pem is None:
@@ -150,6 +154,7 @@ class CertificateStore:
             if isinstance(error, DamagedError):
                 self._set_aside(key, str(error), "an earlier copy is used, or a new certificate is ordered")
             else:
+                unread.add(key)
                 _log.error("a file of the cache cannot be read now", extra={"file": key, "reason": str(error)})
             return None
         except InvalidCertificate as error:

@@ -14,7 +14,7 @@ from proxyd.certs.certificate import Certificate
 from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
-from proxyd.store.store import Store, StoreError
+from proxyd.store.store import DamagedError, Store, StoreError
 
 PLACE = "orders"
 _log = logging.getLogger("proxyd.store")
@@ -51,11 +51,13 @@ class PendingOrders:
         for key in self._store.names():
             try:
                 order = _read(self._store.load(key) or b"")
-            except (StoreError, ValueError) as error:
+            except (DamagedError, ValueError) as error:
                 _log.warning(
                     "an interrupted order cannot be read: forgotten", extra={"file": key, "reason": str(error)}
                 )
                 self._discard(key)
+            except StoreError as error:  # the next start may read it
+                _log.error("an interrupted order cannot be read now", extra={"file": key, "reason": str(error)})
             else:
                 self._put(order)
 

@@ -1,3 +1,4 @@
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,6 +95,27 @@ def test_a_damaged_live_file_is_put_back_from_its_copy(tmp_path: Path, damage: o
     assert "put back" in told[0]
     assert store.load(HOST) == current
     assert len(told) == 1
+
+
+def test_a_live_file_that_cannot_be_read_now_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(tmp_path)
+    copied = certificate(30)
+    store.save(HOST, copied)
+    newer = certificate(1)  # another program put it there: there is no copy
+    live = tmp_path / "a.example"
+    live.write_bytes(newer.pem)
+    real = os.open
+
+    def failing(path: object, *more: int, **named: int) -> int:
+        if path == live:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, *more, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", failing)
+        assert store.load(HOST) == copied
+    assert live.read_bytes() == newer.pem
+    assert store.load(HOST) == newer
 
 
 def test_a_chain_that_lost_its_second_part_is_put_back(tmp_path: Path) -> None:
