@@ -55,6 +55,8 @@ def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
                 f"The CA refuses our account, whatever is asked for: {failure.message}",
                 f"Settle it with the CA, then `proxyd renew {host}`; else one order an hour tries for all hosts.",
             )
+        case FailureKind.LOCAL if failure.is_anothers_turn:
+            return Diagnosis(f"It is not this daemon's turn to order: {failure.message}.")
         case FailureKind.LOCAL:
             return Diagnosis(f"It is this machine: {failure.message}", "Do what the text says; it is tried again.")
         case _:

@@ -124,6 +124,8 @@ def _coming(facts: Facts, now: datetime) -> str:
                 why = f", because {window.explanation_url}" if window.explanation_url else ""
                 told = f", a moment in the CA's window {_at(window.start)} to {_at(window.end)}{why}"
             return f"It is renewed {_when(at, now)}{told}."
+        case Waiting(failure=failure) if failure.is_anothers_turn:
+            return "The other daemon orders; what it obtains serves here within seconds."
         case Waiting(retry_at=at, failures=failures, failure=failure):
             count = f" after {failures} {'failure' if failures == 1 else 'failures'}" if failures else ""
             sooner = ", or at once when its DNS changes" if failure.may_be_dns else ""

@@ -6,6 +6,9 @@ from enum import Enum
 
 from proxyd.core.problem import Problem
 
+#: How the reason begins when another process orders for the same cache.
+ANOTHER_ORDERS = "another proxyd"
+
 
 class FailureKind(Enum):
     """Whose trouble it is, which decides the schedule (core/backoff.py)."""
@@ -62,6 +65,11 @@ class Failure:
     challenge: str | None = None
     is_account_wide: bool = False
     addresses: tuple[str, ...] = ()
+
+    @property
+    def is_anothers_turn(self) -> bool:
+        """Whether nothing was sent because another process orders for the same cache."""
+        return self.kind is FailureKind.LOCAL and f": {ANOTHER_ORDERS}" in self.message
 
     @property
     def may_be_dns(self) -> bool:

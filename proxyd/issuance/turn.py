@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
+from proxyd.core.failure import ANOTHER_ORDERS
 from proxyd.issuance.memory import Memory
 from proxyd.store.lease import Lease, Ours, Theirs, Unknown
 from proxyd.store.lease import Turn as Answer
@@ -79,7 +80,7 @@ def _reason(answer: Answer) -> str | None:
         case Theirs(owner=owner):
             who = f" (pid {owner.pid} on {ascii(owner.host)[1:-1]})" if owner else ""
             return (
-                f"another proxyd{who} orders certificates for this cache: this one serves what it obtains, and takes "
+                f"{ANOTHER_ORDERS}{who} orders certificates for this cache: this one serves what it obtains, and takes "
                 "over when it ends"
             )
         case Unknown(reason=reason):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pebble.server import Pebble
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
@@ -30,7 +31,11 @@ def test_one_orders_both_serve_and_a_killed_one_is_followed(
     first, second = pair
     with Pebble(tmp_path / "pebble", http_port=1) as pebble:
         first.configure(dict.fromkeys(HOSTS, upstream.port), pebble=pebble)
-        second.configure(dict.fromkeys((*HOSTS, LATE), upstream.port), pebble=pebble)
+        second.configure(
+            dict.fromkeys((*HOSTS, LATE), upstream.port),
+            pebble=pebble,
+            admin={"socket": str(second.directory / "control.sock")},
+        )
         first.start()
         second.start()
         ours, theirs = (HttpsClient(one.https_port, pebble.root()) for one in pair)
@@ -41,6 +46,9 @@ def test_one_orders_both_serve_and_a_killed_one_is_followed(
         assert first.process is not None
         assert f"another proxyd (pid {first.process.pid} on" in second.log()
         assert second.log().count("another proxyd") == 1
+        told = command(second, "explain", LATE).out
+        assert "It is not this daemon's turn to order" in told
+        assert "Nothing." in told.rpartition("What to do")[2]
         assert first.stop(signal.SIGKILL) == -signal.SIGKILL
         second.wait_for("orders certificates for the cache from now on", seconds=5)
         theirs.wait_for([LATE], daemon=second)

@@ -171,6 +171,16 @@ SITUATIONS: dict[str, tuple[CertificateState, Held | None, list[JournalEvent]]] 
             event(0, "something of a later version", what="x"),
         ],
     ),
+    "two daemons": (
+        waiting(
+            FailureKind.LOCAL,
+            "another proxyd (pid 7 on web2) orders certificates for this cache: this one serves what it obtains, and "
+            "takes over when it ends",
+            failures=0,
+        ),
+        HELD,
+        [],
+    ),
     "disk full": (
         waiting(FailureKind.LOCAL, "no certificate is ordered, because it could not be kept: No space left on device"),
         HELD,
