@@ -126,8 +126,18 @@ class Certificates:
         )
 
     def open(self) -> None:
-        """Prove that the cache keeps what is written, and read the journal. Blocks. Raises StoreError."""
-        self._store.store.probe()
+        """Prove that the cache keeps what is written, and read the journal. Blocks.
+
+        Raises StoreError when it keeps nothing and has nothing either: what is in it serves, whatever the disk does.
+        """
+        try:
+            self._store.store.probe()
+        except StoreError as error:
+            if not self._store.store.names():
+                raise
+            reason = str(error)
+            _log.error("the cache serves as it is, but nothing can be kept and ordered", extra={"reason": reason})
+            self.memory.note("cache not writable", None, None, reason=reason)
         self._turn.open()
         if self._turn.reason is not None:
             self._pickup.remember()
@@ -137,7 +147,8 @@ class Certificates:
         self.names.open(self._root / PRIVATE)
 
     async def close(self) -> None:
-        """Close the connections to the CAs and write the journal."""
+        """Close the connections to the CAs, keep what the disk did not take before, and write the journal."""
+        await self.renewer.commit.save_again()
         await self._authorities.close()
         await asyncio.to_thread(self.memory.close)
         await self._turn.end()  # last: who follows reads what we wrote

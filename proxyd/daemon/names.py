@@ -121,7 +121,7 @@ def self_check_key(directory: Path, *, make: bool = True) -> bytes | None:
                 _log.warning("the self check's key could be read by others: its mode is 0600 now", extra={"file": path})
         finally:
             os.close(descriptor)
-        if len(key) == _KEY_LENGTH:
+        if len(key) == _KEY_LENGTH and any(key):  # zeros are what a crash leaves
             return key
     except OSError:
         pass

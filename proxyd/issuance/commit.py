@@ -16,7 +16,7 @@ from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
-_RETRY_SECONDS = 60.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
 
 
 class Commit:
@@ -89,13 +89,21 @@ class Commit:
 
     async def retry(self) -> None:
         """Try again and again to keep and to use what this machine did not take. Ends only by cancellation."""
+        pause = _FIRST_RETRY_SECONDS
         while True:
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(pause)
+            is_waiting = bool(self._unsaved or self._unused)
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS) if is_waiting else _FIRST_RETRY_SECONDS
             for lineage, certificate in list(self._unsaved.items()):
                 await self._save(lineage, certificate)
                 await self.end_orders(lineage, certificate)
             for lineage, certificate in list(self._unused.items()):
                 await self.use(lineage, certificate, None)
+
+    async def save_again(self) -> None:
+        """Try once more to keep what the disk did not take: the process ends."""
+        for lineage, certificate in list(self._unsaved.items()):
+            await self._save(lineage, certificate)
 
     async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
         try:
@@ -103,7 +111,7 @@ class Commit:
         except StoreError as error:
             if self._unsaved.get(lineage) != certificate:  # else it is known
                 _log.error(
-                    "the new certificate serves, but could not be kept: saving is tried again every minute",
+                    "the new certificate serves, but could not be kept: saving is tried again, at least every minute",
                     extra={"host": lineage.host, "reason": str(error)},
                 )
                 self._memory.note("not kept", lineage.host, None, reason=str(error))

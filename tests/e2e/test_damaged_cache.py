@@ -1,6 +1,5 @@
 """Each file of the cache is damaged in each way: the daemon starts, serves every other host, repairs and says so."""
 
-import ctypes
 import os
 import shutil
 import sqlite3
@@ -14,13 +13,13 @@ import pytest
 from pebble.server import Pebble
 from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.limits import without_privilege
 from tests.support.upstream import Upstream
 
 #: What is damaged of each: nothing; the live file; live file and copy; the copy.
 GOOD, LIVE, BOTH, COPY = HOSTS = tuple(f"{one}.example.test" for one in ("good", "live", "both", "copy"))
 OF_THE_DAEMON = ("acme_account+key", "+proxyd/journal.sqlite3", "+proxyd/lease", "+proxyd/self-check.key")
 DIRECTORIES = ("tmp", "aside", "orders", "generations", "condemned")
-_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 
 
 @dataclass(frozen=True)
@@ -107,12 +106,6 @@ SAID = {
     "another key": ("journal.sqlite3",),
     "missing": (),
 }
-
-
-def without_privilege() -> None:
-    """Root reads what it must not: in the daemon's process it cannot."""
-    for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
-        ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def copy_of(cache: Path, host: str) -> Path:
