@@ -72,15 +72,24 @@ class Fleet:
         return self._authorities[name]
 
     def manage(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
-        """Take care of exactly these from now on; return those that are new.
+        """Take care of exactly these from now on; return those that are new."""
+        wanted = {plan.lineage: plan for plan in plans}
+        self.keep_only(wanted)
+        return self.update(wanted.values(), now)
+
+    def keep_only(self, lineages: Iterable[Lineage]) -> None:
+        """Take care of all others no longer."""
+        for gone in self._members.keys() - set(lineages):
+            self.forget(gone)
+
+    def update(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
+        """Take care of these too, as their plans now say; return those that are new.
 
         Known ones keep their state, so that no retry is won by a reload; a changed plan ends a block.
         """
-        wanted = {plan.lineage: plan for plan in plans}
-        for gone in self._members.keys() - wanted.keys():
-            self.forget(gone)
         new = []
-        for lineage, plan in wanted.items():
+        for plan in plans:
+            lineage = plan.lineage
             member = self._members.get(lineage)
             if member is None:
                 self._members[lineage] = Member(plan=plan)

@@ -1,10 +1,11 @@
 """The certificate half of the daemon: what is obtained, kept, installed and confirmed."""
 
 import asyncio
+import gc
 import logging
 import random
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from proxyd.certs.certificate import Certificate
@@ -19,6 +20,7 @@ from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.daemon.authorities import Authorities, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
+from proxyd.daemon.cache_load import CacheLoad
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
 from proxyd.daemon.pickup import Pickup
@@ -33,7 +35,7 @@ from proxyd.issuance.on_demand import OnDemand, Rule
 from proxyd.issuance.renewer import Renewer
 from proxyd.issuance.turn import OrderTurn
 from proxyd.proxy.traffic import Traffic
-from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.certificate_store import CertificateStore, Wanted
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
 from proxyd.store.lease import Lease, Owner
@@ -93,6 +95,9 @@ class Certificates:
             rng=rng,
         )
         self._config = config
+        self._first: CacheLoad | None = None
+        self._first_plans: list[Plan] = []
+        self._is_read = asyncio.Event()
         self.on_demand = OnDemand(
             fleet=self._fleet,
             memory=self.memory,
@@ -115,7 +120,7 @@ class Certificates:
 
         self._pickup = Pickup(
             store=self._store,
-            load=self._load,
+            load=self._found,
             table=table,
             installation=self._installation,
             renewer=self.renewer,
@@ -156,35 +161,68 @@ class Certificates:
     async def run(self) -> None:
         """Renew for ever. Ends only by cancellation."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.on_demand.run())
+            await self._read_first()  # before any order: what the cache has is never ordered
             group.create_task(self.renewer.run())
             group.create_task(self.renewer.commit.retry())
-            group.create_task(self.on_demand.run())
             group.create_task(self.names.run())
             group.create_task(self._turn.run(self._take_over, self._pickup.look))
             if self._turn.reason is None:
                 group.create_task(self._abandon_unwanted())
 
     async def apply(self, config: Config) -> None:
-        """Take care of the names of `config`. Raises CaBundleError, and changes nothing."""
+        """Take care of the names of `config`. Raises CaBundleError, and changes nothing.
+
+        At the first time the cache is read later, by `run`: nobody has to wait for it who wants to listen.
+        """
+        if self._first is not None:
+            await self._is_read.wait()
         plans = self._authorities.use(config)
         names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
         possible = [*plans, *plans_on_demand(config, names)]
         counted = Counter(plan.lineage.host for plan in possible)
         self._dual = {host for host, count in counted.items() if count > 1}
-        found: dict[Lineage, Certificate] = {}
         missing = [plan.lineage for plan in possible if self._fleet.state(plan.lineage) is None]
-        for lineage, certificate in await asyncio.to_thread(self._load, missing):
-            self._installation.show(lineage, certificate)
-            if certificate.names >= set(lineage.names):
-                found[lineage] = certificate
+        load = CacheLoad(missing, read=self._load, show=self._show)
+        if self._first is None:
+            self._first, self._first_plans = load, plans
+            self._use(config, {})
+        else:
+            await self._manage(config, plans, await load.run())
+
+    async def cache_read(self, host: Hostname) -> bool:
+        """Wait for a bounded time until the cache was read for a name; return whether it was."""
+        return self._first is None or await self._first.wait(host)
+
+    async def ready(self) -> None:
+        """Wait until the cache was read."""
+        await self._is_read.wait()
+
+    async def _read_first(self) -> None:
+        assert self._first is not None, "apply comes first"
+        await self._manage(self._config, self._first_plans, await self._first.run())
+        self._first_plans = []
+        gc.freeze()  # all of this stays: looking through it again and again would stall the loop
+        self._is_read.set()
+        self._told_installed()
+
+    def _use(self, config: Config, found: Mapping[Lineage, Certificate]) -> list[Plan]:
         on_demand = self._still_on_demand(config, found.values())
         self._config = config
         self._table.keep_only({*config.names, *(plan.lineage.host for plan in on_demand)})
         self.on_demand.use(_rules(config), on_demand)
-        plans += on_demand
         self.names.use(config)
-        self.renewer.manage(plans, self._authorities.issuer, found.get)
-        self.names.begin(lineage for lineage in missing if lineage.host in config.names)
+        return on_demand
+
+    async def _manage(self, config: Config, plans: Sequence[Plan], read: Mapping[Lineage, Certificate]) -> None:
+        found = {lineage: one for lineage, one in read.items() if one.names >= set(lineage.names)}
+        on_demand = self._use(config, found)
+        await self.renewer.manage(
+            [*plans, *on_demand],
+            self._authorities.issuer,
+            found.get,
+            lambda new: self.names.begin(one for one in new if one.host in config.names),
+        )
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         self.names.validated.note(lineage)
@@ -247,17 +285,33 @@ class Certificates:
     def _remembered(self) -> set[Hostname]:
         return {*self.on_demand.names, *self.memory.names()}
 
-    def _load(self, lineages: Sequence[Lineage]) -> list[tuple[Lineage, Certificate]]:
-        wanted = [(one.host, _BOTH if self._is_alone(one) else (one.key_family,)) for one in lineages]
-        found = []
-        for lineage, certificate in zip(lineages, self._store.load_all(wanted), strict=True):
-            if certificate is None:
-                continue
-            found.append((lineage, certificate))
-            for pending in self._orders.of(lineage):
-                if pending.gave(certificate):  # cut off after it was saved
-                    self._orders.forget(pending)
-        return found
+    def _show(self, lineage: Lineage, certificate: Certificate) -> bool:
+        try:
+            self._installation.show(lineage, certificate)
+        except OSError as error:  # ssl.SSLError is an OSError
+            _log.error("a certificate of the cache cannot serve", extra={"host": lineage.host, "why": error})
+            return False
+        return True
+
+    def _found(self, lineages: Iterable[Lineage]) -> list[tuple[Lineage, Certificate]]:
+        return [(lineage, one) for lineage, one in self._load(lineages) if one is not None]
+
+    def _load(self, lineages: Iterable[Lineage]) -> Iterator[tuple[Lineage, Certificate | None]]:
+        """Read what the cache has, each lineage taken only when it is its turn. Blocks."""
+        taken: deque[Lineage] = deque()
+
+        def wanted() -> Iterator[Wanted]:
+            for one in lineages:
+                taken.append(one)
+                yield one.host, _BOTH if self._is_alone(one) else (one.key_family,)
+
+        for certificate in self._store.load_all(wanted()):
+            lineage = taken.popleft()
+            if certificate is not None:
+                for pending in self._orders.of(lineage):
+                    if pending.gave(certificate):  # cut off after it was saved
+                        self._orders.forget(pending)
+            yield lineage, certificate
 
     def _is_alone(self, lineage: Lineage) -> bool:
         return lineage.host not in self._dual

@@ -51,6 +51,7 @@ class Commands:
         command = self._by_name.get(request.command)
         if command is None:
             raise Refused(f"the daemon knows no command {request.command[:40]!r}: is it of another version?")
+        await self._certificates.ready()
         return await command(request, tell)
 
     async def _status(self, request: Request, _tell: Tell) -> Document:

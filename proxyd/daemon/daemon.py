@@ -73,6 +73,7 @@ class Daemon:
             table=self._table,
             challenges=self._certificates.challenges,
             on_demand=self._certificates.on_demand,
+            cache_read=self._certificates.cache_read,
             h1=h1,
             tasks=tasks,
         )

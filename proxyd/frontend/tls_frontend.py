@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 
 from proxyd.core.client_hello import ClientHello
 from proxyd.core.hostname import Hostname
@@ -21,7 +22,10 @@ _VALIDATOR = (ALPN.encode(),)
 
 
 class TlsFrontend:
-    """Serves sockets of the https listeners. Its tasks live in the given group, each with a deadline."""
+    """Serves sockets of the https listeners. Its tasks live in the given group, each with a deadline.
+
+    `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not.
+    """
 
     def __init__(
         self,
@@ -29,12 +33,14 @@ class TlsFrontend:
         table: CertificateTable,
         challenges: ChallengeTable,
         on_demand: OnDemand,
+        cache_read: Callable[[Hostname], Awaitable[bool]],
         h1: H1Frontend,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._table = table
         self._challenges = challenges
         self._on_demand = on_demand
+        self._cache_read = cache_read
         self._h1 = h1
         self._tasks = tasks
 
@@ -66,7 +72,7 @@ class TlsFrontend:
             return
         selection, outcome = self._select(hello, reached) if hello else None, Outcome.UNKNOWN
         if selection is None and hello is not None:
-            outcome = await self._obtain(sock, hello, client)
+            outcome = await self._obtain(sock, hello, client, reached)
             selection = self._select(hello, reached) if outcome is Outcome.SERVED else None
         if selection is None:
             if hello is not None:
@@ -87,9 +93,14 @@ class TlsFrontend:
             _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
             sock.close()
 
-    async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str) -> Outcome:
-        """Wait for the certificate of a name under a wildcard host; the hello stays in the kernel meanwhile."""
+    async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str, reached: Hostname) -> Outcome:
+        """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel."""
+        host = Hostname.from_wire(hello.server_name) if hello.server_name else reached
         try:
+            if host is not None and not await self._cache_read(host):
+                return Outcome.LATER
+            if self._select(hello, reached) is not None:
+                return Outcome.SERVED
             return await self._on_demand.wait(hello.server_name, client)
         except asyncio.CancelledError:
             sock.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -32,6 +32,7 @@ _CONCURRENT_WINDOWS = 8
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
 _HELD_BACK = timedelta(hours=1)
 _LOOK_AT_TURN = 1.0
+_MANAGED_AT_ONCE = 50
 
 
 class Renewer:
@@ -82,21 +83,31 @@ class Renewer:
         """Return what is decided."""
         return self._fleet
 
-    def manage(
+    async def manage(
         self,
         plans: Iterable[Plan],
         issuer_of: Callable[[Lineage, str], Issuer | None],
         certificate: Callable[[Lineage], Certificate | None],
+        added: Callable[[Sequence[Lineage]], None],
     ) -> None:
-        """Take care of exactly these from now on; known ones keep their state (no retry is won by a reload)."""
-        now = self._clock.now()
+        """Take care of exactly these from now on; known ones keep their state (no retry is won by a reload).
+
+        Few at once, others run in between: none of them is seen before what it has is known, and `added` was told.
+        """
         self._issuer_of = issuer_of
-        for lineage in self._fleet.manage(plans, now):
-            self._memory.recall(self._fleet, lineage, now)
-            if found := certificate(lineage):
-                self._fleet.found(lineage, self._memory.held(lineage, found), now)
-            for pending in self._orders.of(lineage):
-                self._fleet.interrupted(lineage, pending.issuer, now)
+        wanted = list(plans)
+        self._fleet.keep_only(plan.lineage for plan in wanted)
+        for begin in range(0, len(wanted), _MANAGED_AT_ONCE):
+            now = self._clock.now()
+            new = self._fleet.update(wanted[begin : begin + _MANAGED_AT_ONCE], now)
+            for lineage in new:
+                self._memory.recall(self._fleet, lineage, now)
+                if found := certificate(lineage):
+                    self._fleet.found(lineage, self._memory.held(lineage, found), now)
+                for pending in self._orders.of(lineage):
+                    self._fleet.interrupted(lineage, pending.issuer, now)
+            added(new)
+            await asyncio.sleep(0)
         self._changed.set()
 
     def add(self, plans: Iterable[Plan]) -> None:

@@ -1,0 +1,42 @@
+"""The daemon listens before it has read its cache: who asks gets what lies there, and nothing of it is ordered."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxyd.certs.certificate import Certificate
+from tests.support.certs import make_pem
+from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.fake_ca import FakeCa
+from tests.support.upstream import Upstream
+
+COUNT = 1500
+HOSTS = [f"h{number}.example.test" for number in range(COUNT)]
+NEW = "new.example.test"
+
+
+@pytest.fixture
+def ca(tmp_path: Path, daemon: DaemonProcess) -> Iterator[FakeCa]:
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as one:
+        yield one
+
+
+def test_a_host_asked_for_at_once_gets_its_certificate_of_the_cache(
+    daemon: DaemonProcess, upstream: Upstream, ca: FakeCa
+) -> None:
+    pems = {host: make_pem(host) for host in HOSTS}
+    daemon.cache.mkdir(mode=0o700)
+    for host, pem in pems.items():
+        (daemon.cache / host).write_bytes(pem)
+        (daemon.cache / host).chmod(0o600)
+    acme = {"server": ca.url, "ca_bundle": str(ca.bundle)}
+    daemon.configure(dict.fromkeys([NEW, *HOSTS], upstream.port), acme=acme)
+    daemon.start()
+    for host in (HOSTS[-1], HOSTS[0], HOSTS[COUNT // 2]):
+        leaf = Certificate.parse(pems[host]).leaf
+        client = HttpsClient(daemon.https_port, pems[host][pems[host].index(b"-----BEGIN CERT") :])
+        assert client.leaf(host) == leaf
+    HttpsClient(daemon.https_port, ca.root()).wait_for([NEW], daemon=daemon)
+    daemon.wait_for("certificate issued")
+    eventually(lambda: ca.orders() == 1)
