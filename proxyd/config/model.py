@@ -117,7 +117,7 @@ class Config(Options):
         """Return the options of any name that is served."""
         return HostTable(self.names, self.wildcards)
 
-    @property
+    @cached_property
     def certificate_hosts(self) -> Mapping[Hostname, tuple[Hostname, ...]]:
         """Return each host that names a certificate, with the names in it; none for wildcards."""
         found: dict[Hostname, tuple[Hostname, ...]] = {}
@@ -138,11 +138,12 @@ class Config(Options):
         """Return how certificates of a served name are obtained; each fallback inherits what is not the CA's own."""
         options = self.wildcards.get(host) if isinstance(host, HostPattern) else self.table.get(host)
         own = options.acme if options else None
-        chosen = self.acme if own is None else overlay(self.acme, own)
-        common = {"email": chosen.email, "key_type": chosen.key_type, "challenges": chosen.challenges}
-        return chosen.model_copy(
-            update={"fallback": tuple(overlay(AcmeOptions(**common), one) for one in chosen.fallback)}
-        )
+        return self.common_acme if own is None else _inherited(overlay(self.acme, own))
+
+    @cached_property
+    def common_acme(self) -> AcmeOptions:
+        """Return what holds for all hosts without options of their own: one object, however many they are."""
+        return _inherited(self.acme)
 
     @property
     def cache_directory(self) -> Path:
@@ -155,3 +156,9 @@ class Config(Options):
         if system.is_dir() or os.geteuid() == 0:
             return system
         return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "proxyd"
+
+
+def _inherited(chosen: AcmeOptions) -> AcmeOptions:
+    common = {"email": chosen.email, "key_type": chosen.key_type, "challenges": chosen.challenges}
+    fallback = tuple(overlay(AcmeOptions(**common), one) for one in chosen.fallback)
+    return chosen.model_copy(update={"fallback": fallback})

@@ -4,6 +4,7 @@ import hashlib
 import random
 import re
 import ssl
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -62,18 +63,20 @@ class Authorities:
         self._options: dict[tuple[Hostname | HostPattern, str], AcmeOptions] = {}
         self._issuers: dict[tuple[object, ...], AcmeIssuer] = {}
 
-    def use(self, config: Config) -> list[Plan]:
-        """Take over the CAs of `config`; return what shall be obtained. Raises CaBundleError, and changes nothing."""
+    def use(self, config: Config) -> None:
+        """Take over the CAs of `config`. Raises CaBundleError, and changes nothing."""
         if self._first is None:
             self._first = config.acme.server
         options: dict[tuple[Hostname | HostPattern, str], AcmeOptions] = {}
         asked: list[Hostname | HostPattern] = [*config.certificate_hosts, *config.wildcards]
+        known: set[int] = set()
         for host in asked:
             for one in authorities_of(config, host):
-                self._ca(one)
+                if id(one) not in known:  # most hosts share theirs
+                    known.add(id(one))
+                    self._ca(one)
                 options[host, one.server] = one
         self._config, self._options = config, options
-        return plans_of(config)
 
     def issuer(self, lineage: Lineage, name: str) -> Issuer | None:
         """Return the CA `name` as the lineage's host wants it asked, or None when the host does not name it."""
@@ -186,7 +189,7 @@ def _plan(host: Hostname, names: tuple[Hostname, ...], kind: str, chosen: Sequen
         lineage=Lineage(host=host, names=names, key_kind=kind),
         issuers=tuple(one.server for one in chosen),
         challenges=tuple(first.challenges),
-        fingerprint=repr(told),
+        fingerprint=sys.intern(repr(told)),
     )
 
 

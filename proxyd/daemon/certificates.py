@@ -18,7 +18,7 @@ from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage, Plan
-from proxyd.daemon.authorities import Authorities, plans_on_demand
+from proxyd.daemon.authorities import Authorities, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.cache_load import CacheLoad
 from proxyd.daemon.installation import Installation
@@ -177,7 +177,8 @@ class Certificates:
         """
         if self._first is not None:
             await self._is_read.wait()
-        plans = self._authorities.use(config)
+        plans = await asyncio.to_thread(plans_of, config)  # of ten thousand hosts: not in the loop
+        self._authorities.use(config)
         names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
         possible = [*plans, *plans_on_demand(config, names)]
         counted = Counter(plan.lineage.host for plan in possible)

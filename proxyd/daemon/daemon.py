@@ -129,10 +129,13 @@ class Daemon:
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
             return Site(host=host, upstream=self._pools[options.first_upstream], timeouts=options.timeouts)
 
-        sites = HostTable(
-            {host: site(host, options) for host, options in config.names.items()},
-            {host: site(host, options) for host, options in config.wildcards.items()},
-        )
+        def table() -> HostTable[Site]:
+            return HostTable(
+                {host: site(host, options) for host, options in config.names.items()},
+                {host: site(host, options) for host, options in config.wildcards.items()},
+            )
+
+        sites = await asyncio.to_thread(table)
         self._handler.snapshot = Snapshot(sites=sites, access_log=config.log.access is not None)
         plain.hosts = sites
         for address in self._pools.keys() - used:
@@ -155,7 +158,7 @@ class Daemon:
             except CaBundleError as error:
                 _log.error("reload refused, nothing changed", extra={"mistake": str(error)})
             else:
-                _log_changes(old, config)
+                await asyncio.to_thread(_log_changes, old, config)  # compares every host
                 set_up(level=config.log.level, format=config.log.format)
                 _log.info("reloaded", extra={"hosts": len(config.served)})
             notify("READY=1", f"STATUS={self._status()}")

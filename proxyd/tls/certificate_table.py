@@ -12,7 +12,7 @@ from proxyd.tls.context import certificate_context
 from proxyd.tls.memory_handshake import SAMPLE_LABEL, shown_leaf
 
 #: 24 KB each (bench): more hosts than this are rarely asked for within one ticket's life.
-_MAX_CONTEXTS = 4096
+_MAX_CONTEXTS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
