@@ -1,14 +1,24 @@
 """`proxyd revoke`: the CA says revoked, clients see the successor, and the old one never comes back."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pebble.server import Pebble
+from proxyd.certs.certificate import Certificate
+from proxyd.core.hostname import Hostname
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.directory import DirectoryStore
+from tests.support.certs import make_pem
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.fake_ca import FakeCa
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
@@ -89,3 +99,38 @@ def test_a_certificate_of_a_lost_account_is_revoked_by_its_own_key(
 
 def serial_of_file(daemon: DaemonProcess) -> str:
     return f"{x509.load_pem_x509_certificates((daemon.cache / HOST).read_bytes())[0].serial_number:x}"
+
+
+@pytest.mark.parametrize(("reason", "reaches_the_kept"), [("keyCompromise", True), ("superseded", False)])
+def test_a_compromised_key_takes_the_kept_generations_with_it(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, reason: str, reaches_the_kept: bool
+) -> None:
+    """Other programs renew with the key of before; a certificate with a key of its own stays."""
+    clock = SystemClock()
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port) as ca:
+        daemon.configure({HOST: upstream.port}, pebble=ca)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, ca.root())
+        client.wait_for([HOST], daemon=daemon)
+        assert daemon.stop() == 0
+        store = CertificateStore(DirectoryStore(daemon.cache, clock=clock), clock=clock)
+        live = Certificate.parse((daemon.cache / HOST).read_bytes())
+        begin = clock.now() - timedelta(days=9)
+        with_its_key = Certificate.parse(make_pem(HOST, begin=begin, key=live_key(daemon)))
+        other = Certificate.parse(make_pem(HOST, begin=begin - timedelta(days=9)))
+        for one in (other, with_its_key, live):
+            store.save(Hostname(HOST), one)
+        daemon.start()
+        eventually(lambda: command(daemon, "status").status == 0)
+        done = command(daemon, "revoke", HOST, "--reason", reason)
+        assert done.status == 0, done.out + done.err
+        assert store.is_condemned(live)
+        assert store.is_condemned(with_its_key) is reaches_the_kept
+        assert not store.is_condemned(other)
+        assert ca.asked["revoke"] == 1 + reaches_the_kept
+
+
+def live_key(daemon: DaemonProcess) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key((daemon.cache / HOST).read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
