@@ -1,0 +1,68 @@
+"""What a CA with known limits is spared: wishes for all are spread, and what waits is recorded once."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.support.command import command
+from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.fake_ca import FakeCa
+from tests.support.upstream import Upstream
+
+HOSTS = [f"host{number}.example.test" for number in range(8)]
+
+
+def acme(ca: FakeCa, orders: int) -> dict[str, object]:
+    return {"server": ca.url, "ca_bundle": str(ca.bundle), "limits": {"orders_per_3h": orders}}
+
+
+def events(daemon: DaemonProcess, kind: str) -> list[tuple[str, dict[str, object]]]:
+    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
+        rows = connection.execute("SELECT host, fields FROM event WHERE kind = ?", (kind,)).fetchall()
+    return [(host, json.loads(fields)) for host, fields in rows]
+
+
+def test_a_wish_for_all_spends_half_of_what_is_left_at_once(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure(dict.fromkeys(HOSTS, upstream.port), acme=acme(ca, 40))
+        daemon.start()
+        client = HttpsClient(daemon.https_port, ca.root())
+        client.wait_for(HOSTS, daemon=daemon)
+        before = {host: client.leaf(host) for host in HOSTS}
+        assert ca.orders() == 8
+        asked = datetime.now(UTC)
+        done = command(daemon, "renew", "--all", "--json")  # 12 orders are left: a new journal begins with half
+        assert (done.json["count"], done.json["at_once"]) == (8, 6)
+        late = datetime.fromisoformat(done.json["last"]) - asked
+        assert timedelta(minutes=8.5) < late < timedelta(minutes=9.5)  # one comes back each 4.5 minutes
+
+        def changed() -> int:
+            return sum(client.leaf(host) != before[host] for host in HOSTS)
+
+        eventually(lambda: changed() == 6, what=daemon.log)
+        assert daemon.stop() == 0
+        assert ca.orders() == 14
+        assert len(events(daemon, "order started")) == 14
+
+
+def test_an_order_that_waits_for_the_limit_is_recorded_once(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure(dict.fromkeys(HOSTS[:3], upstream.port), acme=acme(ca, 4))  # a new journal begins with half
+        daemon.start()
+        eventually(lambda: ca.asked["certificate"] == 2, what=daemon.log)
+        eventually(lambda: len(events(daemon, "postponed")) == 1, what=daemon.log)
+        ((host, fields),) = events(daemon, "postponed")
+        assert "4 orders in 3 h" in str(fields["reason"])
+        for _ in range(3):  # each is put off at once
+            done = command(daemon, "renew", host)
+            assert done.status == 1
+            assert "4 orders in 3 h" in done.out
+        assert daemon.stop() == 0
+        assert len(events(daemon, "renewal wished")) == 3
+        assert len(events(daemon, "postponed")) == 1
+        assert ca.orders() == 2
