@@ -54,8 +54,12 @@ class Memory:
         document = self._states.get(f"ca {authority.name}")
         if document is not None:
             authority.read_document(document, now)
-        elif not self._journal.history_known and authority.ledger:
+        elif not self._knows_history() and authority.ledger:
             authority.ledger.assume_unknown_history(now)
+            self.keep_authority(authority, now)  # or the next start takes what is kept of hosts for all there was
+
+    def _knows_history(self) -> bool:
+        return self._journal.history_known and any(name.startswith("ca ") for name in self._states)
 
     def keep_authority(self, authority: Authority, now: datetime) -> None:
         """Keep what was spent."""

@@ -69,7 +69,8 @@ class Journal:
             self._check()
         except (sqlite3.Error, OSError) as error:
             self._trouble(error)
-        self.history_known = bool(self._read("SELECT 1 FROM state LIMIT 1", ()))
+        documents = self._read("SELECT document FROM state", ())
+        self.history_known = bool(documents) and all(decoded_document(text) is not None for (text,) in documents)
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
 
@@ -196,6 +197,7 @@ class Journal:
                 self._recovered()
             except (sqlite3.Error, OSError) as error:
                 with self._wake:  # what is newer wins
+                    self._dropped += max(0, len(events) + len(self._events) - _QUEUE)
                     self._events = deque([*events, *self._events], maxlen=_QUEUE)
                     self._states = {**states, **self._states}
                 self._trouble(error)

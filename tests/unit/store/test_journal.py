@@ -1,4 +1,6 @@
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,40 @@ def test_a_disk_that_refuses_is_said_once_and_nothing_is_lost(tmp_path: Path, ca
     assert len(one.history(HOST)) == 20
     one.close()
     assert [record.message for record in caplog.records][1:] == ["the journal is written again"]
+
+
+def test_a_flood_is_bounded_in_memory_and_on_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = tmp_path / "place"
+    one = journal(place / "j")
+    place.rename(tmp_path / "away")
+    place.write_bytes(b"")
+    for number in range(12_000):
+        one.record(event(number=number))
+    one.flush()
+    place.unlink()
+    (tmp_path / "away").rename(place)
+    one.flush()
+    (said,) = [record for record in caplog.records if record.message == "the journal is written again"]
+    assert vars(said)["lost_events"] == 2000  # the oldest: memory has room for 10,000
+    for number in range(12_000):
+        one.record(event(number=number))
+        if number % 1000 == 999:
+            one.flush()
+    assert one.history(HOST, limit=1)[0].fields == {"number": 11_999}
+    assert len(one.history(HOST, limit=100_000)) <= 3000
+    one.close()
+    assert sum(part.stat().st_size for part in place.iterdir()) < 8 << 20
+
+
+def test_a_document_that_cannot_be_read_is_no_known_history(tmp_path: Path) -> None:
+    one = journal(tmp_path / "j")
+    one.put_state("a", {"x": 1})
+    one.put_state("b", {"x": 1})
+    one.close()
+    with closing(sqlite3.connect(tmp_path / "j")) as connection:
+        connection.execute("UPDATE state SET document = '{\"x\": ' WHERE name = 'a'")
+        connection.commit()
+    again = journal(tmp_path / "j")
+    assert not again.history_known
+    assert again.states() == {"b": {"x": 1}}
+    again.close()

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+from proxyd.core.authority import Authority
+from proxyd.core.rate_ledger import LETS_ENCRYPT
+from proxyd.issuance.memory import Memory
+from proxyd.store.journal import Journal
+from tests.support.clock import FakeClock
+
+CLOCK = FakeClock()
+
+
+def memory(path: Path) -> Memory:
+    one = Memory(Journal(path, clock=CLOCK), clock=CLOCK)
+    one.open()
+    return one
+
+
+def orders_left(one: Memory, name: str = "ca") -> int:
+    authority = Authority(name, LETS_ENCRYPT, registered_domain=str)
+    one.recall_authority(authority, CLOCK.now())
+    assert authority.ledger is not None
+    return authority.ledger.available(CLOCK.now())["orders_left"]
+
+
+def test_a_lost_history_stays_half_a_budget_at_the_next_start(tmp_path: Path) -> None:
+    for _ in range(3):  # nothing is ordered meanwhile
+        one = memory(tmp_path / "j")
+        assert orders_left(one) == 150
+        one.close()
+    one = memory(tmp_path / "j")
+    assert orders_left(one, "a CA that is new in the configuration") == 300
+    one.close()
+
+
+def test_what_is_kept_of_hosts_alone_is_no_history_of_orders(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", clock=CLOCK)  # of which the rest was lost while it ran
+    journal.open()
+    journal.put_state("lineage a.example ec", {"x": 1})
+    journal.close()
+    one = memory(tmp_path / "j")
+    assert orders_left(one) == 150
+    one.close()
