@@ -35,7 +35,7 @@ def revoke(file: Path | None, as_json: bool, reason: str, now: bool, host: str) 
     answer = Control(file).ask_or_exit("revoke", arguments, progress=progress)
     if as_json:
         print_json(answer)
-    elif not answer["replaced"] and not now:
+    elif not answer["replaced"] and not now and answer.get("configured", True):
         print(
             f"There is no new certificate, so what serves was not revoked. When its key is stolen, do not wait: "
             f"`proxyd revoke {wanted} --reason {reason} --now` revokes all the same; clients that check may then "

@@ -9,6 +9,8 @@ from typing import Any
 from proxyd.admin.control_socket import Refused, Request, Tell
 from proxyd.certs.certificate import Certificate
 from proxyd.core.failure import IssuanceError
+from proxyd.core.hostname import Hostname
+from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage
 from proxyd.core.revocation_reason import KEY_COMPROMISE, REASONS, reason_name
 from proxyd.daemon.attempt import Renewed
@@ -20,6 +22,7 @@ from proxyd.store.store import StoreError
 Document = Mapping[str, Any]
 _log = logging.getLogger("proxyd.control")
 _REVOKE_SECONDS = 120.0
+_FAMILIES: tuple[KeyFamily, ...] = ("ec", "rsa")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,14 @@ class RevokeCommand:
         hosts = hosts_of(request)
         if len(hosts) != 1:
             raise Refused("revoke takes one host")
+        if not self._certificates.renewer.lineages(hosts[0]) and (left := await self._left_behind(hosts[0])):
+            results = [await self._revoke(old, reason, tell) for old in left]  # nobody is refused by it
+            complete = all(one["revoked"] for one in results)
+            return {"results": results, "complete": complete, "replaced": False, "configured": False}
         olds = self._olds(lineages_of(self._certificates.renewer, hosts))
         if not olds:
             raise Refused(f"{hosts[0]} has no certificate that could be revoked")
-        results: list[Document] = []
+        results = []
         if flag(request, "now"):
             results += [await self._revoke(old, reason, tell) for old in olds]
         for old in olds:
@@ -62,7 +69,7 @@ class RevokeCommand:
             if good and not flag(request, "now"):
                 results.append(await self._revoke(old, reason, tell))
         complete = all(replaced) and all(one["revoked"] for one in results)
-        return {"results": results, "complete": complete, "replaced": all(replaced)}
+        return {"results": results, "complete": complete, "replaced": all(replaced), "configured": True}
 
     def _olds(self, lineages: Sequence[Lineage]) -> list[_Old]:
         found = []
@@ -72,6 +79,19 @@ class RevokeCommand:
                 first = (held.issuer,) if held and held.issuer else ()
                 issuers = tuple(dict.fromkeys((*first, *plan.issuers)))
                 found.append(_Old(lineage=lineage, certificate=certificate, issuers=issuers))
+        return found
+
+    async def _left_behind(self, host: Hostname) -> list[_Old]:
+        """Return what the cache holds of a host that is in the configuration no more: its key may be stolen too."""
+        found = []
+        for family in _FAMILIES:
+            certificate = await asyncio.to_thread(self._certificates.store.load, host, (family,))
+            if certificate is None:
+                continue
+            lineage = Lineage(host=host, names=(host,), key_kind=certificate.key_kind)
+            known = self._certificates.memory.held(lineage, certificate).issuer
+            issuers = tuple(dict.fromkeys((*((known,) if known else ()), *self._fleet.authorities())))
+            found.append(_Old(lineage=lineage, certificate=certificate, issuers=issuers))
         return found
 
     async def _replaced(self, old: _Old, tell: Tell) -> bool:

@@ -134,3 +134,25 @@ def live_key(daemon: DaemonProcess) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key((daemon.cache / HOST).read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key
+
+
+def test_what_the_cache_holds_of_a_host_that_is_gone_is_revoked_without_a_successor(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: upstream.port, "two.example.test": upstream.port}, pebble=pebble)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, pebble.root())
+        client.wait_for([HOST, "two.example.test"], daemon=daemon)
+        assert daemon.stop() == 0
+        old, orders = serial_of_file(daemon), pebble.orders()
+        daemon.configure({"two.example.test": upstream.port}, pebble=pebble)
+        daemon.start()
+        client.wait_for(["two.example.test"], daemon=daemon)
+        done = command(daemon, "revoke", HOST, "--reason", "keyCompromise")
+        assert (done.status, done.err) == (0, ""), done.out
+        assert f"certificate {old} revoked" in done.out
+        assert pebble.status_of(old) == ("Revoked", 1)
+        assert not (daemon.cache / HOST).exists()
+        assert pebble.orders() == orders
+        assert command(daemon, "revoke", HOST, "--reason", "keyCompromise").status == 2  # nothing is left
