@@ -63,7 +63,9 @@ class Memory:
 
     def keep_authority(self, authority: Authority, now: datetime) -> None:
         """Keep what was spent."""
-        self._journal.put_state(f"ca {authority.name}", _mapping(authority.to_document(now)))
+        document = _mapping(authority.to_document(now))
+        self._journal.put_state(f"ca {authority.name}", document)
+        self._states[f"ca {authority.name}"] = document  # a reload that changes a contact recalls it again
 
     def recall(self, fleet: Fleet, lineage: Lineage, now: datetime) -> None:
         """Give a lineage its schedule back: restarts win no retry."""

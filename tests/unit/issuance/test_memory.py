@@ -1,6 +1,8 @@
 from pathlib import Path
 
 from proxyd.core.authority import Authority
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.hostname import Hostname
 from proxyd.core.rate_ledger import LETS_ENCRYPT
 from proxyd.issuance.memory import Memory
 from proxyd.store.journal import Journal
@@ -39,4 +41,18 @@ def test_what_is_kept_of_hosts_alone_is_no_history_of_orders(tmp_path: Path) -> 
     journal.close()
     one = memory(tmp_path / "j")
     assert orders_left(one) == 150
+    one.close()
+
+
+def test_what_was_spent_since_the_start_is_recalled_by_a_reload(tmp_path: Path) -> None:
+    one = memory(tmp_path / "j")
+    authority = Authority("ca", LETS_ENCRYPT, registered_domain=str)
+    one.recall_authority(authority, CLOCK.now())
+    for number in range(100):
+        name = Hostname(f"{number}.example")
+        authority.started(CertificateOrder(host=name, names=(name,), key_kind="ec256"), CLOCK.now())
+    one.keep_authority(authority, CLOCK.now())
+    one.recall_authority(authority, CLOCK.now())
+    assert authority.ledger is not None
+    assert authority.ledger.available(CLOCK.now())["orders_left"] == 50
     one.close()
