@@ -35,7 +35,7 @@ from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
 from proxyd.core.rate_ledger import CaLimits
 from proxyd.core.renewal import RenewalWindow, Validity, ask_again_at, is_ending, renew_at, spread
-from proxyd.core.slots import Slots
+from proxyd.core.slots import Slot, Slots
 from proxyd.core.status import Facts
 from proxyd.core.task import OrderTask, Task, WindowTask
 
@@ -426,8 +426,8 @@ class Fleet:
         if wished > now:
             earliest = max(now, validity.not_before + validity.lifetime / 3)
             at = self._slots.place(wished, earliest=earliest, cycle=wished - validity.not_before)
-        member.slot = at
-        self._slots.add(at)
+        member.slot = Slot(at, wished - validity.not_before)
+        self._slots.add(member.slot)
         return at
 
     def _free_slot(self, member: Member) -> None:

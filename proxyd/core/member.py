@@ -9,6 +9,7 @@ from proxyd.core.certificate_state import CertificateState, Missing, Ready, Wait
 from proxyd.core.failure import Failure
 from proxyd.core.lineage import Held, Plan
 from proxyd.core.renewal import RenewalWindow
+from proxyd.core.slots import Slot
 from proxyd.core.state_document import read_failed, read_window, to_document
 
 _REMEMBERED = 8
@@ -21,7 +22,7 @@ class Member:
     plan: Plan
     state: CertificateState = field(default_factory=Missing)
     held: Held | None = None
-    slot: datetime | None = None
+    slot: Slot | None = None
     ca: int = 0  # which CA of the plan the attempt has come to
     tried: tuple[str, ...] = ()  # challenge types that failed since the last success
     worked: str | None = None

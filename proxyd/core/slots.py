@@ -2,14 +2,22 @@
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-_HOUR_SECONDS, _DAY_SECONDS = 3600.0, 86_400.0
-#: Twice the mean, so that what cannot be placed still leaves the peak under three times the mean.
-_CROWD = 2
+_HOUR, _DAY = 3600.0, 86_400.0  # as numbers: ten thousand hosts take their places here
+#: Half more than the mean: what cannot be placed comes on top, and the peak stays under three times the mean.
+_CROWD = 1.5
 #: A few hosts together disturb nobody.
 _FREE_A_DAY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A planned renewal; `cycle` is the time between two renewals of the host."""
+
+    at: datetime
+    cycle: timedelta
 
 
 class Slots:
@@ -18,43 +26,52 @@ class Slots:
     def __init__(self) -> None:
         self._hours: Counter[int] = Counter()
         self._days: Counter[int] = Counter()
-        self._planned = 0
+        self._rate = 0.0  # renewals a second of the whole fleet, whatever its mixture of lifetimes
 
-    def add(self, at: datetime) -> None:
+    def add(self, slot: Slot) -> None:
         """Count a planned renewal."""
-        self._hours[_index(at, _HOUR)] += 1
-        self._days[_index(at, _DAY)] += 1
-        self._planned += 1
+        self._hours[int(slot.at.timestamp() // _HOUR)] += 1
+        self._days[int(slot.at.timestamp() // _DAY)] += 1
+        self._rate += _rate(slot.cycle)
 
-    def remove(self, at: datetime) -> None:
+    def remove(self, slot: Slot) -> None:
         """Take a planned renewal back."""
-        for counter, index in ((self._hours, _index(at, _HOUR)), (self._days, _index(at, _DAY))):
+        for counter, width in ((self._hours, _HOUR), (self._days, _DAY)):
+            index = int(slot.at.timestamp() // width)
             counter[index] -= 1
             if counter[index] <= 0:
                 del counter[index]
-        self._planned -= 1
+        self._rate = max(0.0, self._rate - _rate(slot.cycle))
 
     def place(self, wished: datetime, *, earliest: datetime, cycle: timedelta) -> datetime:
         """Return `wished`, or the latest hour before it, not before `earliest`, that is not crowded.
 
-        `cycle` is the time between two renewals of one host: it gives the mean rate of the fleet.
+        When all are: the one with the fewest renewals, the latest of these.
         """
-        fleet = self._planned + 1
-        an_hour = math.ceil(_CROWD * fleet * (_HOUR / max(cycle, _HOUR)))
-        a_day = math.ceil(_CROWD * fleet * (_DAY / max(cycle, _HOUR))) + _FREE_A_DAY
-        moment, first = (
-            wished.timestamp(),
-            earliest.timestamp(),
-        )  # as numbers: ten thousand hosts take their places here
+        rate = self._rate + _rate(cycle)
+        an_hour = math.ceil(_CROWD * rate * _HOUR)
+        a_day = math.ceil(_CROWD * rate * _DAY) + _FREE_A_DAY
+        moment, first = wished.timestamp(), earliest.timestamp()
         while moment > first:
-            if self._days[int(moment // _DAY_SECONDS)] >= a_day:
-                moment = max(moment - _DAY_SECONDS, first)
-            elif self._hours[int(moment // _HOUR_SECONDS)] >= an_hour:
-                moment -= _HOUR_SECONDS
+            if self._days[int(moment // _DAY)] >= a_day:
+                moment = max(moment - _DAY, first)
+            elif self._hours[int(moment // _HOUR)] >= an_hour:
+                moment -= _HOUR
             else:
-                return wished - timedelta(seconds=round(wished.timestamp() - moment))
-        return wished
+                return _earlier(wished, moment)
+        return self._least_crowded(wished, earliest)
+
+    def _least_crowded(self, wished: datetime, earliest: datetime) -> datetime:
+        last = wished.timestamp()
+        hours = range(max(0, int((last - earliest.timestamp()) // _HOUR)) + 1)
+        moments = (last - _HOUR * back for back in hours)
+        best = min(moments, key=lambda at: (self._hours[int(at // _HOUR)], self._days[int(at // _DAY)]))
+        return _earlier(wished, best)
 
 
-def _index(at: datetime, width: timedelta) -> int:
-    return int(at.timestamp() // width.total_seconds())
+def _earlier(wished: datetime, moment: float) -> datetime:
+    return wished - timedelta(seconds=round(wished.timestamp() - moment))
+
+
+def _rate(cycle: timedelta) -> float:
+    return 1 / max(cycle.total_seconds(), _HOUR)

@@ -119,10 +119,8 @@ class SimCa:
             return RenewalWindow(cert_id="another.leaf", start=now - DAY, end=now)
         if any(certificate.not_before < at <= now for at in self.revocations):
             return RenewalWindow(cert_id=cert_id, start=now - DAY, end=now)
-        lifetime = certificate.not_after - certificate.not_before
-        middle = certificate.not_before + lifetime * (0.5 if lifetime < 10 * DAY else 2 / 3)
-        half = min(DAY, lifetime / 20)
-        return RenewalWindow(cert_id=cert_id, start=middle - half, end=middle + half)
+        start, end = usual_window(certificate)
+        return RenewalWindow(cert_id=cert_id, start=start, end=end)
 
     def _is_exempt(self, order: CertificateOrder) -> bool:
         old = self.issued.get(order.replaces or "")
@@ -138,3 +136,11 @@ class SimCa:
         return Failure(
             kind=FailureKind.RATE_LIMITED, message=limit, retry_after=timedelta(hours=1), problem="rateLimited"
         )
+
+
+def usual_window(certificate: SimCertificate) -> tuple[datetime, datetime]:
+    """Return the window that the CA suggests when nothing is wrong."""
+    lifetime = certificate.not_after - certificate.not_before
+    middle = certificate.not_before + lifetime * (0.5 if lifetime < 10 * DAY else 2 / 3)
+    half = min(DAY, lifetime / 20)
+    return middle - half, middle + half

@@ -16,12 +16,12 @@ from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.rate_ledger import LETS_ENCRYPT, CaLimits
 from proxyd.core.renewal import Validity, renew_at
 from proxyd.core.task import OrderTask, WindowTask
-from tests.sim.ca import DAY, HOUR, SimCa, SimCertificate
+from tests.sim.ca import DAY, HOUR, SimCa, SimCertificate, usual_window
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 END = START + 730 * DAY
 CA = "ca"
-_ROOM = 4
+ROOM = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class SimHost:
     lifetime: timedelta
     away: list[tuple[datetime, datetime]]  # when its DNS points elsewhere
     certificate: SimCertificate | None = None
+    tried_at: datetime | None = None  # the first order that would replace `certificate`
+    told: dict[str, datetime] = field(default_factory=dict)  # when this life of the daemon was last told the window
     story: list[str] = field(default_factory=list)
     excused: list[tuple[datetime, datetime]] = field(default_factory=list)  # waits that the schedule demands
 
@@ -75,7 +77,7 @@ class Simulation:
         while now < END:
             self._begin(now)
             times = [self._events[0][0]] if self._events else []
-            if self._running < _ROOM and (wake := self.fleet.wake_at()) is not None:
+            if self._running < ROOM and (wake := self.fleet.wake_at()) is not None:
                 times.append(wake)
             now = max(now + timedelta(milliseconds=1), min(times, default=END))
             while self._events and self._events[0][0] <= now:
@@ -122,6 +124,8 @@ class Simulation:
         self.fleet = self._new_fleet()
         self._life += 1
         self._running = 0
+        for host in self.hosts.values():
+            host.told = {}
         self.fleet.authority(CA).read_document(authority, now)
         for lineage in self.fleet.manage(self._plans(), now):
             self.fleet.restore(lineage, documents[lineage], now)
@@ -138,16 +142,32 @@ class Simulation:
         heapq.heappush(self._events, (at, self._count, do))
 
     def _begin(self, now: datetime) -> None:
-        for task in self.fleet.tasks(now, _ROOM - self._running):
+        for task in self.fleet.tasks(now, ROOM - self._running):
             match task:
                 case OrderTask():
                     self._order(task, now)
-                case WindowTask(lineage=lineage, cert_id=cert_id):
-                    window = None if self.ca.is_down(now) else self.ca.window(cert_id, now)
-                    self.fleet.window(lineage, cert_id, window, DAY, now)
+                case WindowTask():
+                    self._ask(task, now)
+
+    def _ask(self, task: WindowTask, now: datetime) -> None:
+        """Quiet polls are coalesced: after the first answer the next one comes when it may be another."""
+        host = self.hosts[task.lineage]
+        told = host.told.get(task.cert_id)
+        if told is None or any(told < at <= now for at in self.ca.revocations):
+            self._tell_window(task, self._life, now)
+            return
+        news = min((at for at in self.ca.revocations if at > now), default=END) + HOUR * self._rng.uniform(0, 12)
+        self._at(min(now + 4 * DAY, news), partial(self._tell_window, task, self._life))
+
+    def _tell_window(self, task: WindowTask, life: int, now: datetime) -> None:
+        if life == self._life:
+            self.hosts[task.lineage].told = {task.cert_id: now}
+            window = None if self.ca.is_down(now) else self.ca.window(task.cert_id, now)
+            self.fleet.window(task.lineage, task.cert_id, window, DAY, now)
 
     def _order(self, task: OrderTask, now: datetime) -> None:
         host = self.hosts[task.lineage]
+        host.tried_at = host.tried_at or now
         if any(begin <= now < end for begin, end in self.wrong_clock):
             self.fleet.failed(task, Failure(kind=FailureKind.LOCAL, message="clock"), now)
             return
@@ -168,7 +188,7 @@ class Simulation:
             if host.certificate:
                 self.renewals.append(now)
                 self._judge_expiry(host, now)
-            host.certificate = result
+            host.certificate, host.tried_at = result, None
             self._at(result.not_after, partial(self._expired, host, result))
             self.fleet.issued(task, _held(result), "http-01", now)
             return
@@ -191,7 +211,7 @@ class Simulation:
         old = host.certificate
         if old is None or now < old.not_after:
             return
-        due = renew_at(Validity(not_before=old.not_before, not_after=old.not_after), None, 0)
+        due = min(host.tried_at or old.not_after, _latest_due(old))
         trouble = sorted([*self.ca.outages, *host.away, *self.wrong_clock, *host.excused])
         free_since, longest = due, timedelta(0)
         for begin, end in trouble:
@@ -229,6 +249,13 @@ class Simulation:
 
     def _violate(self, what: str) -> None:
         self.violations.append(f"seed {self.seed}: {what}")
+
+
+def _latest_due(certificate: SimCertificate) -> datetime:
+    """By the rule, or at the end of the CA's window where that is later; never in the last twentieth."""
+    validity = Validity(not_before=certificate.not_before, not_after=certificate.not_after)
+    _, end = usual_window(certificate)
+    return min(max(renew_at(validity, None, 0), end), certificate.not_after - validity.lifetime / 20)
 
 
 def _held(certificate: SimCertificate) -> Held:

@@ -1,0 +1,49 @@
+"""Two simulated years: nothing expires, no limit of the CA is touched, renewals are spread.
+
+`SEEDS=200 HOSTS=200` or `FIRST=5000 SEEDS=1 HOSTS=10000` before pytest live longer lives.
+"""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
+
+from tests.sim.life import ROOM, START, Simulation
+
+FIRST, SEEDS, HOSTS = (
+    int(os.environ.get(name, usual)) for name, usual in (("FIRST", 0), ("SEEDS", 20), ("HOSTS", 200))
+)
+
+
+def violations(seed: int, *, hosts: int) -> list[str]:
+    """Return what went wrong in the two years of this seed."""
+    return Simulation(seed, hosts).run()
+
+
+@pytest.mark.timeout(0 if SEEDS * HOSTS > 20 * 200 else 900)
+def test_two_years_of_many_fleets() -> None:
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        lives = pool.map(partial(violations, hosts=HOSTS), range(FIRST, FIRST + SEEDS))
+        found = [violation for life in lives for violation in life]
+    assert not found, "\n".join(found)
+
+
+class Stalled(Simulation):
+    """Orders nothing any more after twenty days."""
+
+    def _begin(self, now: datetime) -> None:
+        if now > START + timedelta(days=20):
+            self._running = ROOM
+        super()._begin(now)
+
+
+def test_the_judge_notices_certificates_that_nobody_renews() -> None:
+    found = Stalled(1, 5, calm=True).run()
+    assert any("expired" in violation for violation in found)
+
+
+def test_the_judge_notices_orders_beyond_the_limits() -> None:
+    found = Simulation(1, 400, limits=None, calm=True).run()
+    assert any("had to refuse" in violation for violation in found)
