@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from aiohttp.connector import NEEDS_CLEANUP_CLOSED
 
 from proxyd.core.acme_url import Origin, origin
 from proxyd.core.clock import Clock
@@ -201,7 +202,12 @@ class AcmeTransport:
     def _connections(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls, limit=8, keepalive_timeout=_KEEPALIVE_SECONDS),
+                connector=aiohttp.TCPConnector(
+                    ssl=self._tls,
+                    limit=8,
+                    keepalive_timeout=_KEEPALIVE_SECONDS,
+                    enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,  # a CA that hangs does not say goodbye either
+                ),
                 timeout=aiohttp.ClientTimeout(total=self._seconds, connect=min(15.0, self._seconds)),
                 trust_env=True,
                 headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
