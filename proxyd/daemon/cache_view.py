@@ -15,6 +15,7 @@ from proxyd.core.status import Facts
 from proxyd.daemon.authorities import authorities_of, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.issuance.memory import Memory
+from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
 from proxyd.store.journal_reader import JournalReader
@@ -31,9 +32,9 @@ class CacheView:
         self._config = config
         self._clock = clock
         self._store = DirectoryStore(root, clock=clock)
+        self._certificates = CertificateStore(self._store, clock=clock)
         self._reader = JournalReader(path)
-        self._journal = Journal(path, clock=clock)  # never opened
-        self._memory = Memory(self._journal, clock=clock)
+        self._memory = Memory(Journal(path, clock=clock), clock=clock)  # never opened
         self._damage: dict[Lineage, str] = {}
 
     @property
@@ -44,8 +45,9 @@ class CacheView:
     def read(self) -> None:
         """Look at every certificate and schedule."""
         now = self._clock.now()
-        self._memory.recollect(self._reader.states())
-        self._journal.history_known = self._reader.damage is None
+        states = self._reader.states()
+        is_first = not states and not self._reader.is_damaged and not self._certificates.has_any()
+        self._memory.recollect(states, is_first=is_first, is_intact=self._reader.damage is None)
         asked: list[Hostname | HostPattern] = [*self._config.certificate_hosts, *self._config.wildcards]
         for host in asked:
             for options in authorities_of(self._config, host):

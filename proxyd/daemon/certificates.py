@@ -147,7 +147,7 @@ class Certificates:
         if self._turn.reason is not None:
             self._pickup.remember()
         self._orders.open()
-        self.memory.open()
+        self.memory.open(is_first=not self._store.has_any() and not self._orders.all())
         self.on_demand.open()
         self.names.open(self._root / PRIVATE)
 

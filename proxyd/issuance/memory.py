@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from proxyd.core.journal_event import JsonValue
 
 
+#: Kept when every CA's budget was: a journal that was lost since lacks it, whatever else was written again.
+_HISTORY = "history"
+
+
 class Memory:
     """Typed face over the journal's states and events. Nothing here blocks."""
 
@@ -25,11 +29,16 @@ class Memory:
         self._journal = journal
         self._clock = clock
         self._states: dict[str, Mapping[str, JsonValue]] = {}
+        self._knows_history = False
 
-    def open(self) -> None:
-        """Read everything. Blocks on the disk."""
+    def open(self, *, is_first: bool = False) -> None:
+        """Read everything; `is_first`: the cache holds nothing that a CA gave. Blocks on the disk."""
         self._journal.open()
-        self.recollect(self._journal.states())
+        self.recollect(
+            self._journal.states(),
+            is_first=is_first and self._journal.is_blank,
+            is_intact=self._journal.history_known,
+        )
 
     def read_again(self) -> None:
         """Read what another process has kept since. Blocks on the disk."""
@@ -40,9 +49,15 @@ class Memory:
         """Wait until the disk has what was kept so far, at most 10 s."""
         self._journal.flush()
 
-    def recollect(self, states: "Mapping[str, Mapping[str, JsonValue]]") -> None:
-        """Take over what was kept, without the journal: for those who only look."""
+    def recollect(
+        self, states: "Mapping[str, Mapping[str, JsonValue]]", *, is_first: bool = False, is_intact: bool = True
+    ) -> None:
+        """Take over what was kept, without the journal: for those who only look.
+
+        Nothing before it is known, unless it is `is_first`, before which nothing was, or `is_intact`, all of what was.
+        """
         self._states = dict(states)
+        self._knows_history = is_first or (is_intact and _HISTORY in states)
 
     def note(self, kind: str, host: Hostname | None, issuer: str | None, /, **fields: object) -> None:
         """Record what happened."""
@@ -54,12 +69,12 @@ class Memory:
         document = self._states.get(f"ca {authority.name}")
         if document is not None:
             authority.read_document(document, now)
-        elif not self._knows_history() and authority.ledger:
-            authority.ledger.assume_unknown_history(now)
+        elif authority.ledger:
+            if not self._knows_history:
+                authority.ledger.assume_unknown_history(now)
             self.keep_authority(authority, now)  # or the next start takes what is kept of hosts for all there was
-
-    def _knows_history(self) -> bool:
-        return self._journal.history_known and any(name.startswith("ca ") for name in self._states)
+        if _HISTORY not in self._states:
+            self.keep_document(_HISTORY, {"since": now})
 
     def keep_authority(self, authority: Authority, now: datetime) -> None:
         """Keep what was spent."""

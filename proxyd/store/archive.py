@@ -61,6 +61,10 @@ class Archive:
         """Return what must never load again, by fingerprint."""
         return frozenset(self._names(self.condemned)) | self._condemned
 
+    def has_any(self) -> bool:
+        """Return whether it holds a copy or a mark. Raises StoreError."""
+        return bool(self.generations.names() or self.condemned.names())
+
     def load(self, generation: Generation) -> Certificate | None:
         """Return the certificate of a generation; a broken one is deleted from the archive, with a log line."""
         try:

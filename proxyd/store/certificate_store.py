@@ -97,6 +97,15 @@ class CertificateStore:
         """Return whether it must never be served again."""
         return fingerprint(certificate) in self._archive.marks()
 
+    def has_any(self) -> bool:
+        """Return whether anything is or was here that a CA gave: also when that cannot be read now."""
+        try:
+            if self._archive.has_any() or self.store.inside("aside").names():
+                return True
+            return any(one.startswith("acme_account") or _host(one) for one in self.store.names())
+        except StoreError:
+            return True
+
     def load_account_key(self) -> PrivateKey | None:
         """Return the account key, or None; a broken one is set aside. Raises StoreError when it cannot be read now."""
         try:
@@ -276,6 +285,10 @@ class CertificateStore:
 
 def _key(host: Hostname, family: KeyFamily) -> str:
     return host.text if family == "ec" else f"{host.text}+rsa"
+
+
+def _host(key: str) -> Hostname | None:
+    return Hostname.from_wire(key.removesuffix("+rsa"))
 
 
 def _is_torn(live: Certificate, mark: str) -> bool:

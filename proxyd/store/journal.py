@@ -50,6 +50,7 @@ class Journal:
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self.history_known = False
+        self.is_blank = False  # when it was opened: nothing was kept, and nothing broken
         self._path = path
         self._clock = clock
         self._wake = threading.Condition()
@@ -64,12 +65,15 @@ class Journal:
 
     def open(self) -> None:
         """Open or make the database; a broken one is set aside. Blocks; never raises for what is on the disk."""
+        is_sound = True
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check()
         except (sqlite3.Error, OSError) as error:
+            is_sound = False
             self._trouble(error)
         documents = self._read("SELECT document FROM state", ())
+        self.is_blank = is_sound and not documents
         self.history_known = bool(documents) and all(decoded_document(text) is not None for (text,) in documents)
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()

@@ -16,10 +16,14 @@ _BUSY_SECONDS = 2.0
 
 
 class JournalReader:
-    """Reads once opened; `damage` says why nothing could be read, None when there is nothing to say."""
+    """Reads once opened; `damage` says why nothing could be read, None when there is nothing to say.
+
+    `is_damaged`: something is there that cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.damage: str | None = None
+        self.is_damaged = False
         self._path = path
 
     def states(self) -> dict[str, Mapping[str, JsonValue]]:
@@ -48,5 +52,6 @@ class JournalReader:
                 with closing(sqlite3.connect(address + flags, uri=True, timeout=_BUSY_SECONDS)) as connection:
                     return connection.execute(query, parameters).fetchall()
             except (sqlite3.Error, ValueError) as error:
+                self.is_damaged = True
                 self.damage = f"{self._path} cannot be read ({error}): no history"
         return []

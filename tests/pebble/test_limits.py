@@ -27,17 +27,17 @@ def test_a_wish_for_all_spends_half_of_what_is_left_at_once(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:
     with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
-        daemon.configure(dict.fromkeys(HOSTS, upstream.port), acme=acme(ca, 40))
+        daemon.configure(dict.fromkeys(HOSTS, upstream.port), acme=acme(ca, 20))
         daemon.start()
         client = HttpsClient(daemon.https_port, ca.root())
         client.wait_for(HOSTS, daemon=daemon)
         before = {host: client.leaf(host) for host in HOSTS}
         assert ca.orders() == 8
         asked = datetime.now(UTC)
-        done = command(daemon, "renew", "--all", "--json")  # 12 orders are left: a new journal begins with half
+        done = command(daemon, "renew", "--all", "--json")  # 12 orders are left
         assert (done.json["count"], done.json["at_once"]) == (8, 6)
         late = datetime.fromisoformat(done.json["last"]) - asked
-        assert timedelta(minutes=8.5) < late < timedelta(minutes=9.5)  # one comes back each 4.5 minutes
+        assert timedelta(minutes=17.5) < late < timedelta(minutes=18.5)  # one comes back each 9 minutes
 
         def changed() -> int:
             return sum(client.leaf(host) != before[host] for host in HOSTS)
@@ -52,17 +52,37 @@ def test_an_order_that_waits_for_the_limit_is_recorded_once(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:
     with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
-        daemon.configure(dict.fromkeys(HOSTS[:3], upstream.port), acme=acme(ca, 4))  # a new journal begins with half
+        daemon.configure(dict.fromkeys(HOSTS[:3], upstream.port), acme=acme(ca, 2))
         daemon.start()
         eventually(lambda: ca.asked["certificate"] == 2, what=daemon.log)
         eventually(lambda: len(events(daemon, "postponed")) == 1, what=daemon.log)
         ((host, fields),) = events(daemon, "postponed")
-        assert "4 orders in 3 h" in str(fields["reason"])
+        assert "2 orders in 3 h" in str(fields["reason"])
         for _ in range(3):  # each is put off at once
             done = command(daemon, "renew", host)
             assert done.status == 1
-            assert "4 orders in 3 h" in done.out
+            assert "2 orders in 3 h" in done.out
         assert daemon.stop() == 0
         assert len(events(daemon, "renewal wished")) == 3
         assert len(events(daemon, "postponed")) == 1
         assert ca.orders() == 2
+
+
+def test_a_lost_journal_leaves_half_of_the_budget(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    def orders_left() -> int:
+        (left,) = [one["orders_left"] for one in command(daemon, "status", "--json").json["budget"].values()]
+        return int(left)
+
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure(dict.fromkeys(HOSTS[:3], upstream.port), acme=acme(ca, 20))
+        assert orders_left() == 20
+        daemon.start()
+        HttpsClient(daemon.https_port, ca.root()).wait_for(HOSTS[:3], daemon=daemon)
+        assert orders_left() == 17
+        assert daemon.stop() == 0
+        for part in (daemon.cache / "+proxyd").glob("journal.*"):
+            part.unlink()
+        assert orders_left() == 10
+        daemon.start()
+        assert orders_left() == 10
+        assert daemon.stop() == 0

@@ -15,8 +15,8 @@ def test_a_plan_changes_nothing_and_tells_all(tmp_path: Path, daemon: DaemonProc
         acme = {
             "server": pebble.url,
             "ca_bundle": str(pebble.bundle),
-            "limits": {"orders_per_3h": 6},
-        }  # a new cache begins with half
+            "limits": {"orders_per_3h": 3},
+        }
         daemon.configure({ONE: upstream.port, TWO: upstream.port}, acme=acme)
         daemon.start()
         HttpsClient(daemon.https_port, pebble.root()).wait_for([ONE, TWO], daemon=daemon)

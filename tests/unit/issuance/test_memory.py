@@ -11,10 +11,15 @@ from tests.support.clock import FakeClock
 CLOCK = FakeClock()
 
 
-def memory(path: Path) -> Memory:
+def memory(path: Path, *, is_first: bool = False) -> Memory:
     one = Memory(Journal(path, clock=CLOCK), clock=CLOCK)
-    one.open()
+    one.open(is_first=is_first)
     return one
+
+
+def order(text: str) -> CertificateOrder:
+    name = Hostname(text)
+    return CertificateOrder(host=name, names=(name,), key_kind="ec256")
 
 
 def orders_left(one: Memory, name: str = "ca") -> int:
@@ -34,6 +39,49 @@ def test_a_lost_history_stays_half_a_budget_at_the_next_start(tmp_path: Path) ->
     one.close()
 
 
+def test_where_nothing_was_ever_issued_the_budget_is_full(tmp_path: Path) -> None:
+    for is_first in (True, True, False):  # the third finds certificates
+        one = memory(tmp_path / "j", is_first=is_first)
+        assert orders_left(one) == 300
+        one.close()
+
+
+def test_a_broken_journal_is_no_beginning(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"garbage" * 1000)
+    one = memory(tmp_path / "j", is_first=True)
+    assert orders_left(one) == 150
+    one.close()
+
+
+def test_a_journal_lost_while_it_ran_gives_no_ca_its_full_budget(tmp_path: Path) -> None:
+    """Of two CAs one is written again afterwards: of the other nothing is known at the next start."""
+    authority = Authority("first", LETS_ENCRYPT, registered_domain=str)
+    one = memory(tmp_path / "j", is_first=True)
+    one.recall_authority(authority, CLOCK.now())
+    assert orders_left(one, "second") == 300
+    one.flush()
+    for part in tmp_path.glob("j*"):
+        part.unlink()
+    authority.started(order("a.example"), CLOCK.now())
+    one.keep_authority(authority, CLOCK.now())
+    one.close()
+    for _ in range(2):
+        one = memory(tmp_path / "j")
+        assert orders_left(one, "first") == 299
+        assert orders_left(one, "second") == 150
+        one.close()
+
+
+def test_an_unknown_history_is_that_of_every_ca(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", clock=CLOCK)
+    journal.open()
+    journal.put_state("lineage a.example ec", {"x": 1})
+    journal.close()
+    one = memory(tmp_path / "j")
+    assert [orders_left(one, name) for name in ("first", "second")] == [150, 150]
+    one.close()
+
+
 def test_what_is_kept_of_hosts_alone_is_no_history_of_orders(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", clock=CLOCK)  # of which the rest was lost while it ran
     journal.open()
@@ -49,8 +97,7 @@ def test_what_was_spent_since_the_start_is_recalled_by_a_reload(tmp_path: Path) 
     authority = Authority("ca", LETS_ENCRYPT, registered_domain=str)
     one.recall_authority(authority, CLOCK.now())
     for number in range(100):
-        name = Hostname(f"{number}.example")
-        authority.started(CertificateOrder(host=name, names=(name,), key_kind="ec256"), CLOCK.now())
+        authority.started(order(f"{number}.example"), CLOCK.now())
     one.keep_authority(authority, CLOCK.now())
     one.recall_authority(authority, CLOCK.now())
     assert authority.ledger is not None

@@ -244,3 +244,18 @@ def test_an_ipv6_address_is_a_file_name(tmp_path: Path) -> None:
     loaded = store.load(host)
     assert loaded is not None
     assert loaded.pem == pem
+
+
+@pytest.mark.parametrize(
+    "place", ["acme_account+key", "a.example", "a.example+rsa", "+proxyd/aside/x", "+proxyd/generations/x"]
+)
+def test_what_a_ca_gave_is_known_by_its_name(tmp_path: Path, place: str) -> None:
+    store = opened(tmp_path / "cache")
+    assert not store.has_any()
+    store.store.probe()  # makes the directories
+    for other in ("lost+found", "+proxyd/lease", "+proxyd/tmp/x"):
+        (tmp_path / "cache" / other).touch()
+    assert not store.has_any()
+    (tmp_path / "cache" / place).parent.mkdir(exist_ok=True)
+    (tmp_path / "cache" / place).touch()
+    assert store.has_any()
