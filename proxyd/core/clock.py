@@ -14,3 +14,11 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds since an arbitrary start."""
         ...
+
+
+class MachineClock(Clock, Protocol):
+    """The clocks of a machine: what somebody sets, and what nobody can."""
+
+    def elapsed(self) -> float:
+        """Return seconds since an arbitrary start; unlike `monotonic` it counts while the machine sleeps."""
+        ...

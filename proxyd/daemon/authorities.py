@@ -1,12 +1,15 @@
 """The CAs of a configuration, ready to be asked."""
 
+import asyncio
 import hashlib
+import logging
 import random
 import re
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.model import Config
@@ -25,6 +28,8 @@ from proxyd.issuance.issuer import Issuer
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
+
+_log = logging.getLogger("proxyd.acme")
 
 
 class CaBundleError(Exception):
@@ -50,6 +55,7 @@ class Authorities:
         authority: Callable[[AcmeOptions], Authority],
         clock: Clock,
         rng: random.Random,
+        dated: Callable[[str, datetime | None], None],
     ) -> None:
         self._store = store
         self._orders = orders
@@ -57,6 +63,7 @@ class Authorities:
         self._authority = authority
         self._clock = clock
         self._rng = rng
+        self._dated = dated
         self._first: str | None = None
         self._cas: dict[tuple[object, ...], _Ca] = {}
         self._config: Config | None = None
@@ -122,6 +129,19 @@ class Authorities:
             found.setdefault(options.server, {})[_identity(options)] = self._ca(options).account
         return {server: list(accounts.values()) for server, accounts in found.items()}
 
+    async def ask_time(self) -> None:
+        """Have `dated` told what time each CA says it is."""
+
+        async def ask(transport: AcmeTransport) -> None:
+            try:
+                await transport.ask_time()
+            except IssuanceError as error:
+                _log.info("a CA was asked what time it is", extra={"outcome": str(error)})
+
+        async with asyncio.TaskGroup() as group:
+            for ca in [*self._cas.values()]:
+                group.create_task(ask(ca.transport))
+
     async def close(self) -> None:
         """Close the connections to all CAs."""
         for ca in self._cas.values():
@@ -133,7 +153,11 @@ class Authorities:
             authority = self._authority(options)
             authority.account_changed()
             transport = AcmeTransport(
-                directory_url=options.directory_url, tls=ca_context(options), clock=self._clock, rng=self._rng
+                directory_url=options.directory_url,
+                tls=ca_context(options),
+                clock=self._clock,
+                rng=self._rng,
+                dated=self._dated,
             )
             slug = None if options.server == self._first else re.sub(r"[^a-z0-9.-]+", "_", options.server.lower())
             eab = options.eab

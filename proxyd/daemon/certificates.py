@@ -12,12 +12,12 @@ from proxyd.certs.certificate import Certificate
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.model import Config
 from proxyd.core.authority import Authority
-from proxyd.core.clock import Clock
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage, Plan
+from proxyd.core.renewal import Validity
 from proxyd.daemon.authorities import Authorities, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.cache_load import CacheLoad
@@ -28,11 +28,13 @@ from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_hits import ChallengeHits
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
+from proxyd.issuance.clock_guard import ClockGuard
 from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand, Rule
 from proxyd.issuance.renewer import Renewer
+from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.issuance.turn import OrderTurn
 from proxyd.proxy.traffic import Traffic
 from proxyd.store.certificate_store import CertificateStore, Wanted
@@ -61,7 +63,7 @@ class Certificates:
         listening_at: Callable[[], tuple[str, int] | None],
         installed: Callable[[], None],
         traffic: Traffic,
-        clock: Clock,
+        clock: SteadyClock,
         rng: random.Random,
     ) -> None:
         root = self._root = config.cache_directory
@@ -93,6 +95,10 @@ class Certificates:
             authority=self._authority,
             clock=clock,
             rng=rng,
+            dated=clock.dated,
+        )
+        self.clock_guard = ClockGuard(
+            clock, memory=self.memory, ask=self._authorities.ask_time, stepped=self._clock_stepped
         )
         self._config = config
         self._first: CacheLoad | None = None
@@ -116,8 +122,8 @@ class Certificates:
             policy=self.on_demand,
             turn=self._turn,
             clock=clock,
+            is_held=lambda: self.clock_guard.holds,
         )
-
         self._pickup = Pickup(
             store=self._store,
             load=self._found,
@@ -163,6 +169,7 @@ class Certificates:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.on_demand.run())
             await self._read_first()  # before any order: what the cache has is never ordered
+            group.create_task(self.clock_guard.run())
             group.create_task(self.renewer.run())
             group.create_task(self.renewer.commit.retry())
             group.create_task(self.names.run())
@@ -218,6 +225,7 @@ class Certificates:
     async def _manage(self, config: Config, plans: Sequence[Plan], read: Mapping[Lineage, Certificate]) -> None:
         found = {lineage: one for lineage, one in read.items() if one.names >= set(lineage.names)}
         on_demand = self._use(config, found)
+        self._clock.found(Validity(not_before=one.not_before, not_after=one.not_after) for one in found.values())
         await self.renewer.manage(
             [*plans, *on_demand],
             self._authorities.issuer,
@@ -227,6 +235,7 @@ class Certificates:
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         self.names.validated.note(lineage)
+        self._clock.found([Validity(not_before=certificate.not_before, not_after=certificate.not_after)])
         return await self._installation.install(lineage, certificate)
 
     @property
@@ -245,6 +254,9 @@ class Certificates:
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown."""
         return self._table.of_kind(lineage.host, lineage.key_kind)
+
+    def _clock_stepped(self) -> None:
+        self.renewer.clock_stepped()
 
     async def _take_over(self) -> None:
         await self.renewer.read_again()

@@ -12,7 +12,7 @@ from proxyd.config.document import ConfigError
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.values import ListenAddress, UpstreamAddress
-from proxyd.core.clock import Clock
+from proxyd.core.clock import MachineClock
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.authorities import CaBundleError
@@ -24,11 +24,13 @@ from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.tls_frontend import TlsFrontend
+from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.proxy.handler import Handler
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.upstream.pool import UpstreamPool
+from proxyd.version import RELEASED
 
 _log = logging.getLogger("proxyd.daemon")
 
@@ -36,22 +38,23 @@ _log = logging.getLogger("proxyd.daemon")
 class Daemon:
     """Serves a configuration until told to stop. `load` reads it anew for a reload and raises ConfigError."""
 
-    def __init__(self, config: Config, *, load: Callable[[], Config], clock: Clock, rng: random.Random) -> None:
+    def __init__(self, config: Config, *, load: Callable[[], Config], clock: MachineClock, rng: random.Random) -> None:
+        steady = SteadyClock(clock, released=RELEASED)
         self._config = config
         self._load = load
         self._table = CertificateTable()
-        self._traffic = Traffic(clock=clock)
+        self._traffic = Traffic(clock=steady)
         self._certificates = Certificates(
             config,
             table=self._table,
             listening_at=self._listening_at,
             installed=lambda: notify(f"STATUS={self._status()}"),
             traffic=self._traffic,
-            clock=clock,
+            clock=steady,
             rng=rng,
         )
         commands = Commands(
-            certificates=self._certificates, cache=config.cache_directory, config=lambda: self._config, clock=clock
+            certificates=self._certificates, cache=config.cache_directory, config=lambda: self._config, clock=steady
         )
         self._control = ControlSocket(commands.answer)
         self._handler = Handler(self._traffic)

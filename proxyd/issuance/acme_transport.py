@@ -9,9 +9,9 @@ import json
 import logging
 import random
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -21,6 +21,7 @@ from aiohttp.connector import NEEDS_CLEANUP_CLOSED
 
 from proxyd.core.acme_url import Origin, origin
 from proxyd.core.clock import Clock
+from proxyd.core.clock_watch import TOLERANCE
 from proxyd.core.failure import FailureKind, IssuanceError, classify
 from proxyd.core.problem import Problem
 from proxyd.core.retry_after import parse_retry_after
@@ -40,7 +41,6 @@ _NETWORK_TRIES = 3
 _MAX_ALTERNATES = 10
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-_CLOCK_TOLERANCE = timedelta(hours=1)
 _DIRECTORY_SECONDS, _DIRECTORY_RETRY_SECONDS = 12 * 3600.0, 600.0
 
 
@@ -68,6 +68,7 @@ class AcmeTransport:
         clock: Clock,
         rng: random.Random,
         request_seconds: float = _SECONDS,
+        dated: Callable[[str, datetime | None], None] = lambda _by, _date: None,
     ) -> None:
         self._directory_url = directory_url
         self._name = urlsplit(directory_url).netloc
@@ -75,6 +76,8 @@ class AcmeTransport:
         self._clock = clock
         self._rng = rng
         self._seconds = request_seconds
+        self._dated = dated
+        self._is_dated = False
         self._nonces = NoncePool(clock=clock)
         self._session: aiohttp.ClientSession | None = None
         self._directory: Mapping[str, Any] | None = None
@@ -108,6 +111,12 @@ class AcmeTransport:
                     raise
                 self._fresh_until = self._clock.monotonic() + _DIRECTORY_RETRY_SECONDS
             return self._directory or {}
+
+    async def ask_time(self) -> None:
+        """Have `dated` told what time the CA says it is. Raises IssuanceError."""
+        await self._request("GET", self._directory_url, redirects=True)
+        if not self._is_dated:
+            self._dated(self._name, None)
 
     async def get(self, url: str) -> AcmeResponse:
         """Send an unsigned request: renewal information (RFC 9773 §4.1). Raises IssuanceError."""
@@ -253,10 +262,15 @@ class AcmeTransport:
 
     def _check_clock(self, date: str | None) -> None:
         try:
-            skew = self._clock.now() - parsedate_to_datetime(date or "")
+            said = parsedate_to_datetime(date or "")
+            self._clock.now() - said
         except (ValueError, TypeError, IndexError, OverflowError):
+            self._is_dated = False
             return
-        if abs(skew) > _CLOCK_TOLERANCE:
+        self._is_dated = True
+        self._dated(self._name, said)  # which may correct our time
+        skew = self._clock.now() - said
+        if abs(skew) > TOLERANCE:
             raise IssuanceError(
                 FailureKind.LOCAL,
                 f"the clock of this machine is {abs(skew)} {'ahead of' if skew > timedelta(0) else 'behind'} "

@@ -36,7 +36,7 @@ _MANAGED_AT_ONCE = 50
 
 
 class Renewer:
-    """Keeps one certificate per lineage alive."""
+    """Keeps one certificate per lineage alive. `is_held`: what time it is is not known, so nothing is begun."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Renewer:
         policy: HostPolicy,
         turn: OrderTurn,
         clock: Clock,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._fleet = fleet
         self._store = store
@@ -58,6 +59,7 @@ class Renewer:
         self._policy = policy
         self._turn = turn
         self._clock = clock
+        self._is_held = is_held
         self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
         self._running: set[Lineage] = set()
         self._asking = 0
@@ -136,6 +138,10 @@ class Renewer:
         self._fleet.left(lineage, self._clock.now())
         self._memory.keep_lineage(self._fleet, lineage)
 
+    def clock_stepped(self) -> None:
+        """Look at every due time anew: the clock by which they were set was wrong."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Order what is due, for ever. Ends only by cancellation."""
         async with asyncio.TaskGroup() as group:
@@ -178,6 +184,8 @@ class Renewer:
         self._changed.set()
 
     def _begin(self, group: asyncio.TaskGroup) -> None:
+        if self._is_held():
+            return
         now = self._clock.now()
         if reason := self._turn.reason:
             self._held_back.update(self._fleet.hold_back(reason, now + _HELD_BACK, now))
@@ -193,7 +201,7 @@ class Renewer:
                     group.create_task(self._ask_window(task))
 
     def _seconds_to_next(self) -> float:
-        if self._turn.reason is not None:
+        if self._turn.reason is not None or self._is_held():
             return _LOOK_AT_TURN
         # The end of an order or question wakes us.
         at = self._fleet.wake_at(orders=len(self._running) < _CONCURRENT, windows=self._asking < _CONCURRENT_WINDOWS)

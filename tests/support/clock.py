@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class FakeClock:
-    """Implements Clock."""
+    """Implements MachineClock."""
 
     def __init__(self, start: datetime = datetime(2027, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
@@ -15,6 +15,13 @@ class FakeClock:
 
     def monotonic(self) -> float:
         return self._elapsed.total_seconds()
+
+    def elapsed(self) -> float:
+        return self._elapsed.total_seconds()
+
+    def jump(self, by: timedelta) -> None:
+        """Set the wall clock, as nobody should."""
+        self._start += by
 
     def advance(self, by: timedelta) -> None:
         self._elapsed += by

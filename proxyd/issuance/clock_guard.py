@@ -1,0 +1,83 @@
+"""Looks whether the machine's clock can be believed, tells when it cannot, and has the CAs asked what time it is."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from proxyd.core.clock_watch import Doubt
+from proxyd.issuance.memory import Memory
+from proxyd.issuance.steady_clock import SteadyClock
+
+_log = logging.getLogger("proxyd.clock")
+_LOOK_SECONDS = 2.0
+_ASK_SECONDS = 60.0
+_PAUSES = (0.0, 60.0, 120.0, 300.0, 600.0, 3600.0)
+
+
+class ClockGuard:
+    """`ask` has every CA asked for its time, and raises nothing; `stepped` hears when the time was corrected."""
+
+    def __init__(
+        self,
+        clock: SteadyClock,
+        *,
+        memory: Memory,
+        ask: Callable[[], Awaitable[None]],
+        stepped: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._memory = memory
+        self._ask = ask
+        self._stepped = stepped
+        self._steps = clock.steps
+        self._told: str | None = None
+        self._asked = 0
+        self._ask_at = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing may be ordered, because what time it is is not known."""
+        return (doubt := self._clock.doubt) is not None and doubt.holds
+
+    @property
+    def alarm(self) -> str | None:
+        """Return why the clock is not believed, or None."""
+        return doubt.reason if (doubt := self._clock.doubt) else None
+
+    async def run(self) -> None:
+        """Look, for ever. Ends only by cancellation."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Look once; ask the CAs when that is due."""
+        doubt = self._notice()
+        if doubt is None or not doubt.asks:
+            self._asked, self._ask_at = 0, 0.0
+        elif self._clock.monotonic() >= self._ask_at:
+            self._asked += 1
+            try:
+                async with asyncio.timeout(_ASK_SECONDS):
+                    await self._ask()
+            except TimeoutError:
+                _log.info("no CA says what time it is", extra={"next": "asked again later"})
+            self._ask_at = self._clock.monotonic() + _PAUSES[min(self._asked, len(_PAUSES) - 1)]
+            self._notice()
+
+    def _notice(self) -> Doubt | None:
+        doubt = self._clock.doubt
+        reason = doubt.reason if doubt else None
+        if (reason is None) is not (self._told is None):
+            if reason is not None:
+                _log.error("the clock is not believed", extra={"reason": reason})
+                self._memory.note("clock doubted", None, None, reason=reason)
+            else:
+                _log.warning("the clock is believed again", extra={"time": self._clock.now()})
+                self._memory.note("clock believed", None, None)
+        self._told = reason
+        if self._clock.steps != self._steps:
+            self._steps = self._clock.steps
+            _log.warning("the time was corrected", extra={"time": self._clock.now()})
+            self._stepped()
+        return doubt
