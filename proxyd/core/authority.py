@@ -33,6 +33,7 @@ class Authority:
         self._account: Failure | None = None
         self._last: Failure | None = None
         self._last_names: tuple[Hostname, ...] = ()
+        self._asked_as: str | None = None
 
     def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order is not sent now and from when on it may be, or None."""
@@ -99,12 +100,19 @@ class Authority:
         """Forget that the account was refused: a person changed it."""
         self._works()
 
+    def asked_as(self, options: str) -> None:
+        """Say what decides about the account, as a short text; what the CA refused of another one is over."""
+        if self._account and options != self._asked_as:
+            self._works()
+        self._asked_as = options
+
     def to_document(self, now: datetime) -> dict[str, object]:
         """Return everything that must outlive the process, as JSON values."""
         issued = {key: [at.isoformat() for at in times if at > now - _WEEK] for key, times in self._issued.items()}
         return {
             "ledger": self.ledger.to_document(now) if self.ledger else {},
             "issued": {key: times for key, times in issued.items() if times},
+            "refused": self._refused(),
         }
 
     def read_document(self, document: Mapping[str, object], now: datetime) -> None:
@@ -115,6 +123,29 @@ class Authority:
         for key, times in issued.items() if isinstance(issued, Mapping) else ():
             if isinstance(times, list):
                 self._issued[str(key)] = [at for text in times if (at := _moment(text)) and now - _WEEK < at <= now]
+        self._read_refused(document.get("refused"), now)
+
+    def _refused(self) -> dict[str, object]:
+        if self._account is None or self._probe_at is None:
+            return {}
+        return {
+            "failure": self._account.to_document(),
+            "names": [name.text for name in self._last_names],
+            "probe_at": self._probe_at.isoformat(),
+            "asked_as": self._asked_as,
+        }
+
+    def _read_refused(self, document: object, now: datetime) -> None:
+        fields = document if isinstance(document, Mapping) else {}
+        failure, at, names = Failure.read(fields.get("failure")), _moment(fields.get("probe_at")), fields.get("names")
+        if failure is None or failure.kind is not FailureKind.ACCOUNT_REFUSED or at is None:
+            return
+        asked_as = fields.get("asked_as")
+        if isinstance(asked_as, str) and self._asked_as in (None, asked_as):
+            self._asked_as, self._account, self._last = asked_as, failure, failure
+            self._probe_at = min(at, now + _ACCOUNT_PROBE)
+            known = (Hostname.from_wire(str(name)) for name in names) if isinstance(names, list) else ()
+            self._last_names = tuple(name for name in known if name)
 
     def _told_to(self, order: CertificateOrder, failure: Failure) -> Failure:
         """Return the trouble of all as the reason of this host: it was said to another one, by its name."""

@@ -1,5 +1,6 @@
 """Why an issuance failed, classified where it was noticed: the class decides when to try again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -75,6 +76,31 @@ class Failure:
     def may_be_dns(self) -> bool:
         """Whether a change of the host's DNS, CAA record or firewall could end it."""
         return self.kind is FailureKind.VALIDATION
+
+    def to_document(self) -> dict[str, object]:
+        """Return what is still of interest after a restart, as JSON values."""
+        return {
+            "kind": self.kind.value,
+            "message": self.message,
+            "problem": self.problem,
+            "challenge": self.challenge,
+        }
+
+    @classmethod
+    def read(cls, document: object) -> "Failure | None":
+        """Return the failure that `to_document` gave, or None."""
+        fields = document if isinstance(document, Mapping) else {}
+        message, problem, challenge = fields.get("message"), fields.get("problem"), fields.get("challenge")
+        try:
+            kind = FailureKind(fields.get("kind"))
+        except ValueError:
+            return None
+        return cls(
+            kind=kind,
+            message=message if isinstance(message, str) else "",
+            problem=problem if isinstance(problem, str) else None,
+            challenge=challenge if isinstance(challenge, str) else None,
+        )
 
 
 _V, _CA, _HOST, _ACCOUNT = (

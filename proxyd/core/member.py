@@ -6,7 +6,7 @@ from datetime import datetime
 
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import CertificateState, Missing, Ready, Waiting
-from proxyd.core.failure import Failure
+from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.lineage import Held, Plan
 from proxyd.core.renewal import RenewalWindow
 from proxyd.core.slots import Slot
@@ -92,7 +92,8 @@ class Member:
         self.refused_replaces = refused if isinstance(refused, str) else None
         self.tried = tuple(str(one) for one in tried[-_REMEMBERED:]) if isinstance(tried, list) else ()
         state = read_failed(document)
-        if state and (isinstance(state, Waiting) or document.get("fingerprint") == self.plan.fingerprint):
+        waits = isinstance(state, Waiting) and state.failure.kind is not FailureKind.ACCOUNT_REFUSED
+        if state and (waits or document.get("fingerprint") == self.plan.fingerprint):
             self.state = state
         if window := read_window(document):
             self.known_window = window

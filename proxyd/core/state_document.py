@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import assert_never
 
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
-from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.failure import Failure
 from proxyd.core.renewal import RenewalWindow
 
 Document = Mapping[str, object]
@@ -34,7 +34,7 @@ def to_document(state: CertificateState) -> dict[str, object]:
 def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
     """Return the waiting state that `to_document` gave, or None."""
     at, failures = _moment(document.get("at")), document.get("failures")
-    failure = _failure(document.get("failure"))
+    failure = Failure.read(document.get("failure"))
     if at is None or failure is None or not isinstance(failures, int) or not 0 <= failures <= _MAX_FAILURES:
         return None
     match document.get("state"):
@@ -72,28 +72,7 @@ def _window_document(window: RenewalWindow) -> dict[str, object]:
 
 
 def _failed_document(state: str, at: datetime, failures: int, failure: Failure) -> dict[str, object]:
-    shown = {
-        "kind": failure.kind.value,
-        "message": failure.message,
-        "problem": failure.problem,
-        "challenge": failure.challenge,
-    }
-    return {"state": state, "at": at.isoformat(), "failures": failures, "failure": shown}
-
-
-def _failure(document: object) -> Failure | None:
-    fields = document if isinstance(document, Mapping) else {}
-    message, problem, challenge = fields.get("message"), fields.get("problem"), fields.get("challenge")
-    try:
-        kind = FailureKind(fields.get("kind"))
-    except ValueError:
-        return None
-    return Failure(
-        kind=kind,
-        message=message if isinstance(message, str) else "",
-        problem=problem if isinstance(problem, str) else None,
-        challenge=challenge if isinstance(challenge, str) else None,
-    )
+    return {"state": state, "at": at.isoformat(), "failures": failures, "failure": failure.to_document()}
 
 
 def _moment(text: object) -> datetime | None:

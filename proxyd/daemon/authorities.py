@@ -7,6 +7,7 @@ import random
 import re
 import ssl
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +39,7 @@ class CaBundleError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ca:
+    authority: Authority
     transport: AcmeTransport
     account: AcmeAccount
     authorizer: Authorizer
@@ -77,12 +79,15 @@ class Authorities:
         options: dict[tuple[Hostname | HostPattern, str], AcmeOptions] = {}
         asked: list[Hostname | HostPattern] = [*config.certificate_hosts, *config.wildcards]
         known: set[int] = set()
+        identities: defaultdict[Authority, set[str]] = defaultdict(set)
         for host in asked:
             for one in authorities_of(config, host):
                 if id(one) not in known:  # most hosts share theirs
                     known.add(id(one))
-                    self._ca(one)
+                    identities[self._ca(one).authority].add(repr(_identity(one)))
                 options[host, one.server] = one
+        for authority, several in identities.items():
+            authority.asked_as(hashlib.sha256("".join(sorted(several)).encode()).hexdigest()[:16])
         self._config, self._options = config, options
 
     def issuer(self, lineage: Lineage, name: str) -> Issuer | None:
@@ -151,7 +156,6 @@ class Authorities:
         key = _identity(options)
         if key not in self._cas:
             authority = self._authority(options)
-            authority.account_changed()
             transport = AcmeTransport(
                 directory_url=options.directory_url,
                 tls=ca_context(options),
@@ -170,7 +174,7 @@ class Authorities:
                 may_register=lambda: self._may_register(authority),
             )
             authorizer = Authorizer(issuer=options.server, transport=transport, solvers=self._solvers)
-            self._cas[key] = _Ca(transport=transport, account=account, authorizer=authorizer)
+            self._cas[key] = _Ca(authority=authority, transport=transport, account=account, authorizer=authorizer)
         return self._cas[key]
 
     def _may_register(self, authority: Authority) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.fake_ca import FakeCa
-from tests.support.fake_ca_answer import Answer
+from tests.support.fake_ca_answer import Answer, problem
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
@@ -185,3 +186,34 @@ def test_one_hosts_trouble_with_the_ca_stays_its_own(daemon: DaemonProcess, upst
     assert not any(name in line for line in lines for name in good)
     assert max(len(line) for line in daemon.log().splitlines()) < 5000
     assert ca.orders() <= len(bad) * 2 + len(good)
+
+
+def test_a_refused_account_is_not_asked_for_again_by_a_restart(
+    daemon: DaemonProcess, upstream: Upstream, ca: FakeCa
+) -> None:
+    """Neither by the hosts that were refused nor by one that is new; the changed account is, at once."""
+
+    def next_tries() -> list[datetime]:
+        hosts = command(daemon, "status", "--json").json["hosts"].values()
+        return [datetime.fromisoformat(one["next_try"]) for one in hosts if one["next_try"]]
+
+    ca.script["account"] = lambda _: problem("externalAccountRequired", 401)
+    hosts = [f"host{number}.example.test" for number in range(6)]
+    configure(daemon, ca, upstream, *hosts)
+    daemon.start()
+    eventually(lambda: len(next_tries()) == 6, what=daemon.log)
+    assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+    asked = ca.asked["account"]
+    for number in range(2):
+        hosts.append(f"new{number}.example.test")
+        configure(daemon, ca, upstream, *hosts)
+        daemon.start()
+        eventually(lambda: len(next_tries()) == len(hosts), what=daemon.log)
+        assert min(next_tries()) > datetime.now(UTC) + timedelta(minutes=40)
+        assert daemon.stop() == 0
+    assert ca.asked["account"] == asked
+    ca.script.clear()
+    acme = {"server": ca.url, "ca_bundle": str(ca.bundle), "email": "me@example.org"}
+    daemon.configure(dict.fromkeys(hosts, upstream.port), acme=acme)
+    daemon.start()
+    HttpsClient(daemon.https_port, ca.root()).wait_for(hosts, daemon=daemon)
