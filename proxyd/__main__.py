@@ -1,5 +1,15 @@
-"""`python -m proxyd` is the same program as `proxyd`."""
+"""The program: `proxyd`, and `python -m proxyd`."""
 
-from proxyd.cli.main import main
+import gc
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    gc.disable()  # what a start makes stays: to look for garbage in it would take a quarter of the time
+    from proxyd.cli.main import main as run_command
+
+    run_command()
+
+
+if __name__ == "__main__":
+    main()

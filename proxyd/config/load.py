@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxyd.config.acme import AcmeOptions
@@ -15,12 +15,14 @@ from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.option import Options, overlay, today
+from proxyd.config.values import UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
 
 M = TypeVar("M", bound=Options)
 _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
 _NOT_YET = "not in this version yet"
+_UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
 def load(file: Path) -> Config:
@@ -121,11 +123,13 @@ class _Reading:
             self._wrong(place, f"needs an upstream: write {place[-1]}: http://127.0.0.1:8080", at_key=True)
             return None
         shorthand = value is not None and not isinstance(value, dict)
-        data: dict[str, Any] = value if isinstance(value, dict) else {"upstream": value} if shorthand else {}
-        own = self._validate(HostOptions, data, place, shorthand=shorthand)
-        if own is None:
-            return None
-        options = overlay(defaults, own)
+        options = _only_upstream(value, defaults) if shorthand else None
+        if options is None:
+            data: dict[str, Any] = value if isinstance(value, dict) else {"upstream": value} if shorthand else {}
+            own = self._validate(HostOptions, data, place, shorthand=shorthand)
+            if own is None:
+                return None
+            options = overlay(defaults, own)
         if not options.upstream:
             self._wrong(place, "has no upstream: add `upstream: http://127.0.0.1:8080`", at_key=True)
         elif len(options.upstream) > 1:
@@ -234,6 +238,14 @@ class _Reading:
 
     def _wrong(self, location: Location, message: str, *, at_key: bool = False) -> None:
         self._mistakes.append(self._document.mistake(location, message, at_key=at_key))
+
+
+def _only_upstream(written: object, defaults: HostOptions) -> HostOptions | None:
+    """Return the options of `HOST: UPSTREAM`, or None when it is wrong: most hosts of a long file are written so."""
+    try:
+        return defaults.model_copy(update={"upstream": _UPSTREAMS.validate_python(written)})
+    except ValidationError:
+        return None
 
 
 def _unknown(key: str, known: list[str]) -> str:

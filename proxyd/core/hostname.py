@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -88,6 +89,11 @@ def _ip_address(text: str) -> str | None:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" not in bare and not bare[-1:].isdigit():  # nearly every name: an exception costs more than all the rest
         return None
+    return _compressed(bare)
+
+
+@lru_cache(maxsize=1024)  # thousands of hosts have few upstreams' addresses
+def _compressed(bare: str) -> str | None:
     try:
         return ipaddress.ip_address(bare).compressed
     except ValueError:

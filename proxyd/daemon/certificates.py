@@ -1,7 +1,6 @@
 """The certificate half of the daemon: what is obtained, kept, installed and confirmed."""
 
 import asyncio
-import gc
 import logging
 import random
 from collections import Counter, deque
@@ -21,6 +20,7 @@ from proxyd.core.renewal import Validity
 from proxyd.daemon.authorities import Authorities, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.cache_load import CacheLoad
+from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
 from proxyd.daemon.pickup import Pickup
@@ -210,7 +210,7 @@ class Certificates:
         assert self._first is not None, "apply comes first"
         await self._manage(self._config, self._first_plans, await self._first.run())
         self._first_plans = []
-        gc.freeze()  # all of this stays: looking through it again and again would stall the loop
+        keep_all()  # looking through it again and again would stall the loop
         self._is_read.set()
         self._told_installed()
 

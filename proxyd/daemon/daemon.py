@@ -18,6 +18,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
+from proxyd.daemon.garbage import keep_all, no_collection
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.systemd import notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
@@ -104,6 +105,7 @@ class Daemon:
             raise
         for name, group in (("https", https), ("http", http)):
             _log.info("listening", extra={"on": name, "address": ", ".join(one.address for one in group) or "nothing"})
+        keep_all()
         self._control.listen(candidates(self._config.admin.socket, self._config.cache_directory))
         notify("READY=1", f"STATUS={self._status()}")
         controlled = tasks.create_task(self._control.run())
@@ -151,9 +153,10 @@ class Daemon:
             wish.clear()
             notify_reloading()
             try:
-                config = await asyncio.to_thread(self._load)
                 old = self._config
-                await self._apply(config, tasks, plain)
+                with no_collection():
+                    config = await asyncio.to_thread(self._load)
+                    await self._apply(config, tasks, plain)
             except ConfigError as error:
                 for mistake in error.mistakes:
                     text = " ".join(mistake.show(error.file).split())

@@ -30,6 +30,16 @@ def test_short_upstreams(upstream: str) -> None:
     assert config.hosts[Hostname("example.com")].first_upstream.port == 8080
 
 
+@pytest.mark.parametrize("upstream", ["8080", "http://localhost:8080/", "[http://10.0.0.1:80]"])
+def test_a_host_written_as_its_upstream_is_the_host_with_that_option(upstream: str) -> None:
+    defaults = "defaults: {aliases: [], timeouts: {connect: 4s}}\n"
+    short = parse(f"{defaults}hosts:\n  example.com: {upstream}\n", "f")
+    long = parse(f"{defaults}hosts:\n  example.com: {{upstream: {upstream}}}\n", "f")
+    assert short.hosts == long.hosts
+    (one, other) = (*short.hosts.values(), *long.hosts.values())
+    assert one.model_fields_set == other.model_fields_set
+
+
 def test_defaults_are_overlaid_key_by_key() -> None:
     text = "defaults: {timeouts: {connect: 9s, response: 1h}}\n"
     text += "hosts:\n  a.example.com: {upstream: 1, timeouts: {response: 5s}}\n"
