@@ -1,4 +1,4 @@
-"""The only caller of an Issuer: does what the fleet decides, bounded, never two orders for one certificate."""
+"""Does what the fleet decides: orders what is due, bounded, never two orders for one certificate."""
 
 import asyncio
 import logging
@@ -22,6 +22,7 @@ from proxyd.issuance.issuer import Issuance, Issuer, ReplacesRefused
 from proxyd.issuance.keeper import Keeper, TakenBack
 from proxyd.issuance.memory import Memory, held_of
 from proxyd.issuance.turn import OrderTurn
+from proxyd.issuance.window_question import WindowQuestion
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
@@ -63,13 +64,12 @@ class Renewer:
         self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
         self._running: set[Lineage] = set()
         self._asking = 0
-        self.commit = Commit(
-            store=store,
-            orders=orders,
-            memory=memory,
-            keeper=keeper,
-            issuer_of=lambda lineage, name: self._issuer_of(lineage, name),
-        )
+
+        def issuer_of(lineage: Lineage, name: str) -> Issuer | None:
+            return self._issuer_of(lineage, name)  # of the configuration that holds then
+
+        self.commit = Commit(store=store, orders=orders, memory=memory, keeper=keeper, issuer_of=issuer_of)
+        self._window = WindowQuestion(fleet=fleet, memory=memory, issuer_of=issuer_of, clock=clock)
         self._held_back: set[Lineage] = set()
         self._changed = asyncio.Event()
         self._told: dict[Lineage, FailureKind] = {}  # postponements that are in the journal
@@ -288,7 +288,7 @@ class Renewer:
             if issuance is None:
                 self._fleet.vanished(task, self._clock.now())
                 return
-            has_windows = await _has_windows(issuer)
+            await self._window.learn(issuer, task.issuer)
         except ReplacesRefused as error:
             self._failed(task, error.failure, replaces_refused=True)
         except UnfinishedOrder as error:
@@ -299,7 +299,6 @@ class Renewer:
             message = f"{host}: no certificate is ordered, because it could not be kept: {error}"
             self._failed(task, Failure(kind=FailureKind.LOCAL, message=message))
         else:
-            self._fleet.authority(task.issuer).has_ari = has_windows
             await self._keep(task, issuance)
 
     async def _ask(self, issuer: Issuer, task: OrderTask) -> Issuance | None:
@@ -346,34 +345,10 @@ class Renewer:
         await self.commit.end_orders(task.lineage, certificate)
 
     async def _ask_window(self, task: WindowTask) -> None:
-        window, retry_after = None, None
         try:
-            issuer = self._issuer_of(task.lineage, task.issuer)
-            if issuer is None or not await issuer.has_windows():
-                self._fleet.authority(task.issuer).has_ari = False
-                return
-            self._fleet.authority(task.issuer).has_ari = True
-            answer = await issuer.renewal_window(task.cert_id)
-            window, retry_after = answer.window, answer.retry_after
-            if window is None:
-                _log.warning(
-                    "the CA told a renewal window that makes no sense: ignored",
-                    extra={"host": task.lineage.host, "issuer": task.issuer},
-                )
-        except IssuanceError as error:
-            retry_after = error.failure.retry_after
-            _log.info("no renewal window", extra={"host": task.lineage.host, "reason": str(error)})
-        except Exception:  # noqa: BLE001 - the root of this task
-            _log.exception("asking for the renewal window failed", extra={"host": task.lineage.host})
+            await self._window.ask(task)
         finally:
             self._asking -= 1
-            before = self._due(task.lineage)
-            self._fleet.window(task.lineage, task.cert_id, window, retry_after, self._clock.now())
-            self._memory.keep_lineage(self._fleet, task.lineage)
-            if window is not None and (due := self._due(task.lineage)) != before:
-                fields = {"start": window.start, "end": window.end, "explanation": window.explanation_url}
-                _log.info("renewal placed in the CA's window", extra={"host": task.lineage.host, "at": due, **fields})
-                self._memory.note("window", task.lineage.host, task.issuer, renew_at=due, **fields)
             self._changed.set()
 
     def _failed(
@@ -410,13 +385,6 @@ class Renewer:
     def lineages(self, host: Hostname) -> list[Lineage]:
         """Return the lineages that serve a name."""
         return [one for one in self._fleet.states() if host == one.host or host in one.names]
-
-
-async def _has_windows(issuer: Issuer) -> bool:
-    try:
-        return await issuer.has_windows()
-    except IssuanceError:
-        return False
 
 
 def _waiting(state: CertificateState | None, now: datetime) -> dict[str, object]:
