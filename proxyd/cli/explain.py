@@ -36,7 +36,7 @@ def explain(file: Path | None, as_json: bool, host: str) -> None:
         _show(document)
     if note:
         print(note, file=sys.stderr)
-    sys.exit(1 if document["status"]["needs_a_person"] else 0)
+    sys.exit(1 if document["status"]["needs_a_person"] or document.get("clock") else 0)
 
 
 def _from_cache(control: Control, host: Hostname) -> tuple[Document, str]:
@@ -50,7 +50,7 @@ def _from_cache(control: Control, host: Hostname) -> tuple[Document, str]:
     note = f"no daemon answers: this is what the cache {config.cache_directory} tells"
     if view.journal_damage:
         note += f"; {view.journal_damage}"
-    return story(host, facts, events, clock.now(), config=lambda: config, runs=False), note
+    return story(host, facts, events, clock.now(), config=lambda: config, runs=False, doubt=view.doubt), note
 
 
 def _show(document: Document) -> None:

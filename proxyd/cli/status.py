@@ -54,7 +54,7 @@ def _from_cache(control: Control, wanted: list[Hostname]) -> tuple[Document, str
     note = f"no daemon answers: this is what the cache {config.cache_directory} tells"
     if view.journal_damage:
         note += f"; {view.journal_damage}"
-    return status_document(rows, budget, version=__version__, from_daemon=False), note
+    return status_document(rows, budget, version=__version__, from_daemon=False, doubt=view.doubt), note
 
 
 def _show(document: Document) -> None:
@@ -72,6 +72,8 @@ def _show(document: Document) -> None:
         for host, row in document["hosts"].items()
     ]
     show_table(_HEAD, rows)
+    if document.get("clock"):  # a daemon of an older version tells none
+        print(printable(document["clock"]))
     for issuer, room in document["budget"].items():
         if room["waiting"]:
             first, last = min(room["waiting"].values()), max(room["waiting"].values())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.clock_watch import TOLERANCE
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.rate_ledger import CaLimits, RateLedger
@@ -106,6 +107,17 @@ class Authority:
             self._works()
         self._asked_as = options
 
+    def settle(self, now: datetime) -> None:
+        """Take back what only a wrong clock can have said; its TLS certificate may have seemed invalid by it."""
+        if self._account and self._probe_at:
+            self._probe_at = min(self._probe_at, now + _ACCOUNT_PROBE)
+        else:
+            self._works()
+        for key, times in self._issued.items():
+            self._issued[key] = [at for at in times if at <= now + TOLERANCE]
+        if self.ledger:
+            self.ledger.settle(now)
+
     def to_document(self, now: datetime) -> dict[str, object]:
         """Return everything that must outlive the process, as JSON values."""
         issued = {key: [at.isoformat() for at in times if at > now - _WEEK] for key, times in self._issued.items()}
@@ -122,7 +134,9 @@ class Authority:
             self.ledger.read_document(ledger, now)
         for key, times in issued.items() if isinstance(issued, Mapping) else ():
             if isinstance(times, list):
-                self._issued[str(key)] = [at for text in times if (at := _moment(text)) and now - _WEEK < at <= now]
+                self._issued[str(key)] = [
+                    at for text in times if (at := _moment(text)) and now - _WEEK < at <= now + TOLERANCE
+                ]
         self._read_refused(document.get("refused"), now)
 
     def _refused(self) -> dict[str, object]:

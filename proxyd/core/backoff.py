@@ -17,6 +17,8 @@ _LOCAL = (_MINUTE, 10 * _MINUTE)
 _SPREAD = 0.1
 #: A CA that says "come back next year" is wrong more often than right: look again after a week.
 _MAX_RETRY_AFTER = timedelta(days=7)
+#: Nothing is put off for longer, by a schedule, a CA or a limit.
+LONGEST_WAIT = timedelta(days=8)
 #: Certificates that live shorter than this have no time for waits of a day.
 _FULL_WAITS_FROM = timedelta(days=5)
 _SHORTEST = timedelta(seconds=1)

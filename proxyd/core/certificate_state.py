@@ -1,12 +1,12 @@
 """The life of one host's certificate as a state machine: one pure `step`, the due times inside the states."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, assert_never
 
-from proxyd.core.backoff import retry_at
+from proxyd.core.backoff import LONGEST_WAIT, retry_at
 from proxyd.core.failure import Failure, FailureKind
-from proxyd.core.renewal import RenewalWindow
+from proxyd.core.renewal import RenewalWindow, ask_again_at
 
 if TYPE_CHECKING:
     import random
@@ -167,6 +167,25 @@ def due_at(state: CertificateState, now: datetime) -> datetime | None:
             return at
         case _:
             assert_never(state)
+
+
+def settled(state: CertificateState, now: datetime, rng: "random.Random") -> CertificateState:
+    """Return the state without times that only a wrong clock can have set; what failed waits as if it failed now."""
+    match state:
+        case Waiting(retry_at=at) if at > now + LONGEST_WAIT:
+            return replace(state, retry_at=_anew(state.failure, state.failures, now, rng))
+        case Blocked(probe_at=at) if at > now + LONGEST_WAIT:
+            return replace(state, probe_at=_anew(state.failure, state.failures, now, rng))
+        case Dormant(since=since, probe_at=at):
+            return replace(state, since=min(since, now), probe_at=min(at, now + _DORMANT_RETRY))
+        case Ready(ask_ari_at=at) if at is not None:
+            return replace(state, ask_ari_at=min(at, ask_again_at(now, timedelta.max)))
+        case _:
+            return state
+
+
+def _anew(failure: Failure, failures: int, now: datetime, rng: "random.Random") -> datetime:
+    return retry_at(replace(failure, retry_after=None, retry_at=None), failures, now, rng)
 
 
 def _failures(state: CertificateState) -> int:

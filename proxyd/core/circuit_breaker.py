@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from proxyd.core.clock_watch import TOLERANCE
+
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _SHORT_LIFE = timedelta(days=6)
 
@@ -19,7 +21,7 @@ def closed_until(
     issued = [*history]
     until: datetime | None = None
     for count, period in _ceilings(exempt, lifetime):
-        recent = sorted(at for at in issued if now - period < at <= now)
+        recent = sorted(at for at in issued if now - period < at <= now + TOLERANCE)
         if len(recent) >= count:
             again = recent[-count] + period
             until = again if until is None else max(until, again)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from proxyd.core.certificate_state import Blocked, Dormant, Missing, Ordering, Ready, Waiting
+from proxyd.core.clock_watch import Doubt
 from proxyd.core.diagnosis import diagnose
 from proxyd.core.event_words import words
 from proxyd.core.failure import Failure
@@ -14,6 +15,7 @@ from proxyd.core.journal_event import JournalEvent
 from proxyd.core.status import Facts
 
 _HISTORY = 30
+_SET_THE_CLOCK = "Set the clock of this machine (timedatectl set-ntp true)."
 _LOOKS = ("preflight", "dns seen", "names changed", "woken", "dormant")
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -34,8 +36,12 @@ def explain(
     *,
     profiles: Mapping[str, str | None],
     runs: bool = True,
+    doubt: Doubt | None = None,
 ) -> list[Section]:
-    """Return the story of `host`; `events` oldest first, `profiles` by CA, `runs`: a daemon does what is planned."""
+    """Return the story of `host`; `events` oldest first, `profiles` by CA, `runs`: a daemon does what is planned.
+
+    `doubt`: why the clock of the machine is not believed.
+    """
     sections = [Section(title="Policy", lines=tuple(_policy(one, profiles) for one in facts))]
     sections.append(Section(title="What serves", lines=tuple(_serving(host, one, now) for one in facts)))
     history = [f"{one.at:%Y-%m-%d %H:%M:%S}  {words(one)}" for one in events[-_HISTORY:]]
@@ -43,9 +49,14 @@ def explain(
     if seen := next((one for one in reversed(events) if one.kind in _LOOKS and "addresses" in one.fields), None):
         sections.append(Section(title="The name as seen from here", lines=tuple(_view(seen))))
     why, to_do = _causes(host, facts, events)
+    if doubt is not None:
+        why, to_do = (f"It is this machine: {doubt.reason}.", *why), (_SET_THE_CLOCK, *to_do)
     if why:
         sections.append(Section(title="Why", lines=why))
-    sections.append(Section(title="What comes next", lines=_next(facts, now, runs=runs)))
+    coming = _next(facts, now, runs=runs)
+    if doubt is not None and doubt.holds:
+        coming = ("Nothing is ordered until the clock is believed again; what serves, serves on.",)
+    sections.append(Section(title="What comes next", lines=coming))
     if not runs:
         to_do = ("Start the daemon: nothing happens while none runs.", *to_do)
     sections.append(Section(title="What to do", lines=to_do or ("Nothing.",)))

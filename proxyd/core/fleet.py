@@ -26,6 +26,7 @@ from proxyd.core.certificate_state import (
     WindowLearned,
     Wished,
     due_at,
+    settled,
     step,
 )
 from proxyd.core.circuit_breaker import closed_until
@@ -167,7 +168,23 @@ class Fleet:
         member = self._members.get(lineage)
         if member is not None:
             member.restore(document)
+            member.state = settled(member.state, now, self._rng)
             self._schedule(lineage, now)
+
+    def clock_stepped(self, now: datetime) -> None:
+        """Say that the time was wrong until now: nothing waits for what it set, or failed because of it."""
+        for name, authority in self._authorities.items():
+            authority.settle(now)
+            self._release(name, now)
+        for lineage, member in self._members.items():
+            member.state = settled(member.state, now, self._rng)
+            match member.state, member.held:
+                case Waiting(failure=failure), _ if failure.kind is FailureKind.LOCAL:
+                    self._event(lineage, Wished(), now)
+                case Ready(renew_at=at), Held(validity=validity) if at > validity.not_after:
+                    self._ready(lineage, member, now)
+                case _:
+                    self._schedule(lineage, now)
 
     # What to do
 

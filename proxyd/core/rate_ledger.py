@@ -10,6 +10,8 @@ from proxyd.core.token_bucket import Limit, TokenBucket
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _ACCOUNT = "account"
+#: So long at most the CA's word that it takes no orders is believed.
+_MOST_REFUSED = 7 * _DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,13 @@ class RateLedger:
 
     def __init__(self, limits: CaLimits, *, registered_domain: Callable[[Hostname], str]) -> None:
         self._limits = limits
+        self._by_kind = {
+            "orders": limits.orders,
+            "domain": limits.certificates_per_domain,
+            "duplicates": limits.duplicates,
+            "failures": limits.failures,
+            "accounts": limits.accounts,
+        }
         self._registered_domain = registered_domain
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
 
@@ -131,8 +140,17 @@ class RateLedger:
                 at = datetime.fromisoformat(str(value))
             except ValueError:
                 continue
-            if at.tzinfo is not None and now < at < now + 15 * _DAY:
+            if at.tzinfo is not None and now < at:
                 self._buckets[kind, name] = TokenBucket(at)
+        self.settle(now)
+
+    def settle(self, now: datetime) -> None:
+        """Let no bucket be emptier than empty: only a wrong clock, or the CA's own word for a week, can make it so."""
+        for key, bucket in [*self._buckets.items()]:
+            if (limit := self._by_kind.get(key[0])) is None:
+                del self._buckets[key]
+            elif bucket.full_at > now + limit.period + (_MOST_REFUSED if key[0] == "orders" else timedelta(0)):
+                self._buckets[key] = TokenBucket(now + limit.period)
 
     def _take(self, key: tuple[str, str], limit: Limit, now: datetime) -> None:
         self._buckets[key] = self._buckets.get(key, TokenBucket(now)).take(limit, now)

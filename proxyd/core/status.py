@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
+from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Plan
@@ -74,12 +75,18 @@ def host_statuses(facts: Iterable[Facts], now: datetime) -> dict[Hostname, HostS
 
 
 def status_document(
-    rows: Mapping[Hostname, HostStatus], budget: Mapping[str, object], *, version: str, from_daemon: bool
+    rows: Mapping[Hostname, HostStatus],
+    budget: Mapping[str, object],
+    *,
+    version: str,
+    from_daemon: bool,
+    doubt: Doubt | None = None,
 ) -> dict[str, object]:
-    """Return what `proxyd status --json` and /status.json promise."""
+    """Return what `proxyd status --json` and /status.json promise; `doubt`: why the clock is not believed."""
     return {
         "version": version,
-        "ok": not any(row.needs_a_person for row in rows.values()),
+        "ok": doubt is None and not any(row.needs_a_person for row in rows.values()),
+        "clock": doubt.reason if doubt else None,
         "from": "daemon" if from_daemon else "cache",
         "hosts": {host.text: row.to_document() for host, row in rows.items()},
         "budget": dict(budget),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
+from proxyd.core.clock_watch import ClockWatch, Doubt
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
@@ -20,6 +21,7 @@ from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
 from proxyd.store.journal_reader import JournalReader
 from proxyd.store.store import StoreError
+from proxyd.version import RELEASED
 
 
 class CacheView:
@@ -59,6 +61,14 @@ class CacheView:
             self._memory.recall(self.fleet, lineage, now)
             if certificate := self._certificate(lineage):
                 self.fleet.found(lineage, self._memory.held(lineage, certificate), now)
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Return why a daemon that starts now would not believe the clock."""
+        now = self._clock.now()
+        watch = ClockWatch(now, 0.0, released=RELEASED)
+        watch.found(one.held.validity for one in self.fleet.facts() if one.held)
+        return watch.doubt(now, 0.0)
 
     def facts(self) -> list[Facts]:
         """Return what is known of every lineage."""

@@ -257,6 +257,7 @@ class Certificates:
 
     def _clock_stepped(self) -> None:
         self.renewer.clock_stepped()
+        self.names.clock_stepped()
 
     async def _take_over(self) -> None:
         await self.renewer.read_again()

@@ -58,12 +58,13 @@ class Commands:
         fleet, now = self._certificates.renewer.fleet, self._clock.now()
         hosts = hosts_of(request)
         facts = fleet.facts(frozenset(hosts) or None)
-        left = orders_left(fleet, self._clock)
+        left, doubt = orders_left(fleet, self._clock), self._certificates.clock_guard.doubt
 
         def document() -> Document:  # values only: 10,000 rows must not stop the loop
             rows = {host: row for host, row in host_statuses(facts, now).items() if not hosts or host in hosts}
             refuse_unknown(hosts, rows)
-            return status_document(rows, budget_document(facts, left), version=__version__, from_daemon=True)
+            budget = budget_document(facts, left)
+            return status_document(rows, budget, version=__version__, from_daemon=True, doubt=doubt)
 
         return await asyncio.to_thread(document)
 
@@ -71,10 +72,11 @@ class Commands:
         (host, *_) = hosts = hosts_of(request) or [Hostname("")]
         facts, now = self._certificates.renewer.fleet.facts(frozenset({host})), self._clock.now()
         refuse_unknown(hosts, {host: facts} if facts else {})
+        doubt = self._certificates.clock_guard.doubt
 
         def document() -> Document:
             events = merged([self._certificates.memory.history(name) for name in names_of(host, facts)])
-            return story(host, facts, events, now, config=self._config, runs=True)
+            return story(host, facts, events, now, config=self._config, runs=True, doubt=doubt)
 
         return await asyncio.to_thread(document)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from proxyd.config.model import Config
+from proxyd.core.clock_watch import Doubt
 from proxyd.core.explanation import explain
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
@@ -33,14 +34,16 @@ def story(
     *,
     config: Callable[[], Config],
     runs: bool,
+    doubt: Doubt | None,
 ) -> Document:
     """Return what `proxyd explain --json` prints; the sections are for people."""
     row = host_statuses(facts, now)[host]
-    sections = explain(host, facts, events, now, profiles=_profiles(config(), facts), runs=runs)
+    sections = explain(host, facts, events, now, profiles=_profiles(config(), facts), runs=runs, doubt=doubt)
     return {
         "host": host.text,
         "from": "daemon" if runs else "cache",
         "status": row.to_document(),
+        "clock": doubt.reason if doubt else None,
         "sections": [{"title": one.title, "lines": list(one.lines)} for one in sections],
         "events": [
             {

@@ -80,6 +80,10 @@ class Names:
         """Look at the names of those that never had a certificate before they are ordered."""
         self.preflight.begin(lineages)
 
+    def clock_stepped(self) -> None:
+        """Forget what a wrong clock has dated."""
+        self._watcher.clock_stepped()
+
     async def run(self) -> None:
         """Look, for ever. Ends only by cancellation."""
         async with asyncio.TaskGroup() as group:

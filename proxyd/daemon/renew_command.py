@@ -29,6 +29,8 @@ class RenewCommand:
 
     async def answer(self, request: Request, tell: Tell) -> Document:
         """Return for each lineage what happens or happened to it."""
+        if (doubt := self._certificates.clock_guard.doubt) and doubt.holds:
+            raise Refused(doubt.reason)
         if flag(request, "all"):
             return self._all(request)
         lineages, forced = lineages_of(self._renewer, hosts_of(request)), flag(request, "force")

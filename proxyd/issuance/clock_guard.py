@@ -40,9 +40,9 @@ class ClockGuard:
         return (doubt := self._clock.doubt) is not None and doubt.holds
 
     @property
-    def alarm(self) -> str | None:
+    def doubt(self) -> Doubt | None:
         """Return why the clock is not believed, or None."""
-        return doubt.reason if (doubt := self._clock.doubt) else None
+        return self._clock.doubt
 
     async def run(self) -> None:
         """Look, for ever. Ends only by cancellation."""

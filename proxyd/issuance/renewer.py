@@ -140,6 +140,10 @@ class Renewer:
 
     def clock_stepped(self) -> None:
         """Look at every due time anew: the clock by which they were set was wrong."""
+        now = self._clock.now()
+        self._fleet.clock_stepped(now)
+        for authority in self._fleet.authorities().values():
+            self._memory.keep_authority(authority, now)
         self._changed.set()
 
     async def run(self) -> None:

@@ -31,6 +31,8 @@ class AcmeServer(Protocol):
 class DaemonProcess:
     """`proxyd run` on ports of 127.0.0.1; its log is a file."""
 
+    run: tuple[str, ...] = ("-m", "proxyd", "run", "-c")
+
     def __init__(self, directory: Path, *, http_port: int | None = None) -> None:
         self.directory = directory
         self.cache = directory / "cache"
@@ -57,7 +59,7 @@ class DaemonProcess:
     def start(self, *, wait: bool = True, prepare: Callable[[], None] | None = None) -> "DaemonProcess":
         """Start it; `prepare` runs in its process before it: limits, privileges."""
         self._log_file = self._log_path.open("ab")
-        command = [sys.executable, "-m", "proxyd", "run", "-c", str(self.file)]
+        command = [sys.executable, *self.run, str(self.file)]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file, preexec_fn=prepare
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
+from proxyd.core.clock_watch import Doubt
 from proxyd.core.explanation import explain
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
@@ -205,6 +206,17 @@ def test_without_a_daemon_nothing_is_promised() -> None:
     text = told("CA down", runs=False)
     assert "Once a daemon runs: " in text
     assert "Start the daemon" in text
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_wrong_clock_is_told_of_every_host(holds: bool) -> None:
+    facts = [Facts(plan=PLAN, state=Ready(renew_at=NOW + timedelta(days=1)), held=HELD)]
+    doubt = Doubt(reason="the clock of this machine says 2036-01-01", holds=holds)
+    sections = explain(HOST, facts, [], NOW, profiles={}, doubt=doubt)
+    told = {one.title: " ".join(one.lines) for one in sections}
+    assert "the clock of this machine says 2036-01-01" in told["Why"]
+    assert "timedatectl" in told["What to do"]
+    assert ("Nothing is ordered" in told["What comes next"]) is holds
 
 
 def test_two_kinds_of_keys_are_told_apart() -> None:

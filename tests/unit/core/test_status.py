@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
+from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
@@ -99,6 +100,7 @@ def test_the_document_and_its_budget() -> None:
     document = status_document(host_statuses(facts, NOW), budget, version="1", from_daemon=False)
     assert document["ok"] is True
     assert document["from"] == "cache"
+    assert document["clock"] is None
     assert document["budget"] == {
         "letsencrypt": {
             "orders_left": 3,
@@ -107,3 +109,10 @@ def test_the_document_and_its_budget() -> None:
         },
         "zerossl": {"orders_left": None, "orders_limit": None, "waiting": {}},
     }
+
+
+def test_a_wrong_clock_needs_a_person() -> None:
+    doubt = Doubt(reason="the clock of this machine jumped", holds=False)
+    document = status_document({}, {}, version="1", from_daemon=True, doubt=doubt)
+    assert document["ok"] is False
+    assert document["clock"] == "the clock of this machine jumped"
