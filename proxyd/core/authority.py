@@ -1,6 +1,5 @@
 """What is known of one CA: its limits, what we ordered, whether it works at all."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -162,16 +161,10 @@ class Authority:
             self._last_names = tuple(name for name in known if name)
 
     def _told_to(self, order: CertificateOrder, failure: Failure) -> Failure:
-        """Return the trouble of all as the reason of this host: it was said to another one, by its name."""
+        """Return the trouble of all as the reason of this host: it was said to another one."""
         if order.names == self._last_names:
             return failure
-        message = failure.message
-        for name in self._last_names:
-            message = message.removeprefix(f"{name}: ")
-            # Not in the middle of another name: the CA's own may end in it.
-            whole = rf"(?<![\w.-]){re.escape(name.text)}(?![\w-]|\.\w)"
-            message = re.sub(whole, "another host", message, flags=re.IGNORECASE)
-        message = f"{order.host}: not asked of {self.name}: {message}"
+        message = f"{order.host}: not asked of {self.name}: {failure.cause or 'it is in trouble'}"
         return replace(failure, message=message, challenge=None, addresses=())
 
     def _works(self) -> bool:
