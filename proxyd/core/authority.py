@@ -8,6 +8,7 @@ from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock_watch import TOLERANCE
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
+from proxyd.core.moment import read_moment
 from proxyd.core.rate_ledger import CaLimits, RateLedger
 
 _WEEK = timedelta(days=7)
@@ -134,7 +135,7 @@ class Authority:
         for key, times in issued.items() if isinstance(issued, Mapping) else ():
             if isinstance(times, list):
                 self._issued[str(key)] = [
-                    at for text in times if (at := _moment(text)) and now - _WEEK < at <= now + TOLERANCE
+                    at for text in times if (at := read_moment(text)) and now - _WEEK < at <= now + TOLERANCE
                 ]
         self._read_refused(document.get("refused"), now)
 
@@ -150,7 +151,11 @@ class Authority:
 
     def _read_refused(self, document: object, now: datetime) -> None:
         fields = document if isinstance(document, Mapping) else {}
-        failure, at, names = Failure.read(fields.get("failure")), _moment(fields.get("probe_at")), fields.get("names")
+        failure, at, names = (
+            Failure.read(fields.get("failure")),
+            read_moment(fields.get("probe_at")),
+            fields.get("names"),
+        )
         if failure is None or failure.kind is not FailureKind.ACCOUNT_REFUSED or at is None:
             return
         asked_as = fields.get("asked_as")
@@ -184,11 +189,3 @@ class Authority:
 
 def _key(order: CertificateOrder) -> str:
     return f"{order.key_kind} {','.join(sorted(name.text for name in order.names))}"
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return at if at.tzinfo else None

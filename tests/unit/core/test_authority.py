@@ -2,13 +2,18 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
+from proxyd.core.rate_ledger import LETS_ENCRYPT
+from tests.support.strategies import damaged, json_values
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -114,3 +119,39 @@ def test_a_broken_refusal_blocks_nothing_for_long(authority: Authority, broken: 
     again = Authority(CA, None, registered_domain=lambda name: name.text)
     again.read_document({**document, "refused": {**document["refused"], **broken}}, NOW)  # type: ignore[dict-item]
     assert again.refusal(order("one.example"), NOW + HOUR) is None
+
+
+def full_document() -> dict[str, Any]:
+    known = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
+    known.asked_as("me")
+    known.started(order("one.example"), NOW)
+    known.succeeded(order("one.example"), NOW)
+    known.failed(
+        order("two.example"), failure(FailureKind.ACCOUNT_REFUSED, "two.example: set acme.eab", "set acme.eab"), NOW
+    )
+    document: dict[str, Any] = json.loads(json.dumps(known.to_document(NOW)))
+    return document
+
+
+@given(damaged(full_document()) | st.dictionaries(st.text(max_size=9), json_values, max_size=4))
+def test_no_document_stops_a_ca(document: dict[str, Any]) -> None:
+    authority = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
+    authority.read_document(document, NOW)
+    for one in (order("one.example"), order("two.example")):
+        refused = authority.refusal(one, NOW)
+        assert refused is None or NOW < refused[1] <= NOW + timedelta(days=7)
+        assert all(NOW - timedelta(days=7) < at <= NOW + HOUR for at in authority.history(one))
+    again = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
+    again.read_document(json.loads(json.dumps(authority.to_document(NOW))), NOW)
+    for one in (order("one.example"), order("two.example")):
+        assert again.history(one) == authority.history(one)
+        assert again.refusal(one, NOW) == authority.refusal(one, NOW)
+    authority.settle(NOW)
+    authority.started(order("one.example"), NOW)
+
+
+def test_what_is_kept_is_read_again() -> None:
+    again = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
+    again.read_document(full_document(), NOW)
+    assert again.history(order("one.example")) == [NOW]
+    assert again.to_document(NOW) == full_document()
