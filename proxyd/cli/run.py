@@ -21,6 +21,9 @@ from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.listener import ListenError
 from proxyd.store.store import StoreError
 
+#: How long a thread may keep the interpreter from the event loop, which asks for it several times in a handshake.
+_SWITCH_SECONDS = 0.0005
+
 
 @click.command()
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
@@ -30,6 +33,7 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     if pairs and file:
         refuse("give either a file or HOST=UPSTREAM, not both")
     reload, config = _from_pairs(pairs) if pairs else _from_file(find(file))
+    sys.setswitchinterval(_SWITCH_SECONDS)
     set_up(level=config.log.level, format=config.log.format)
     daemon = Daemon(config, load=reload, clock=SystemClock(), rng=random.Random())
     status = 0

@@ -132,6 +132,10 @@ class Fleet:
         member = self._members.get(lineage)
         return member.state if member else None
 
+    def lineages(self) -> list[Lineage]:
+        """Return every lineage."""
+        return list(self._members)
+
     def states(self) -> Mapping[Lineage, CertificateState]:
         """Return the state of every lineage."""
         return {lineage: member.state for lineage, member in self._members.items()}

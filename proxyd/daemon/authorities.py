@@ -72,20 +72,14 @@ class Authorities:
         self._options: dict[tuple[Hostname | HostPattern, str], AcmeOptions] = {}
         self._issuers: dict[tuple[object, ...], AcmeIssuer] = {}
 
-    def use(self, config: Config) -> None:
+    async def use(self, config: Config) -> None:
         """Take over the CAs of `config`. Raises CaBundleError, and changes nothing."""
         if self._first is None:
             self._first = config.acme.server
-        options: dict[tuple[Hostname | HostPattern, str], AcmeOptions] = {}
-        asked: list[Hostname | HostPattern] = [*config.certificate_hosts, *config.wildcards]
-        known: set[int] = set()
+        options = await asyncio.to_thread(_options_of, config)  # of ten thousand hosts: not in the loop
         identities: defaultdict[Authority, set[str]] = defaultdict(set)
-        for host in asked:
-            for one in authorities_of(config, host):
-                if id(one) not in known:  # most hosts share theirs
-                    known.add(id(one))
-                    identities[self._ca(one).authority].add(repr(_identity(one)))
-                options[host, one.server] = one
+        for one in {id(one): one for one in options.values()}.values():  # most hosts share theirs
+            identities[self._ca(one).authority].add(repr(_identity(one)))
         for authority, several in identities.items():
             authority.asked_as(hashlib.sha256("".join(sorted(several)).encode()).hexdigest()[:16])
         self._config, self._options = config, options
@@ -187,6 +181,12 @@ def authorities_of(config: Config, host: Hostname | HostPattern) -> tuple[AcmeOp
     """Return the CAs of a host, or of the names under a wildcard host, in the order in which they are asked."""
     mine = config.acme_of(host)
     return (mine, *mine.fallback)
+
+
+def _options_of(config: Config) -> dict[tuple[Hostname | HostPattern, str], AcmeOptions]:
+    """Return how each host wants each of its CAs asked."""
+    asked: list[Hostname | HostPattern] = [*config.certificate_hosts, *config.wildcards]
+    return {(host, one.server): one for host in asked for one in authorities_of(config, host)}
 
 
 def plans_of(config: Config) -> list[Plan]:

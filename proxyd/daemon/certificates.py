@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 
 from proxyd.certs.certificate import Certificate
 from proxyd.config.acme import AcmeOptions
@@ -184,13 +185,14 @@ class Certificates:
         """
         if self._first is not None:
             await self._is_read.wait()
-        plans = await asyncio.to_thread(plans_of, config)  # of ten thousand hosts: not in the loop
-        self._authorities.use(config)
+        plans = await asyncio.to_thread(plans_of, config)
+        await self._authorities.use(config)
         names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
         possible = [*plans, *plans_on_demand(config, names)]
-        counted = Counter(plan.lineage.host for plan in possible)
-        self._dual = {host for host, count in counted.items() if count > 1}
-        missing = [plan.lineage for plan in possible if self._fleet.state(plan.lineage) is None]
+        hosts = [plan.lineage.host for plan in possible]  # the plans of one host follow each other
+        self._dual = {host for host, following in pairwise(hosts) if following is host}
+        known = self._fleet.lineages()
+        missing = await asyncio.to_thread(_others, [plan.lineage for plan in possible], known)
         load = CacheLoad(missing, read=self._load, show=self._show)
         if self._first is None:
             self._first, self._first_plans = load, plans
@@ -343,6 +345,12 @@ class Certificates:
         return authority
 
 
+def _others(lineages: Iterable[Lineage], known: Iterable[Lineage]) -> list[Lineage]:
+    """Return those of `lineages` that are not known, in their order."""
+    found = set(known)
+    return [one for one in lineages if one not in found]
+
+
 def _rules(config: Config) -> HostTable[Rule | None]:
     """Return what each wildcard host allows; listed names are under none."""
     rules: dict[HostPattern, Rule | None] = {}
@@ -355,4 +363,4 @@ def _rules(config: Config) -> HostTable[Rule | None]:
                 max_new_per_day=acme.on_demand.max_new_per_day,
                 public=not acme.is_private,
             )
-    return HostTable(dict.fromkeys(config.names), rules)
+    return HostTable(dict.fromkeys(config.names) if rules else {}, rules)

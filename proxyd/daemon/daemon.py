@@ -18,7 +18,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
-from proxyd.daemon.garbage import keep_all, no_collection
+from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.systemd import notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
@@ -127,7 +127,7 @@ class Daemon:
     async def _apply(self, config: Config, tasks: asyncio.TaskGroup, plain: PlainFrontend) -> None:
         """Make `config` what is served: everything is prepared first, then swapped at once."""
         await self._certificates.apply(config)
-        used = {options.first_upstream for options in config.served.values()}
+        used = await asyncio.to_thread(lambda: {options.first_upstream for options in config.served.values()})
         for address in used - self._pools.keys():
             self._pools[address] = UpstreamPool(address, tasks=tasks)
 
@@ -154,7 +154,7 @@ class Daemon:
             notify_reloading()
             try:
                 old = self._config
-                with no_collection():
+                with building():
                     config = await asyncio.to_thread(self._load)
                     await self._apply(config, tasks, plain)
             except ConfigError as error:

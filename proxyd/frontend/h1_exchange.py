@@ -95,11 +95,12 @@ class H1Exchange:
             self._sink.download_paused(paused)
 
     def abandon(self) -> None:
-        """Tell the sink when the client left before the end."""
+        """Let the sink go; tell it when the client left before the end."""
+        sink, self._sink = self._sink, None  # it holds us too: without a cycle all memory is given back at once
         if not self._finished.done():
             self._finished.set_result(None)
-            if self._sink is not None:
-                self._sink.abandoned()
+            if sink is not None:
+                sink.abandoned()
 
     async def pump(self) -> None:
         """Give the body to the sink and wait for the end of the response. Cancelled when the client leaves."""

@@ -33,7 +33,7 @@ _CONCURRENT_WINDOWS = 8
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
 _HELD_BACK = timedelta(hours=1)
 _LOOK_AT_TURN = 1.0
-_MANAGED_AT_ONCE = 50
+_MANAGED_AT_ONCE = 10
 
 
 class Renewer:
@@ -98,7 +98,9 @@ class Renewer:
         """
         self._issuer_of = issuer_of
         wanted = list(plans)
-        self._fleet.keep_only(plan.lineage for plan in wanted)
+        known = self._fleet.lineages()
+        for gone in await asyncio.to_thread(lambda: set(known).difference(plan.lineage for plan in wanted)):
+            self._fleet.forget(gone)
         for begin in range(0, len(wanted), _MANAGED_AT_ONCE):
             now = self._clock.now()
             new = self._fleet.update(wanted[begin : begin + _MANAGED_AT_ONCE], now)

@@ -136,6 +136,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        del self._parser  # it holds us too: without a cycle all memory is given back at once
         sink, self._sink = self._sink, None
         if sink is None:
             return

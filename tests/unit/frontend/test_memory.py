@@ -1,0 +1,73 @@
+"""A reload keeps all that is there from the garbage collector: what serving leaves behind must need none."""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxyd.config.host import Timeouts
+from proxyd.config.values import UpstreamAddress
+from proxyd.core.host_pattern import HostTable
+from proxyd.core.hostname import Hostname
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.frontend.h1 import H1Connection, H1Frontend
+from proxyd.frontend.h1_exchange import H1Exchange
+from proxyd.proxy.exchange import Downstream
+from proxyd.proxy.handler import Handler
+from proxyd.proxy.relay import Relay
+from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.proxy.traffic import Traffic
+from proxyd.upstream.connection import UpstreamConnection
+from proxyd.upstream.pool import UpstreamPool
+from tests.support.upstream import Upstream
+
+HOST = Hostname("example.com")
+LEFT_BEHIND = (H1Connection, H1Exchange, Relay, UpstreamConnection)
+
+
+@contextlib.asynccontextmanager
+async def served() -> AsyncIterator[int]:
+    with Upstream() as upstream:
+        async with asyncio.TaskGroup() as tasks:
+            pool = UpstreamPool(UpstreamAddress.parse(f"http://127.0.0.1:{upstream.port}"), tasks=tasks)
+            handler = Handler(Traffic(clock=SystemClock()))
+            site = Site(host=HOST, upstream=pool, timeouts=Timeouts())
+            handler.snapshot = Snapshot(sites=HostTable({HOST: site}), access_log=True)
+            frontend = H1Frontend(handler.handle)
+            downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}))
+            server = await asyncio.get_running_loop().create_server(
+                lambda: frontend.connection(downstream), "127.0.0.1", 0
+            )
+            yield server.sockets[0].getsockname()[1]
+            server.close()
+            await frontend.drain(1)
+            pool.close()
+            await asyncio.sleep(0)  # connections end in the loop's next round
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+        "HEAD / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n",
+    ],
+)
+async def test_serving_leaves_no_cycles_behind(request_text: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with served() as port:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(request_text.encode())
+                assert (await reader.read()).startswith(b"HTTP/1.1 ")
+                writer.close()
+                await writer.wait_closed()
+        left = [type(one).__name__ for one in gc.get_objects() if isinstance(one, LEFT_BEHIND)]
+    finally:
+        gc.enable()
+    assert left == []
