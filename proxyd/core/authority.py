@@ -1,5 +1,6 @@
 """What is known of one CA: its limits, what we ordered, whether it works at all."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,7 +9,6 @@ from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock_watch import TOLERANCE
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
-from proxyd.core.moment import read_moment
 from proxyd.core.rate_ledger import CaLimits, RateLedger
 
 _WEEK = timedelta(days=7)
@@ -18,6 +18,8 @@ _DOWN_AFTER = 3
 _DOWN_FOR = 2
 _PROBE_EVERY = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=10))
 _ACCOUNT_PROBE = timedelta(hours=1)
+#: Who stands further back in the line looks again after this long: those ahead may have left it.
+_LONGEST_TURN = timedelta(hours=1)
 
 
 class Authority:
@@ -35,6 +37,7 @@ class Authority:
         self._last: Failure | None = None
         self._last_names: tuple[Hostname, ...] = ()
         self._asked_as: str | None = None
+        self._turn: datetime | None = None
 
     def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order is not sent now and from when on it may be, or None."""
@@ -44,6 +47,23 @@ class Authority:
             message = f"{order.host}: not asked of {self.name}: {refusal}"
             return Failure(kind=FailureKind.RATE_LIMITED, message=message), refusal.until
         return None
+
+    def turn(self, until: datetime) -> datetime:
+        """Return when one of the many that `refusal` puts off to `until` shall look again: one comes after the other.
+
+        If all of them came for the one order that is allowed then, a fleet of ten thousand would do nothing else.
+        """
+        if until == self._probe_at:
+            gap = _ACCOUNT_PROBE if self._account else self._pause()
+        elif self.ledger and until == self.ledger.next_order_at:
+            gap = self.ledger.pace
+        else:
+            return until
+        turn = until if self._turn is None else max(until, self._turn + gap)
+        if turn > until + _LONGEST_TURN:
+            return until + _LONGEST_TURN
+        self._turn = turn
+        return turn
 
     def started(self, order: CertificateOrder, now: datetime) -> None:
         """Count an order that is sent. While the CA is in trouble it is the one probe."""
@@ -70,8 +90,11 @@ class Authority:
         if self.ledger:
             self.ledger.failed(order, now, validation=True)
 
-    def failed(self, order: CertificateOrder, failure: Failure, now: datetime, *, unfinished: bool = False) -> None:
-        """Count an order that gave no certificate; `unfinished`: it may yet, and stays paid for."""
+    def failed(self, order: CertificateOrder, failure: Failure, now: datetime, *, unfinished: bool = False) -> bool:
+        """Count an order that gave no certificate; `unfinished`: it may yet, and stays paid for.
+
+        Return whether the CA was thought to be unable before, and is not: it answered this host.
+        """
         if self.ledger and not unfinished:
             self.ledger.failed(order, now, validation=failure.kind is FailureKind.VALIDATION)
         match failure.kind:
@@ -91,7 +114,8 @@ class Authority:
                     self._last, self._last_names = failure, order.names
                     self.ledger.refused(order, min(asked, now + _WEEK))
             case _:
-                self._works()
+                return self._works()
+        return False
 
     def history(self, order: CertificateOrder) -> list[datetime]:
         """Return when certificates for the same names and key kind were issued in the last week."""
@@ -135,7 +159,7 @@ class Authority:
         for key, times in issued.items() if isinstance(issued, Mapping) else ():
             if isinstance(times, list):
                 self._issued[str(key)] = [
-                    at for text in times if (at := read_moment(text)) and now - _WEEK < at <= now + TOLERANCE
+                    at for text in times if (at := _moment(text)) and now - _WEEK < at <= now + TOLERANCE
                 ]
         self._read_refused(document.get("refused"), now)
 
@@ -151,11 +175,7 @@ class Authority:
 
     def _read_refused(self, document: object, now: datetime) -> None:
         fields = document if isinstance(document, Mapping) else {}
-        failure, at, names = (
-            Failure.read(fields.get("failure")),
-            read_moment(fields.get("probe_at")),
-            fields.get("names"),
-        )
+        failure, at, names = Failure.read(fields.get("failure")), _moment(fields.get("probe_at")), fields.get("names")
         if failure is None or failure.kind is not FailureKind.ACCOUNT_REFUSED or at is None:
             return
         asked_as = fields.get("asked_as")
@@ -166,16 +186,23 @@ class Authority:
             self._last_names = tuple(name for name in known if name)
 
     def _told_to(self, order: CertificateOrder, failure: Failure) -> Failure:
-        """Return the trouble of all as the reason of this host: it was said to another one."""
+        """Return the trouble of all as the reason of this host: it was said to another one, by its name."""
         if order.names == self._last_names:
             return failure
-        message = f"{order.host}: not asked of {self.name}: {failure.cause or 'it is in trouble'}"
+        message = failure.message
+        for name in self._last_names:
+            message = message.removeprefix(f"{name}: ")
+            # Not in the middle of another name: the CA's own may end in it.
+            whole = rf"(?<![\w.-]){re.escape(name.text)}(?![\w-]|\.\w)"
+            message = re.sub(whole, "another host", message, flags=re.IGNORECASE)
+        message = f"{order.host}: not asked of {self.name}: {message}"
         return replace(failure, message=message, challenge=None, addresses=())
 
     def _works(self) -> bool:
         was_unable = self._account is not None or self._is_down
         self._failing.clear()
         self._failures, self._probe_at, self._account, self._last = 0, None, None, None
+        self._turn = None
         self._last_names = ()
         return was_unable
 
@@ -189,3 +216,11 @@ class Authority:
 
 def _key(order: CertificateOrder) -> str:
     return f"{order.key_kind} {','.join(sorted(name.text for name in order.names))}"
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None

@@ -35,7 +35,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
 from proxyd.core.rate_ledger import CaLimits
-from proxyd.core.renewal import RenewalWindow, Validity, ask_again_at, is_ending, renew_at, spread
+from proxyd.core.renewal import RenewalWindow, ask_again_at, is_ending, renew_at, spread
 from proxyd.core.slots import Slot, Slots
 from proxyd.core.status import Facts
 from proxyd.core.task import OrderTask, Task, WindowTask
@@ -43,6 +43,8 @@ from proxyd.core.task import OrderTask, Task, WindowTask
 if TYPE_CHECKING:
     import random
 
+#: In one call: with a whole fleet put off by a limit, requests must not wait for a look at everybody.
+_LOOKS_AT_ONCE = 200
 _HALF_DAY = timedelta(hours=12)
 #: Failures that another CA may not have.
 _UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL}
@@ -203,7 +205,9 @@ class Fleet:
         At most `room` orders, and questions for `windows` windows: after a restart those of a whole fleet are due.
         """
         tasks: list[Task] = []
-        while len(tasks) < room and (lineage := self._orders.take(now)):
+        looks = 0
+        while len(tasks) < room and looks < _LOOKS_AT_ONCE and (lineage := self._orders.take(now)):
+            looks += 1
             member = self._members[lineage]
             due = due_at(member.state, now)
             if due is None or due > now:
@@ -216,13 +220,14 @@ class Fleet:
                 windows -= 1
         return tasks
 
-    def hold_back(self, failure: Callable[[Hostname], Failure], until: datetime, now: datetime) -> list[Lineage]:
+    def hold_back(self, reason: str, until: datetime, now: datetime) -> list[Lineage]:
         """Put off every order that is due, because none may be sent from here; return whose they are."""
         held_back = []
         while lineage := self._orders.take(now):
             due = due_at(self._members[lineage].state, now)
             if due is not None and due <= now:
-                self._event(lineage, Postponed(failure(lineage.host), until), now)
+                failure = Failure(kind=FailureKind.LOCAL, message=f"{lineage.host}: {reason}")
+                self._event(lineage, Postponed(failure, until), now)
                 held_back.append(lineage)
             else:
                 self._schedule(lineage, now)
@@ -304,7 +309,8 @@ class Fleet:
         if failure.kind in _BLOCKING and (member is None or member.plan.fingerprint != task.fingerprint):
             self.not_sent(task, failure, now, now)  # the CA refused what a new configuration has changed meanwhile
             return
-        self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished)
+        if self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished):
+            self._release(task.issuer, now)
         if member is None:
             return
         if unfinished:
@@ -351,7 +357,7 @@ class Fleet:
         kept = member.known_window = window or state.window
         at = state.renew_at
         if kept != state.window:
-            at = self._place(lineage, member, held.validity, kept, now)
+            at = self._place(lineage, member, held, kept, now)
         ask = ask_again_at(now, retry_after)
         self._event(lineage, WindowLearned(renew_at=at, ask_ari_at=ask, window=kept), now)
 
@@ -373,9 +379,9 @@ class Fleet:
             order = self._next_order(member)
             refused = self._refusal(member, order, now)
         if refused:
-            member.ca = 0
             failure, until = refused
-            until = max(until, now + timedelta(seconds=1))
+            until = max(self.authority(member.issuer).turn(until), now + timedelta(seconds=1))
+            member.ca = 0
             self._event(lineage, Postponed(failure, until), now)
             self.postponed(lineage, failure, until)
             return None
@@ -433,19 +439,23 @@ class Fleet:
             return
         if window is not None and window.cert_id != held.cert_id:
             member.known_window = window = None
-        at = self._place(lineage, member, held.validity, window, now) if member.is_from_plan else now
+        at = self._place(lineage, member, held, window, now) if member.is_from_plan else now
         may_ask = held.cert_id and held.issuer is not None and held.issuer in self._authorities
         self._event(lineage, Obtained(renew_at=at, ask_ari_at=now if may_ask else None, window=window), now)
 
     def _place(
-        self, lineage: Lineage, member: Member, validity: Validity, window: RenewalWindow | None, now: datetime
+        self, lineage: Lineage, member: Member, held: Held, window: RenewalWindow | None, now: datetime
     ) -> datetime:
         self._free_slot(member)
+        validity = held.validity
         wished = renew_at(validity, window, spread(lineage.host))
-        at = wished
-        if wished > now:
-            earliest = max(now, validity.not_before + validity.lifetime / 3)
-            at = self._slots.place(wished, earliest=earliest, cycle=wished - validity.not_before)
+        earliest = validity.not_before + validity.lifetime / 3
+        at, known = wished, member.known_place
+        member.known_place = None
+        if known and known[0] == held.serial and earliest <= known[1] <= wished:
+            at = known[1]  # a fleet that was spread stays spread over a restart
+        elif wished > now:
+            at = self._slots.place(wished, earliest=max(now, earliest), cycle=wished - validity.not_before)
         member.slot = Slot(at, wished - validity.not_before)
         self._slots.add(member.slot)
         return at

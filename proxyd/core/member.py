@@ -10,7 +10,7 @@ from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.lineage import Held, Plan
 from proxyd.core.renewal import RenewalWindow
 from proxyd.core.slots import Slot
-from proxyd.core.state_document import read_failed, read_window, to_document
+from proxyd.core.state_document import place_document, read_failed, read_place, read_window, to_document
 
 _REMEMBERED = 8
 
@@ -32,6 +32,7 @@ class Member:
     interrupted: str | None = None  # the CA at which an order waits to be gone on with
     asking: bool = False
     known_window: RenewalWindow | None = None  # from before a restart
+    known_place: tuple[int, datetime] | None = None  # where the last run placed the renewal of the certificate
 
     @property
     def issuer(self) -> str:
@@ -83,7 +84,8 @@ class Member:
     def document(self) -> dict[str, object]:
         """Return what a restart must not forget, as JSON values."""
         kept = {"worked": self.worked, "refused_replaces": self.refused_replaces, "tried": list(self.tried)}
-        return {**to_document(self.state), **kept, "fingerprint": self.plan.fingerprint}
+        place = place_document(self.held.serial, self.slot.at) if self.held and self.slot else {}
+        return {**to_document(self.state), **place, **kept, "fingerprint": self.plan.fingerprint}
 
     def restore(self, document: Mapping[str, object]) -> None:
         """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
@@ -97,3 +99,4 @@ class Member:
             self.state = state
         if window := read_window(document):
             self.known_window = window
+        self.known_place = read_place(document)

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.hostname import Hostname
-from proxyd.core.moment import read_moment
 from proxyd.core.token_bucket import Limit, TokenBucket
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
@@ -100,8 +99,7 @@ class RateLedger:
         """Believe the CA when it says no although we thought there was room: the account's orders wait until then."""
         limit = self._limits.orders
         empty_until = until + limit.period - limit.refill
-        known = self._buckets.get(("orders", _ACCOUNT))
-        self._buckets["orders", _ACCOUNT] = TokenBucket(max(known.full_at, empty_until) if known else empty_until)
+        self._buckets["orders", _ACCOUNT] = TokenBucket(empty_until)
 
     def new_account(self, now: datetime) -> Refusal | None:
         """Count an account that is made now, or say that it has to wait."""
@@ -122,6 +120,12 @@ class RateLedger:
         """Return how long it takes until one more order is allowed."""
         return self._limits.orders.refill
 
+    @property
+    def next_order_at(self) -> datetime | None:
+        """Return from when on one more order is allowed; None: there is no sign that any was sent."""
+        bucket = self._buckets.get(("orders", _ACCOUNT))
+        return bucket.has_room_at(self._limits.orders) if bucket else None
+
     def available(self, now: datetime) -> dict[str, int]:
         """Return for people how many orders are left now."""
         limit = self._limits.orders
@@ -138,7 +142,11 @@ class RateLedger:
         """Take over what `to_document` gave. Broken parts are skipped."""
         for text, value in document.items():
             kind, _, name = text.partition(" ")
-            if (at := read_moment(value)) and at > now:
+            try:
+                at = datetime.fromisoformat(str(value))
+            except ValueError:
+                continue
+            if at.tzinfo is not None and now < at:
                 self._buckets[kind, name] = TokenBucket(at)
         self.settle(now)
 

@@ -6,7 +6,6 @@ from typing import assert_never
 
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.failure import Failure
-from proxyd.core.moment import read_moment
 from proxyd.core.renewal import RenewalWindow
 
 Document = Mapping[str, object]
@@ -34,7 +33,7 @@ def to_document(state: CertificateState) -> dict[str, object]:
 
 def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
     """Return the waiting state that `to_document` gave, or None."""
-    at, failures = read_moment(document.get("at")), document.get("failures")
+    at, failures = _moment(document.get("at")), document.get("failures")
     failure = Failure.read(document.get("failure"))
     if at is None or failure is None or not isinstance(failures, int) or not 0 <= failures <= _MAX_FAILURES:
         return None
@@ -44,7 +43,7 @@ def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
         case "blocked":
             return Blocked(probe_at=at, failures=failures, failure=failure)
         case "dormant":
-            since = read_moment(document.get("since"))
+            since = _moment(document.get("since"))
             return Dormant(since=since or at, probe_at=at, failures=failures, failure=failure)
         case _:
             return None
@@ -55,12 +54,28 @@ def read_window(document: Document) -> RenewalWindow | None:
     fields = document.get("window")
     if not isinstance(fields, Mapping):
         return None
-    start, end, url = read_moment(fields.get("start")), read_moment(fields.get("end")), fields.get("explanation_url")
+    start, end, url = _moment(fields.get("start")), _moment(fields.get("end")), fields.get("explanation_url")
     if start is None or end is None or end <= start:
         return None
     return RenewalWindow(
         cert_id=str(fields.get("cert_id")), start=start, end=end, explanation_url=url if isinstance(url, str) else None
     )
+
+
+def read_place(document: Document) -> tuple[int, datetime] | None:
+    """Return for which certificate (its serial number) and when a renewal was placed, or None."""
+    fields = document.get("place")
+    if not isinstance(fields, Mapping) or (at := _moment(fields.get("at"))) is None:
+        return None
+    try:
+        return int(str(fields.get("serial")), 16), at
+    except ValueError:
+        return None
+
+
+def place_document(serial: int, at: datetime) -> dict[str, object]:
+    """Return what `read_place` reads."""
+    return {"place": {"serial": f"{serial:x}", "at": at.isoformat()}}
 
 
 def _window_document(window: RenewalWindow) -> dict[str, object]:
@@ -74,3 +89,11 @@ def _window_document(window: RenewalWindow) -> dict[str, object]:
 
 def _failed_document(state: str, at: datetime, failures: int, failure: Failure) -> dict[str, object]:
     return {"state": state, "at": at.isoformat(), "failures": failures, "failure": failure.to_document()}
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return at if at is not None and at.tzinfo is not None else None

@@ -22,6 +22,8 @@ START = datetime(2027, 1, 1, tzinfo=UTC)
 END = START + 730 * DAY
 CA = "ca"
 ROOM = 4
+#: Polls of a window that has not changed are one poll for so long.
+QUIET = 15 * DAY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class SimHost:
     away: list[tuple[datetime, datetime]]  # when its DNS points elsewhere
     certificate: SimCertificate | None = None
     tried_at: datetime | None = None  # the first order that would replace `certificate`
-    told: dict[str, datetime] = field(default_factory=dict)  # when this life of the daemon was last told the window
+    told_at: datetime | None = None  # when this life of the daemon was last told the window of `certificate`
+    asked: str | None = None  # the certificate whose quiet poll is under way
     story: list[str] = field(default_factory=list)
     excused: list[tuple[datetime, datetime]] = field(default_factory=list)  # waits that the schedule demands
 
@@ -125,7 +128,7 @@ class Simulation:
         self._life += 1
         self._running = 0
         for host in self.hosts.values():
-            host.told = {}
+            host.asked = host.told_at = None
         self.fleet.authority(CA).read_document(authority, now)
         for lineage in self.fleet.manage(self._plans(), now):
             self.fleet.restore(lineage, documents[lineage], now)
@@ -152,16 +155,18 @@ class Simulation:
     def _ask(self, task: WindowTask, now: datetime) -> None:
         """Quiet polls are coalesced: after the first answer the next one comes when it may be another."""
         host = self.hosts[task.lineage]
-        told = host.told.get(task.cert_id)
-        if told is None or any(told < at <= now for at in self.ca.revocations):
-            self._tell_window(task, self._life, now)
+        host.asked = task.cert_id
+        told_at = host.told_at
+        if told_at is None or any(told_at < at <= now for at in self.ca.revocations):
+            self._tell_window(task, now)
             return
         news = min((at for at in self.ca.revocations if at > now), default=END) + HOUR * self._rng.uniform(0, 12)
-        self._at(min(now + 4 * DAY, news), partial(self._tell_window, task, self._life))
+        self._at(min(now + QUIET, news), partial(self._tell_window, task))
 
-    def _tell_window(self, task: WindowTask, life: int, now: datetime) -> None:
-        if life == self._life:
-            self.hosts[task.lineage].told = {task.cert_id: now}
+    def _tell_window(self, task: WindowTask, now: datetime) -> None:
+        host = self.hosts[task.lineage]
+        if host.asked == task.cert_id:  # else the daemon was restarted, or has a newer certificate
+            host.asked, host.told_at = None, now
             window = None if self.ca.is_down(now) else self.ca.window(task.cert_id, now)
             self.fleet.window(task.lineage, task.cert_id, window, DAY, now)
 
@@ -188,7 +193,9 @@ class Simulation:
             if host.certificate:
                 self.renewals.append(now)
                 self._judge_expiry(host, now)
-            host.certificate, host.tried_at = result, None
+            if host.asked:  # a question takes no longer than a renewal
+                self.fleet.window(task.lineage, host.asked, None, DAY, now)
+            host.certificate, host.tried_at, host.asked, host.told_at = result, None, None, None
             self._at(result.not_after, partial(self._expired, host, result))
             self.fleet.issued(task, _held(result), "http-01", now)
             return
@@ -261,7 +268,7 @@ def _latest_due(certificate: SimCertificate) -> datetime:
 def _held(certificate: SimCertificate) -> Held:
     return Held(
         validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
-        serial=1,
+        serial=int(certificate.cert_id.partition(".")[2], 16),
         cert_id=certificate.cert_id,
         issuer=CA,
         is_owned=True,

@@ -1,8 +1,11 @@
+import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.certificate_state import due_at
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
@@ -146,3 +149,60 @@ def test_full_buckets_of_a_wrong_clock_do_not_starve_us() -> None:
     refused = kept.refusal(order, NOW - YEARS)
     assert refused is not None
     assert refused[1] <= NOW - YEARS + limits.duplicates.refill
+
+
+def test_a_backlog_at_a_limit_sends_every_order_that_is_allowed_and_does_little_else() -> None:
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
+    fleet.authority(CA, LETS_ENCRYPT)
+    fleet.manage([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(2000)], NOW)
+    looks, told = Counter[datetime](), list[Lineage]()
+    fleet.postponed = lambda one, _failure, _until: told.append(one)
+    sent, now, end = 0, NOW, NOW + timedelta(hours=6)
+    while now < end:
+        told.clear()
+        tasks = [task for task in fleet.tasks(now, 4) if isinstance(task, OrderTask)]
+        looks[now] += len(told)
+        for task in tasks:
+            fleet.failed(task, Failure(kind=FailureKind.HOST_REFUSED, message="no"), now)
+        sent += len(tasks)
+        now = max(now + timedelta(milliseconds=10), fleet.wake_at() or end)
+    assert 300 + 100 * 6 - 5 <= sent <= 300 + 100 * 6 + 1
+    assert max(looks.values()) <= 200
+    assert sum(looks.values()) < 20_000  # a million, were everybody to come for every order that is allowed
+
+
+def test_who_waits_for_a_ca_goes_on_when_it_answers_anybody() -> None:
+    fleet = fleet_of(1)
+    fleet.update([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(1, 8)], NOW)
+    tasks = [task for task in fleet.tasks(NOW, 4, 0) if isinstance(task, OrderTask)]
+    for task in tasks:
+        fleet.failed(task, Failure(kind=FailureKind.CA, message="down"), NOW)
+    now, probes = NOW, list[OrderTask]()
+    while not probes:
+        now += timedelta(seconds=30)
+        probes = [task for task in fleet.tasks(now, 4, 0) if isinstance(task, OrderTask)]
+    assert len(probes) == 1
+    fleet.failed(probes[0], Failure(kind=FailureKind.VALIDATION, message="not there", challenge="http-01"), now)
+    assert len(fleet.tasks(now, 8, 0)) == 7
+
+
+def test_a_fleet_stays_spread_over_a_restart() -> None:
+    fleet = fleet_of(200)
+    (new,) = [task for task in fleet.tasks(NOW, 1, 0) if isinstance(task, OrderTask)]
+    validity = Validity(not_before=NOW, not_after=NOW + timedelta(days=90))
+    fleet.issued(new, Held(validity=validity, serial=199, cert_id="", issuer=CA, is_owned=True), "http-01", NOW)
+    later = NOW + timedelta(days=30)
+    fresh = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
+    fresh.authority(CA)
+    for one in reversed(range(200)):
+        fresh.add(Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)), later)
+        fresh.restore(lineage(one), json.loads(json.dumps(fleet.document(lineage(one)))), later)
+        held = fleet.held(lineage(one))
+        assert held is not None
+        fresh.found(lineage(one), held, later)
+    assert [due(fresh, one) for one in range(200)] == [due(fleet, one) for one in range(200)]
+
+
+def due(fleet: Fleet, number: int) -> datetime | None:
+    state = fleet.state(lineage(number))
+    return due_at(state, NOW) if state else None
