@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, settings
 from tests.support.daemon import DaemonProcess
 from tests.support.upstream import Upstream
 
-#: How long an example takes depends on what else the machine does: no verdict of ours.
-settings.register_profile("proxyd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+#: How long an example takes depends on what else the machine does: no verdict of ours. The same examples every time.
+settings.register_profile("proxyd", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+#: To search by hand: --hypothesis-profile=search
+settings.register_profile("search", settings.get_profile("proxyd"), derandomize=False, max_examples=5000)
 settings.load_profile("proxyd")
 
 

@@ -1,6 +1,5 @@
 """What is known of one CA: its limits, what we ordered, whether it works at all."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,6 +8,7 @@ from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock_watch import TOLERANCE
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
+from proxyd.core.moment import read_moment
 from proxyd.core.rate_ledger import CaLimits, RateLedger
 
 _WEEK = timedelta(days=7)
@@ -133,6 +133,7 @@ class Authority:
 
     def settle(self, now: datetime) -> None:
         """Take back what only a wrong clock can have said; its TLS certificate may have seemed invalid by it."""
+        self._turn = None
         if self._account and self._probe_at:
             self._probe_at = min(self._probe_at, now + _ACCOUNT_PROBE)
         else:
@@ -159,7 +160,7 @@ class Authority:
         for key, times in issued.items() if isinstance(issued, Mapping) else ():
             if isinstance(times, list):
                 self._issued[str(key)] = [
-                    at for text in times if (at := _moment(text)) and now - _WEEK < at <= now + TOLERANCE
+                    at for text in times if (at := read_moment(text)) and now - _WEEK < at <= now + TOLERANCE
                 ]
         self._read_refused(document.get("refused"), now)
 
@@ -175,7 +176,11 @@ class Authority:
 
     def _read_refused(self, document: object, now: datetime) -> None:
         fields = document if isinstance(document, Mapping) else {}
-        failure, at, names = Failure.read(fields.get("failure")), _moment(fields.get("probe_at")), fields.get("names")
+        failure, at, names = (
+            Failure.read(fields.get("failure")),
+            read_moment(fields.get("probe_at")),
+            fields.get("names"),
+        )
         if failure is None or failure.kind is not FailureKind.ACCOUNT_REFUSED or at is None:
             return
         asked_as = fields.get("asked_as")
@@ -186,16 +191,10 @@ class Authority:
             self._last_names = tuple(name for name in known if name)
 
     def _told_to(self, order: CertificateOrder, failure: Failure) -> Failure:
-        """Return the trouble of all as the reason of this host: it was said to another one, by its name."""
+        """Return the trouble of all as the reason of this host: it was said to another one."""
         if order.names == self._last_names:
             return failure
-        message = failure.message
-        for name in self._last_names:
-            message = message.removeprefix(f"{name}: ")
-            # Not in the middle of another name: the CA's own may end in it.
-            whole = rf"(?<![\w.-]){re.escape(name.text)}(?![\w-]|\.\w)"
-            message = re.sub(whole, "another host", message, flags=re.IGNORECASE)
-        message = f"{order.host}: not asked of {self.name}: {message}"
+        message = f"{order.host}: not asked of {self.name}: {failure.cause or 'it is in trouble'}"
         return replace(failure, message=message, challenge=None, addresses=())
 
     def _works(self) -> bool:
@@ -216,11 +215,3 @@ class Authority:
 
 def _key(order: CertificateOrder) -> str:
     return f"{order.key_kind} {','.join(sorted(name.text for name in order.names))}"
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return at if at.tzinfo else None

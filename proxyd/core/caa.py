@@ -23,7 +23,7 @@ class CaaRecord:
         """Return the record that `str` gave, or None."""
         flags, _, rest = text.partition(" ")
         tag, _, value = rest.partition(" ")
-        if not flags.isascii() or not flags.isdigit() or not tag or len(value) < 2:
+        if not flags.isascii() or not flags.isdigit() or len(flags) > 3 or not tag or len(value) < 2:
             return None
         return cls(int(flags), tag, value[1:-1])
 

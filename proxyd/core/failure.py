@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from proxyd.core.hostname import Hostname
 from proxyd.core.problem import Problem
-
-#: How the reason begins when another process orders for the same cache.
-ANOTHER_ORDERS = "another proxyd"
 
 
 class FailureKind(Enum):
@@ -24,23 +22,30 @@ class FailureKind(Enum):
 
 
 class IssuanceError(Exception):
-    """An order that gave no certificate. The text names what failed, why, and the next step."""
+    """An order that gave no certificate. The text names the host, what failed, why, and the next step.
+
+    `cause` is what others are told who wait for the same trouble: `message` where that names no host by itself.
+    """
 
     def __init__(
         self,
         kind: FailureKind,
         message: str,
         *,
+        host: Hostname | None = None,
+        cause: str | None = None,
         problem: Problem | None = None,
         retry_after: timedelta | None = None,
         challenge: str | None = None,
         addresses: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message)
+        text = message if host is None else f"{host}: {message}"
+        super().__init__(text)
         asked = retry_after if retry_after is not None else problem.retry_after if problem else None
         self.failure = Failure(
             kind=kind,
-            message=message,
+            message=text,
+            cause=message if cause is None else cause,
             retry_after=asked,
             retry_at=problem.retry_at if problem else None,
             problem=problem.kind if problem else None,
@@ -54,23 +59,22 @@ class IssuanceError(Exception):
 class Failure:
     """A failed attempt as a value: kept in the state of the certificate.
 
-    `problem` is the ACME problem type, `challenge` the challenge type that failed; `is_account_wide`: a limit that
-    no other order of the account would pass either. `addresses`: where the CA looked for us, by its own words.
+    `cause` is the message without the name of any host, empty when it is nobody else's trouble; `problem` is the ACME
+    problem type, `challenge` the challenge type that failed; `is_account_wide`: a limit that no other order of the
+    account would pass either. `addresses`: where the CA looked for us, by its own words.
+    `is_anothers_turn`: nothing was sent, because another process orders for the same cache.
     """
 
     kind: FailureKind
     message: str
+    cause: str = ""
     retry_after: timedelta | None = None
     retry_at: datetime | None = None
     problem: str | None = None
     challenge: str | None = None
     is_account_wide: bool = False
     addresses: tuple[str, ...] = ()
-
-    @property
-    def is_anothers_turn(self) -> bool:
-        """Whether nothing was sent because another process orders for the same cache."""
-        return self.kind is FailureKind.LOCAL and f": {ANOTHER_ORDERS}" in self.message
+    is_anothers_turn: bool = False
 
     @property
     def may_be_dns(self) -> bool:
@@ -82,24 +86,28 @@ class Failure:
         return {
             "kind": self.kind.value,
             "message": self.message,
+            "cause": self.cause,
             "problem": self.problem,
             "challenge": self.challenge,
+            "is_anothers_turn": self.is_anothers_turn,
         }
 
     @classmethod
     def read(cls, document: object) -> "Failure | None":
         """Return the failure that `to_document` gave, or None."""
         fields = document if isinstance(document, Mapping) else {}
-        message, problem, challenge = fields.get("message"), fields.get("problem"), fields.get("challenge")
+        texts = {key: str(fields.get(key) or "") for key in ("message", "cause", "problem", "challenge")}
         try:
             kind = FailureKind(fields.get("kind"))
         except ValueError:
             return None
         return cls(
             kind=kind,
-            message=message if isinstance(message, str) else "",
-            problem=problem if isinstance(problem, str) else None,
-            challenge=challenge if isinstance(challenge, str) else None,
+            message=texts["message"],
+            cause=texts["cause"],
+            problem=texts["problem"] or None,
+            challenge=texts["challenge"] or None,
+            is_anothers_turn=fields.get("is_anothers_turn") is True,
         )
 
 

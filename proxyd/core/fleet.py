@@ -220,14 +220,13 @@ class Fleet:
                 windows -= 1
         return tasks
 
-    def hold_back(self, reason: str, until: datetime, now: datetime) -> list[Lineage]:
+    def hold_back(self, failure: Callable[[Hostname], Failure], until: datetime, now: datetime) -> list[Lineage]:
         """Put off every order that is due, because none may be sent from here; return whose they are."""
         held_back = []
         while lineage := self._orders.take(now):
             due = due_at(self._members[lineage].state, now)
             if due is not None and due <= now:
-                failure = Failure(kind=FailureKind.LOCAL, message=f"{lineage.host}: {reason}")
-                self._event(lineage, Postponed(failure, until), now)
+                self._event(lineage, Postponed(failure(lineage.host), until), now)
                 held_back.append(lineage)
             else:
                 self._schedule(lineage, now)

@@ -89,6 +89,8 @@ def _ip_address(text: str) -> str | None:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" not in bare and not bare[-1:].isdigit():  # nearly every name: an exception costs more than all the rest
         return None
+    if "%" in bare:  # a zone means something on one machine only (RFC 4007 §11), and any text may follow
+        return None
     return _compressed(bare)
 
 

@@ -74,12 +74,16 @@ class Problem:
     def _details(self) -> str:
         return " ".join((self.detail, *(one.detail for one in self.subproblems[:10])))
 
+    @property
+    def title(self) -> str:
+        """Return the kind, without what the CA said of one host."""
+        kind = "no problem document" if self.kind == "none" else self.kind
+        return f"{kind} (HTTP {self.status})" if self.status else kind
+
     def __str__(self) -> str:
         """Return kind and details on one line, the subproblems' after them."""
-        kind = "no problem document" if self.kind == "none" else self.kind
         parts = [self.detail, *(str(one) for one in self.subproblems)]
-        status = f" (HTTP {self.status})" if self.status else ""
-        text = f"{kind}{status}: {' / '.join(part for part in parts if part)}".removesuffix(": ")
+        text = f"{self.title}: {' / '.join(part for part in parts if part)}".removesuffix(": ")
         return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.hostname import Hostname
+from proxyd.core.moment import read_moment
 from proxyd.core.token_bucket import Limit, TokenBucket
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
@@ -99,7 +100,8 @@ class RateLedger:
         """Believe the CA when it says no although we thought there was room: the account's orders wait until then."""
         limit = self._limits.orders
         empty_until = until + limit.period - limit.refill
-        self._buckets["orders", _ACCOUNT] = TokenBucket(empty_until)
+        known = self._buckets.get(("orders", _ACCOUNT))
+        self._buckets["orders", _ACCOUNT] = TokenBucket(max(known.full_at, empty_until) if known else empty_until)
 
     def new_account(self, now: datetime) -> Refusal | None:
         """Count an account that is made now, or say that it has to wait."""
@@ -142,11 +144,7 @@ class RateLedger:
         """Take over what `to_document` gave. Broken parts are skipped."""
         for text, value in document.items():
             kind, _, name = text.partition(" ")
-            try:
-                at = datetime.fromisoformat(str(value))
-            except ValueError:
-                continue
-            if at.tzinfo is not None and now < at:
+            if (at := read_moment(value)) and at > now:
                 self._buckets[kind, name] = TokenBucket(at)
         self.settle(now)
 

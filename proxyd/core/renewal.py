@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxyd.core.hostname import Hostname
+from proxyd.core.moment import read_moment
 
 _SHORT_LIFE = timedelta(days=10)
 #: From here on the CA's window can no longer delay.
@@ -15,8 +16,6 @@ _SOONEST_ASK, _LATEST_ASK = timedelta(minutes=1), timedelta(hours=12)
 _SAME_LIFETIME = 0.9
 _USUAL_ASK = timedelta(hours=6)
 _MAX_URL = 500
-#: Further away no sum of moments is safe.
-_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +82,9 @@ def parse_window(document: object, cert_id: str) -> RenewalWindow | None:
     suggested = fields.get("suggestedWindow")
     if not isinstance(suggested, Mapping):
         return None
-    start, end = _moment(suggested.get("start")), _moment(suggested.get("end"))
+    start, end = read_moment(suggested.get("start")), read_moment(suggested.get("end"))
     if start is None or end is None or end <= start:
         return None
     url = fields.get("explanationURL")
     shown = isinstance(url, str) and url.startswith("https://") and url.isprintable() and len(url) <= _MAX_URL
     return RenewalWindow(cert_id=cert_id, start=start, end=end, explanation_url=str(url) if shown else None)
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return at if at is not None and at.tzinfo is not None and _FIRST_YEAR <= at.year <= _LAST_YEAR else None

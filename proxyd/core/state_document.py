@@ -6,6 +6,7 @@ from typing import assert_never
 
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.failure import Failure
+from proxyd.core.moment import read_moment
 from proxyd.core.renewal import RenewalWindow
 
 Document = Mapping[str, object]
@@ -33,7 +34,7 @@ def to_document(state: CertificateState) -> dict[str, object]:
 
 def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
     """Return the waiting state that `to_document` gave, or None."""
-    at, failures = _moment(document.get("at")), document.get("failures")
+    at, failures = read_moment(document.get("at")), document.get("failures")
     failure = Failure.read(document.get("failure"))
     if at is None or failure is None or not isinstance(failures, int) or not 0 <= failures <= _MAX_FAILURES:
         return None
@@ -43,7 +44,7 @@ def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
         case "blocked":
             return Blocked(probe_at=at, failures=failures, failure=failure)
         case "dormant":
-            since = _moment(document.get("since"))
+            since = read_moment(document.get("since"))
             return Dormant(since=since or at, probe_at=at, failures=failures, failure=failure)
         case _:
             return None
@@ -54,7 +55,7 @@ def read_window(document: Document) -> RenewalWindow | None:
     fields = document.get("window")
     if not isinstance(fields, Mapping):
         return None
-    start, end, url = _moment(fields.get("start")), _moment(fields.get("end")), fields.get("explanation_url")
+    start, end, url = read_moment(fields.get("start")), read_moment(fields.get("end")), fields.get("explanation_url")
     if start is None or end is None or end <= start:
         return None
     return RenewalWindow(
@@ -65,7 +66,7 @@ def read_window(document: Document) -> RenewalWindow | None:
 def read_place(document: Document) -> tuple[int, datetime] | None:
     """Return for which certificate (its serial number) and when a renewal was placed, or None."""
     fields = document.get("place")
-    if not isinstance(fields, Mapping) or (at := _moment(fields.get("at"))) is None:
+    if not isinstance(fields, Mapping) or (at := read_moment(fields.get("at"))) is None:
         return None
     try:
         return int(str(fields.get("serial")), 16), at
@@ -89,11 +90,3 @@ def _window_document(window: RenewalWindow) -> dict[str, object]:
 
 def _failed_document(state: str, at: datetime, failures: int, failure: Failure) -> dict[str, object]:
     return {"state": state, "at": at.isoformat(), "failures": failures, "failure": failure.to_document()}
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return at if at is not None and at.tzinfo is not None else None

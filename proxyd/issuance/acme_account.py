@@ -181,8 +181,13 @@ class AcmeAccount:
                 advice = "check acme.eab: kid and hmac_key must be as the CA gave them, and some can be used only once"
             elif refused.problem.kind == "externalAccountRequired":
                 advice = "set acme.eab to the kid and hmac_key that the CA gave you"
-            message = f"{self._issuer} makes no account for us: {refused}; {advice}"
-            raise IssuanceError(FailureKind.ACCOUNT_REFUSED, message, problem=refused.problem) from refused
+            told = f"{self._issuer} makes no account for us"
+            raise IssuanceError(
+                FailureKind.ACCOUNT_REFUSED,
+                f"{told}: {refused}; {advice}",
+                cause=f"{told}: {refused.problem.title}; {advice}",
+                problem=refused.problem,
+            ) from refused
 
     async def _existing(self, signer: AccountSigner, url: object) -> AccountSigner | None:
         try:

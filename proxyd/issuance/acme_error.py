@@ -10,10 +10,10 @@ from proxyd.core.problem import Problem
 
 
 class AcmeProblem(IssuanceError):
-    """The CA answered with a problem document."""
+    """The CA answered with a problem document; `refused` says who refused what."""
 
-    def __init__(self, kind: FailureKind, message: str, problem: Problem) -> None:
-        super().__init__(kind, message, problem=problem)
+    def __init__(self, kind: FailureKind, refused: str, problem: Problem) -> None:
+        super().__init__(kind, f"{refused}: {problem}", cause=f"{refused}: {problem.title}", problem=problem)
         self.problem = problem
 
 

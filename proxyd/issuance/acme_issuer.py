@@ -225,8 +225,13 @@ class AcmeIssuer:
         except AcmeProblem as refused:
             if refused.problem.kind != "accountDoesNotExist":
                 if "replaces" in payload and _is_about_replaces(refused.problem):
-                    message = f"{order.host}: {refused}"
-                    raise ReplacesRefused(FailureKind.CA, message, problem=refused.problem) from refused
+                    raise ReplacesRefused(
+                        FailureKind.CA,
+                        str(refused),
+                        host=order.host,
+                        cause=refused.failure.cause,
+                        problem=refused.problem,
+                    ) from refused
                 raise self._explained(order.host, refused) from refused
         _log.warning("the CA forgot our account: making it again", extra={"issuer": self.name})
         self.account.forget_url(signer.url)
@@ -240,7 +245,7 @@ class AcmeIssuer:
     async def _post_order(self, host: Hostname, payload: Mapping[str, Any], signer: AccountSigner) -> AcmeResponse:
         placed = await self._transport.post((await self._transport.directory())["newOrder"], payload, signer)
         if placed.location is None or not placed.json.get("status"):
-            raise IssuanceError(FailureKind.CA, f"{host}: the CA {self.name} answered with an order that is none")
+            raise IssuanceError(FailureKind.CA, f"the CA {self.name} answered with an order that is none", host=host)
         return placed
 
     async def _check_profile(self, host: Hostname) -> None:
@@ -251,10 +256,10 @@ class AcmeIssuer:
         offered = [ascii(str(one))[1:-1][:60] for one in profiles] if isinstance(profiles, Mapping) else []
         if self._profile not in offered:
             message = (
-                f"{host}: the CA {self.name} has no profile {self._profile!r}: set acme.profile to "
+                f"the CA {self.name} has no profile {self._profile!r}: set acme.profile to "
                 f"{' or '.join(sorted(offered)[:20]) or 'null, it has none'}"
             )
-            raise IssuanceError(FailureKind.HOST_REFUSED, message)
+            raise IssuanceError(FailureKind.HOST_REFUSED, message, host=host)
 
     def _explained(self, host: Hostname, refused: AcmeProblem) -> IssuanceError:
         problem, advice, kind = refused.problem, "", refused.failure.kind
@@ -263,21 +268,28 @@ class AcmeIssuer:
         elif problem.kind == "externalAccountRequired":
             advice = "; set acme.eab to the kid and hmac_key that the CA gave you"
         elif problem.kind == "userActionRequired":
-            advice = "; read and accept the CA's terms there, then `proxyd renew`"
+            advice = "; read and accept the CA's new terms, then `proxyd renew`"
         elif problem.kind == "unauthorized" and not problem.subproblems:  # no name has been looked at yet
             kind = FailureKind.ACCOUNT_REFUSED
             advice = "; the account is of no use any more: move its key (acme_account+key) away, a new one is made"
-        return IssuanceError(kind, f"{host}: {refused}{advice}", problem=problem)
+        cause = f"{refused.failure.cause}{advice}"
+        return IssuanceError(kind, f"{refused}{advice}", host=host, cause=cause, problem=problem)
 
     def _late(self, host: Hostname) -> IssuanceError:
-        message = f"{host}: the CA {self.name} did not finish the order within {self._order_seconds:.0f} s"
-        return IssuanceError(FailureKind.CA, message)
+        message = f"the CA {self.name} did not finish the order within {self._order_seconds:.0f} s"
+        return IssuanceError(FailureKind.CA, message, host=host)
 
 
 def _unfinished(error: IssuanceError) -> UnfinishedOrder:
     problem = error.problem if isinstance(error, AcmeProblem) else None
     message = f"{error}; the order is kept and goes on at the next try"
-    return UnfinishedOrder(error.failure.kind, message, problem=problem, retry_after=error.failure.retry_after)
+    return UnfinishedOrder(
+        error.failure.kind,
+        message,
+        cause=error.failure.cause,
+        problem=problem,
+        retry_after=error.failure.retry_after,
+    )
 
 
 def _is_about_replaces(problem: Problem) -> bool:

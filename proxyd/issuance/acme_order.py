@@ -68,8 +68,7 @@ class AcmeOrder:
             now = await self._poll("valid", "invalid")
         if self._state(now) != "valid":
             problem = Problem.parse(now.json.get("error"), status=0)
-            message = f"{self._order.host}: the CA {self.pending.issuer} failed the order: {problem}"
-            raise IssuanceError(classify(problem), message, problem=problem)
+            raise self._error(f"failed the order: {problem}", f"failed an order: {problem.title}", problem)
         return Issuance(certificate=await self._download(now.json.get("certificate")), challenge=proved)
 
     async def give_up(self, now: AcmeResponse | None = None) -> None:
@@ -82,17 +81,14 @@ class AcmeOrder:
         state = now.json.get("status")
         if state not in _STATES:
             shown = ascii(state)[:60]
-            raise IssuanceError(
-                FailureKind.CA, f"{self._order.host}: the CA {self.pending.issuer} gave the order the status {shown}"
-            )
+            raise self._error(f"gave the order the status {shown}")
         return str(state)
 
     def _authorizations(self, document: Mapping[str, Any]) -> list[object]:
         urls = document.get("authorizations")
         if not isinstance(urls, list) or not 0 < len(urls) <= _MAX_AUTHORIZATIONS:
             found = len(urls) if isinstance(urls, list) else "no"
-            message = f"{self._order.host}: the CA {self.pending.issuer} sent an order with {found} authorizations"
-            raise IssuanceError(FailureKind.CA, message)
+            raise self._error(f"sent an order with {found} authorizations")
         return list(dict.fromkeys(url for url in urls if isinstance(url, str))) or [None]
 
     async def _prove(self, document: Mapping[str, Any], challenges: Sequence[str]) -> str | None:
@@ -155,14 +151,18 @@ class AcmeOrder:
 
     def _checked(self, chain: bytes) -> Certificate:
         """Never trust what the CA sent: it must be for our key and our names, valid now, its chain unbroken."""
-        order, sent = self._order, f"{self._order.host}: the CA {self.pending.issuer} sent a certificate"
         try:
             certificate = Certificate.assemble(self.pending.key, chain)
         except InvalidCertificate as error:
-            raise IssuanceError(FailureKind.CA, f"{sent} that is none: {error}") from None
-        if wrong := objection(certificate, order.names, self._clock.now()):
-            raise IssuanceError(FailureKind.CA, f"{sent} {wrong}")
+            raise self._error(f"sent a certificate that is none: {error}", "sent a certificate that is none") from None
+        if wrong := objection(certificate, self._order.names, self._clock.now()):
+            raise self._error(f"sent a certificate {wrong}", "sent a certificate that cannot serve")
         return certificate
+
+    def _error(self, did: str, cause: str | None = None, problem: Problem | None = None) -> IssuanceError:
+        ca = f"the CA {self.pending.issuer}"
+        kind = FailureKind.CA if problem is None else classify(problem)
+        return IssuanceError(kind, f"{ca} {did}", host=self._order.host, cause=f"{ca} {cause or did}", problem=problem)
 
 
 def _issuers(certificate: Certificate) -> list[str]:

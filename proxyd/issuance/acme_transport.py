@@ -258,7 +258,7 @@ class AcmeTransport:
         self._nonces.put(nonce)
         if status == 404:  # the CA may have moved
             self._fresh_until = 0.0
-        raise AcmeProblem(classify(problem), f"the CA {self._name} refused {urlsplit(url).path}: {problem}", problem)
+        raise AcmeProblem(classify(problem), f"the CA {self._name} refused {urlsplit(url).path}", problem)
 
     def _check_clock(self, date: str | None) -> None:
         try:

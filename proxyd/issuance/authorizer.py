@@ -57,8 +57,8 @@ class Authorizer:
             running.discard(url)
         if status not in (*_RUNNING, *_ENDED):
             shown = ascii(status)[:60]
-            message = f"{name}: the CA {self._issuer} gave the authorization a status that does not exist: {shown}"
-            raise IssuanceError(FailureKind.CA, message)
+            message = f"the CA {self._issuer} gave the authorization a status that does not exist: {shown}"
+            raise IssuanceError(FailureKind.CA, message, host=name)
         if status != "valid":
             raise _validation_failed(name, self._issuer, solver.kind, authorization)
         return solver.kind
@@ -88,8 +88,10 @@ class Authorizer:
         value = str(identifier.get("value")) if isinstance(identifier, Mapping) else ""
         name = Hostname.from_wire(value)
         if name is None or name not in names:
-            message = f"{names[0]}: the CA {self._issuer} wants proof for {value[:100]!a}, which was not asked for"
-            raise IssuanceError(FailureKind.CA, message)
+            wants = f"the CA {self._issuer} wants proof for"
+            message = f"{wants} {value[:100]!a}, which was not asked for"
+            cause = f"{wants} names that were not asked for"
+            raise IssuanceError(FailureKind.CA, message, host=names[0], cause=cause)
         return name
 
     def _choose(
@@ -101,8 +103,8 @@ class Authorizer:
                 if challenge.get("type") == kind and kind in self._solvers:
                     return challenge, self._solvers[kind]
         seen = ", ".join(sorted(ascii(one.get("type"))[1:41] for one in challenges)) or "nothing"
-        message = f"{name}: the CA {self._issuer} offers {seen[:200]}, acme.challenges allows {', '.join(kinds)}"
-        raise IssuanceError(FailureKind.HOST_REFUSED, message)
+        message = f"the CA {self._issuer} offers {seen[:200]}, acme.challenges allows {', '.join(kinds)}"
+        raise IssuanceError(FailureKind.HOST_REFUSED, message, host=name)
 
     async def _end(self, url: object, kind: str, signer: AccountSigner) -> Mapping[str, Any]:
         looks = 0
@@ -146,12 +148,18 @@ def _validation_failed(name: Hostname, issuer: str, kind: str, authorization: Ma
     problem = Problem.parse(challenge.get("error"), status=0)
     status = str(authorization.get("status"))[:20]
     advice = _ADVICE.get((problem.kind, kind)) or _ADVICE.get((problem.kind, None)) or "look at what the CA says"
-    message = (
-        f"{name}: {issuer} could not validate the name by {kind} ({status}): {problem}; {advice.format(name=name)}"
-    )
+    told = f"{issuer} could not validate the name by {kind} ({status})"
     # An authorization that ended without a problem failed all the same.
     found = FailureKind.VALIDATION if problem.kind == "none" else classify(problem)
-    return IssuanceError(found, message, problem=problem, challenge=kind, addresses=_addresses(challenge))
+    return IssuanceError(
+        found,
+        f"{told}: {problem}; {advice.format(name=name)}",
+        host=name,
+        cause=f"{told}: {problem.title}",
+        problem=problem,
+        challenge=kind,
+        addresses=_addresses(challenge),
+    )
 
 
 def _addresses(challenge: Mapping[str, Any]) -> tuple[str, ...]:

@@ -76,5 +76,5 @@ class TlsAlpn01Solver:
 def _token(name: Hostname, challenge: Mapping[str, Any]) -> str:
     token = challenge.get("token")
     if not isinstance(token, str) or not _TOKEN.match(token):
-        raise IssuanceError(FailureKind.CA, f"{name}: the CA sent a challenge token that is none (RFC 8555 §8.3)")
+        raise IssuanceError(FailureKind.CA, "the CA sent a challenge token that is none (RFC 8555 §8.3)", host=name)
     return token

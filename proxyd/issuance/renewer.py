@@ -193,8 +193,8 @@ class Renewer:
         if self._is_held():
             return
         now = self._clock.now()
-        if reason := self._turn.reason:
-            self._held_back.update(self._fleet.hold_back(reason, now + _HELD_BACK, now))
+        if self._turn.reason is not None:
+            self._held_back.update(self._fleet.hold_back(self._turn.failure, now + _HELD_BACK, now))
             return
         room, windows = max(0, _CONCURRENT - len(self._running)), max(0, _CONCURRENT_WINDOWS - self._asking)
         for task in self._fleet.tasks(now, room, windows):
@@ -256,12 +256,11 @@ class Renewer:
                 await issuer.abandon(pending)
 
     async def _is_our_turn(self, task: OrderTask) -> bool:
-        reason, now = await self._turn.confirm(), self._clock.now()
-        if reason is not None:
-            failure = Failure(kind=FailureKind.LOCAL, message=f"{task.lineage.host}: {reason}")
-            self._fleet.not_sent(task, failure, now + _HELD_BACK, now)
+        is_ours, now = await self._turn.confirm(), self._clock.now()
+        if not is_ours:
+            self._fleet.not_sent(task, self._turn.failure(task.lineage.host), now + _HELD_BACK, now)
             self._held_back.add(task.lineage)
-        return reason is None
+        return is_ours
 
     async def _is_on_disk(self, task: OrderTask) -> bool:
         lineage, now = task.lineage, self._clock.now()

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
-from proxyd.core.failure import ANOTHER_ORDERS
+from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.hostname import Hostname
 from proxyd.issuance.memory import Memory
 from proxyd.store.lease import Lease, Ours, Theirs, Unknown
 from proxyd.store.lease import Turn as Answer
@@ -23,17 +24,23 @@ class OrderTurn:
         self.reason: str | None = "the cache has not been looked at yet"
         self._lease = lease
         self._memory = memory
+        self._is_anothers = False
         self._told: str | None = None
 
     def open(self) -> None:
         """Take the turn if nobody has it. Blocks on the disk."""
-        self.reason = _reason(self._lease.hold())
+        self.reason = self._reason(self._lease.hold())
 
-    async def confirm(self) -> str | None:
-        """Return why nothing may be ordered, as the disk says now."""
+    async def confirm(self) -> bool:
+        """Return whether orders may be sent, as the disk says now."""
         if self.reason is None and not await asyncio.to_thread(self._lease.is_ours):
-            self.reason = _reason(await asyncio.to_thread(self._lease.hold))
-        return self.reason
+            self.reason = self._reason(await asyncio.to_thread(self._lease.hold))
+        return self.reason is None
+
+    def failure(self, host: Hostname) -> Failure:
+        """Return the reason as that of a host."""
+        message = f"{host}: {self.reason}"
+        return Failure(kind=FailureKind.LOCAL, message=message, is_anothers_turn=self._is_anothers)
 
     async def run(self, gained: Callable[[], Awaitable[None]], waiting: Callable[[], Awaitable[None]]) -> None:
         """Keep the turn, or wait for it. Ends only by cancellation.
@@ -43,7 +50,7 @@ class OrderTurn:
         self._tell()
         while True:
             await asyncio.sleep(_SIGN_SECONDS if self.reason is None else _ASK_SECONDS)
-            reason = _reason(await asyncio.to_thread(self._lease.hold))
+            reason = self._reason(await asyncio.to_thread(self._lease.hold))
             try:
                 if reason is None and self.reason is not None:
                     await gained()
@@ -72,18 +79,18 @@ class OrderTurn:
             _log.warning("this process still orders no certificates", extra={"reason": self.reason})
         self._told = self.reason
 
-
-def _reason(answer: Answer) -> str | None:
-    match answer:
-        case Ours():
-            return None
-        case Theirs(owner=owner):
-            who = f" (pid {owner.pid} on {ascii(owner.host)[1:-1]})" if owner else ""
-            return (
-                f"{ANOTHER_ORDERS}{who} orders certificates for this cache: this one serves what it obtains, and takes "
-                "over when it ends"
-            )
-        case Unknown(reason=reason):
-            return f"whose turn it is to order cannot be told: {reason}"
-        case _:
-            assert_never(answer)
+    def _reason(self, answer: Answer) -> str | None:
+        self._is_anothers = isinstance(answer, Theirs)
+        match answer:
+            case Ours():
+                return None
+            case Theirs(owner=owner):
+                who = f" (pid {owner.pid} on {ascii(owner.host)[1:-1]})" if owner else ""
+                return (
+                    f"another proxyd{who} orders certificates for this cache: this one serves what it obtains, "
+                    "and takes over when it ends"
+                )
+            case Unknown(reason=reason):
+                return f"whose turn it is to order cannot be told: {reason}"
+            case _:
+                assert_never(answer)

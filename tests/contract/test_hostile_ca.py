@@ -158,6 +158,8 @@ async def test_one_classified_error_and_nothing_left_behind(
         error = await client.failure(HOST)
         assert error.failure.kind is kind, error
         assert text in str(error)
+        assert error.failure.cause
+        assert HOST not in error.failure.cause  # nor what the CA said of it
         assert client.orders.all() == [] or isinstance(error, UnfinishedOrder)
         assert ca.asked.total() < 60
         assert client.board.answer(Hostname(HOST), "x") is None
@@ -212,6 +214,17 @@ async def test_a_refused_replaces_is_told_apart(ca: FakeCa, client: Client, answ
         with pytest.raises(Exception, match="refused") as error:
             await client.issue(HOST, replaces=old.ari_id)
         assert isinstance(error.value, ReplacesRefused) is refused
+
+
+@pytest.mark.parametrize("step", ["account", "order", "challenge", "finalize", "certificate"])
+async def test_what_others_are_told_has_the_kind_and_not_the_name(ca: FakeCa, client: Client, step: str) -> None:
+    detail = f"Error creating new order :: Cannot issue for {HOST.upper()}. ({HOST}): down for maintenance"
+    ca.script[step] = always(problem("serverInternal", 503, detail))
+    async with client:
+        failure = (await client.failure(HOST)).failure
+    assert detail in failure.message
+    assert "serverInternal (HTTP 503)" in failure.cause
+    assert HOST not in failure.cause.lower()
 
 
 async def test_no_nonces_at_all(ca: FakeCa, client: Client) -> None:

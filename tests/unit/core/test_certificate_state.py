@@ -1,12 +1,15 @@
 """The state machine: every event in every state; failures are not forgotten."""
 
+import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxyd.core.backoff import LONGEST_WAIT
 from proxyd.core.certificate_state import (
     Blocked,
     CertificateState,
@@ -24,10 +27,12 @@ from proxyd.core.certificate_state import (
     WindowLearned,
     Wished,
     due_at,
+    settled,
     step,
 )
 from proxyd.core.failure import Failure, FailureKind
-from proxyd.core.state_document import read_failed, to_document
+from proxyd.core.state_document import read_failed, read_window, to_document
+from tests.support.strategies import damaged, failures
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -117,3 +122,93 @@ def test_a_restart_wins_no_retry(state: CertificateState) -> None:
 @given(st.dictionaries(st.sampled_from(["state", "at", "failures", "failure", "since"]), st.text() | st.integers()))
 def test_a_broken_document_reads_as_nothing(document: dict[str, object]) -> None:
     assert read_failed(document) is None
+
+
+WEEK = timedelta(days=7)
+SOON = st.timedeltas(timedelta(0), WEEK).map(lambda span: NOW + span)
+ANY = st.timedeltas(timedelta(days=-4000), timedelta(days=4000)).map(lambda span: NOW + span)
+
+
+def states(times: st.SearchStrategy[datetime]) -> st.SearchStrategy[CertificateState]:
+    counts = st.integers(0, 10_000)
+    return st.one_of(
+        st.just(Missing()),
+        st.builds(Ordering, failures=counts, was_dormant_since=st.none() | times),
+        st.builds(Ready, renew_at=times, ask_ari_at=st.none() | times, window=st.none()),
+        st.builds(Waiting, retry_at=times, failures=counts, failure=failures),
+        st.builds(Blocked, probe_at=times, failures=counts, failure=failures),
+        st.builds(Dormant, since=times, probe_at=times, failures=counts, failure=failures),
+    )
+
+
+def failures_of(state: CertificateState) -> int:
+    return 0 if isinstance(state, Missing | Ready) else state.failures
+
+
+events: st.SearchStrategy[Event] = st.one_of(
+    st.just(Started()),
+    st.builds(Obtained, renew_at=ANY, ask_ari_at=st.none() | ANY, window=st.none()),
+    st.builds(WindowLearned, renew_at=ANY, ask_ari_at=ANY, window=st.none()),
+    st.builds(Failed, failure=failures, lifetime=st.none() | st.timedeltas(HOUR, timedelta(days=400))),
+    st.builds(Postponed, failures, SOON),
+    st.builds(Wished, st.none() | SOON),
+    st.just(LeftUs()),
+)
+
+
+@given(states(ANY), events, st.integers(0, 9))
+def test_what_an_event_may_do(state: CertificateState, event: Event, seed: int) -> None:
+    after = step(state, event, NOW, random.Random(seed))
+    due = due_at(after, NOW)
+    match event:
+        case Obtained(renew_at=at):
+            assert (failures_of(after), due) == (0, at)
+        case Failed(failure=failure):
+            assert due is not None
+            assert NOW < due <= NOW + LONGEST_WAIT
+            counts = failure.kind is not FailureKind.RATE_LIMITED
+            assert failures_of(after) == failures_of(state) + counts
+        case Postponed(until=until):
+            assert (failures_of(after), due) == (failures_of(state), until)
+        case Wished(at=at):
+            assert failures_of(after) == failures_of(state)
+            assert isinstance(after, Ordering) or (due is not None and due <= (at or NOW))
+        case Started() | WindowLearned() | LeftUs():
+            assert failures_of(after) == failures_of(state)
+    if isinstance(state, Ordering) and not isinstance(event, Obtained | Failed | Postponed | Started):
+        assert after == state  # one order at a time
+
+
+@given(states(ANY), st.integers(0, 9))
+def test_after_a_wrong_clock_nothing_waits_for_longer_than_anything_may(state: CertificateState, seed: int) -> None:
+    rng = random.Random(seed)
+    after = settled(state, NOW, rng)
+    due = due_at(after, NOW)
+    assert isinstance(after, Ordering | Ready) or (due is not None and due <= NOW + LONGEST_WAIT)
+    assert settled(after, NOW, rng) == after
+    assert failures_of(after) == failures_of(state)
+    if isinstance(after, Ready) and after.ask_ari_at is not None:
+        assert after.ask_ari_at <= NOW + 12 * HOUR
+
+
+@given(states(SOON), st.integers(0, 9))
+def test_a_right_clock_leaves_every_wait_as_it_is(state: CertificateState, seed: int) -> None:
+    assert due_at(settled(state, NOW, random.Random(seed)), NOW) == due_at(state, NOW)
+
+
+@given(states(ANY))
+def test_what_is_kept_is_read_again(state: CertificateState) -> None:
+    kept = json.loads(json.dumps(to_document(state)))
+    found = read_failed(kept)
+    if isinstance(state, Waiting | Blocked | Dormant):
+        lasting = replace(state.failure, retry_after=None, retry_at=None)
+        assert found == replace(state, failure=lasting)
+    else:
+        assert found is None
+
+
+@given(states(ANY).map(to_document).flatmap(damaged))
+def test_a_damaged_document_is_a_state_or_nothing(document: dict[str, object]) -> None:
+    found = read_failed(document)
+    assert found is None or found == read_failed(to_document(found))
+    read_window(document)

@@ -38,7 +38,7 @@ def event(minutes: float, kind: str, /, **fields: object) -> JournalEvent:
     return JournalEvent(at=at, host=HOST, kind=kind, issuer="letsencrypt", fields=fields)
 
 
-def waiting(kind: FailureKind, message: str, *, failures: int = 1, **more: str) -> Waiting:
+def waiting(kind: FailureKind, message: str, *, failures: int = 1, **more: str | bool) -> Waiting:
     failure = Failure(kind=kind, message=f"{HOST}: {message}", **more)  # type: ignore[arg-type]
     return Waiting(retry_at=NOW + timedelta(minutes=9), failures=failures, failure=failure)
 
@@ -178,6 +178,7 @@ SITUATIONS: dict[str, tuple[CertificateState, Held | None, list[JournalEvent]]] 
             "another proxyd (pid 7 on web2) orders certificates for this cache: this one serves what it obtains, and "
             "takes over when it ends",
             failures=0,
+            is_anothers_turn=True,
         ),
         HELD,
         [],

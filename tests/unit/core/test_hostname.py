@@ -57,3 +57,42 @@ def test_the_wire_never_raises_and_yields_only_safe_names(name: str) -> None:
 )
 def test_which_names_a_public_ca_certifies(name: str, public: bool) -> None:
     assert Hostname.parse(name).is_public is public
+
+
+TEXTS = (
+    st.text(max_size=300)
+    | st.text("ab9xn-._:[]%/1f\n ü", max_size=40)
+    | st.lists(
+        st.sampled_from(["xn--", "fe80", "::", "1", ".", "%", "eth0", "[", "]", "a-b", "ü", "ß", "\u200d", "-", "٣"]),
+        max_size=9,
+    ).map("".join)
+)
+
+
+@given(TEXTS)
+def test_every_text_is_a_name_in_one_spelling_or_refused(written: str) -> None:
+    try:
+        host = Hostname.parse(written)
+    except InvalidHostname:
+        return
+    assert Hostname.parse(host.text) == host
+    assert Hostname.from_wire(host.text) == host
+    assert Hostname.parse(host.authority) == host
+    assert host.text.isascii()
+    assert not set(host.text) & set("/\\\0 %\n")
+    assert isinstance(host.is_public, bool)
+
+
+@given(TEXTS)
+def test_what_the_wire_gives_is_written_the_same(name: str) -> None:
+    host = Hostname.from_wire(name)
+    if host is not None:
+        assert Hostname.parse(host.text) == host
+        assert not set(host.text) & set("/\\\0 %\n")
+
+
+@pytest.mark.parametrize("name", ["fe80::1%eth0", "::%\n", "[::1%x]"])
+def test_a_zone_is_of_one_machine_and_in_no_name(name: str) -> None:
+    assert Hostname.from_wire(name) is None
+    with pytest.raises(InvalidHostname):
+        Hostname.parse(name)

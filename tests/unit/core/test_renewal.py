@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyd.core.hostname import Hostname
-from proxyd.core.renewal import RenewalWindow, Validity, ask_again_at, parse_window, renew_at, spread
+from proxyd.core.renewal import (
+    RenewalWindow,
+    Validity,
+    ask_again_at,
+    ends_too_early,
+    is_ending,
+    parse_window,
+    renew_at,
+    spread,
+)
+from tests.support.strategies import damaged, json_values, moments
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -74,3 +84,53 @@ def test_a_window_is_read_with_its_explanation() -> None:
 def test_the_window_is_asked_for_at_least_twice_a_day(asked: int | None, waits: int) -> None:
     retry_after = None if asked is None else timedelta(seconds=asked)
     assert ask_again_at(START, retry_after) - START == timedelta(seconds=waits)
+
+
+LIVES = st.builds(life, st.floats(0.01, 4000))
+POINTS = st.floats(0, 1, exclude_max=True)
+
+
+@given(LIVES, POINTS)
+def test_without_a_window_a_renewal_is_in_the_second_half_of_the_life(validity: Validity, point: float) -> None:
+    at = renew_at(validity, None, point)
+    assert validity.not_before + validity.lifetime * 0.44 <= at < validity.not_after
+    assert not is_ending(validity, at)
+
+
+@given(LIVES, LIVES, st.timedeltas(timedelta(days=-500), timedelta(days=500)), moments)
+def test_only_the_same_lifetime_with_an_earlier_end_ends_too_early(
+    serving: Validity, new: Validity, later: timedelta, now: datetime
+) -> None:
+    moved = Validity(not_before=new.not_before + later, not_after=new.not_after + later)
+    assert not ends_too_early(moved, None, now)
+    if ends_too_early(moved, serving, now):
+        assert now < serving.not_after
+        assert moved.not_after < serving.not_after
+        assert moved.not_before < serving.not_before + serving.lifetime / 9  # made before it, or nearly so
+    if moved.not_after >= serving.not_after:
+        assert not ends_too_early(moved, serving, now)
+
+
+@given(st.none() | st.timedeltas(), moments)
+def test_windows_are_asked_for_once_a_minute_at_most_and_twice_a_day_at_least(
+    retry_after: timedelta | None, now: datetime
+) -> None:
+    wait = ask_again_at(now, retry_after) - now
+    assert timedelta(minutes=1) <= wait <= timedelta(hours=12)
+    if retry_after is not None and timedelta(minutes=1) <= retry_after <= timedelta(hours=12):
+        assert wait == retry_after
+
+
+ANSWER = {
+    "suggestedWindow": {"start": "2026-01-02T00:00:00Z", "end": "2026-01-03T00:00:00Z"},
+    "explanationURL": "https://ca.example/why",
+}
+
+
+@given(json_values | damaged(ANSWER))
+def test_any_answer_of_a_ca_is_a_window_or_none(answer: object) -> None:
+    window = parse_window(answer, "a.b")
+    if window is not None:
+        assert window.start < window.end
+        assert renew_at(life(90), window, 0.5) <= life(90).not_after
+        assert window.explanation_url is None or window.explanation_url.startswith("https://")

@@ -1,0 +1,157 @@
+"""The mirror of the CA's limits against a CA that counts by itself."""
+
+import json
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.hostname import Hostname
+from proxyd.core.rate_ledger import CaLimits, RateLedger
+from proxyd.core.token_bucket import Limit
+from tests.support.strategies import NOW, damaged, json_values
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+LIMITS = CaLimits(
+    orders=Limit(6, 3 * HOUR),
+    certificates_per_domain=Limit(4, 7 * DAY),
+    duplicates=Limit(2, 7 * DAY),
+    failures=Limit(2, HOUR),
+    accounts=Limit(2, 3 * HOUR),
+)
+NAMES = [Hostname(name) for name in ("a.one.example", "b.one.example", "two.example")]
+ORDERS = st.builds(
+    lambda names, is_renewal, replaces: CertificateOrder(
+        host=names[0], names=tuple(names), key_kind="p256", is_renewal=is_renewal, replaces=replaces
+    ),
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True),
+    st.booleans(),
+    st.none() | st.just("ari"),
+)
+#: Minutes after the one before, the order, and how it ends.
+STORY = st.lists(
+    st.tuples(st.integers(0, 2000), ORDERS, st.sampled_from(["issued", "failed", "invalid", "not sent", "restart"])),
+    max_size=50,
+)
+
+
+def domain(name: Hostname) -> str:
+    return name.text.partition(".")[2] if name.text.count(".") > 1 else name.text
+
+
+def new_ledger() -> RateLedger:
+    return RateLedger(LIMITS, registered_domain=domain)
+
+
+def restarted(ledger: RateLedger, now: datetime) -> RateLedger:
+    again = new_ledger()
+    again.read_document(json.loads(json.dumps(ledger.to_document(now))), now)
+    return again
+
+
+@given(STORY)
+def test_the_ca_never_has_to_refuse(story: list[tuple[int, CertificateOrder, str]]) -> None:
+    """What counts at the CA stays, in every window, within a full bucket and its refill."""
+    ledger, now = new_ledger(), NOW
+    counted: dict[tuple[str, str], tuple[Limit, list[datetime]]] = {}
+
+    def count(kind: str, of: str, limit: Limit) -> None:
+        counted.setdefault((kind, of), (limit, []))[1].append(now)
+
+    for minutes, order, end in story:
+        now += minutes * MINUTE
+        if end == "restart":
+            ledger = restarted(ledger, now)
+        refusal = ledger.refusal(order, now)
+        if order.is_exempt:
+            assert refusal is None
+        if refusal is not None:
+            assert now < refusal.until <= now + 7 * DAY
+            assert str(refusal)
+            continue
+        ledger.spend(order, now)
+        if end == "not sent":
+            ledger.not_sent(order)
+            continue
+        if not (order.is_exempt or order.is_renewal):
+            count("orders", "", LIMITS.orders)
+        if end in ("failed", "invalid"):
+            ledger.failed(order, now, validation=end == "invalid")
+            for name in order.names if end == "invalid" and not order.is_exempt else ():
+                count("failures", name.text, LIMITS.failures)
+        elif not order.is_exempt:
+            count("duplicates", ",".join(sorted(name.text for name in order.names)), LIMITS.duplicates)
+            for one in set() if order.is_renewal else {domain(name) for name in order.names}:
+                count("domain", one, LIMITS.certificates_per_domain)
+    for limit, times in counted.values():
+        for first, start in enumerate(times):
+            for last, at in enumerate(times[first:], first):
+                assert last - first + 1 <= limit.count + (at - start) / limit.refill + 1e-9
+
+
+@given(STORY, st.lists(st.integers(0, 20_000), max_size=5))
+def test_a_restart_changes_nothing(story: list[tuple[int, CertificateOrder, str]], later: list[int]) -> None:
+    ledger, now = new_ledger(), NOW
+    for minutes, order, end in story:
+        now += minutes * MINUTE
+        ledger.spend(order, now)
+        if end == "invalid":
+            ledger.failed(order, now, validation=True)
+    again = restarted(ledger, now)
+    for at in [now, *(now + minutes * MINUTE for minutes in later)]:
+        assert again.available(at) == ledger.available(at)
+        for order in {order for _, order, _ in story}:
+            assert again.refusal(order, at) == ledger.refusal(order, at)
+
+
+@given(STORY, st.timedeltas(timedelta(0), timedelta(days=10)))
+def test_what_the_ca_says_is_believed_and_frees_nothing(
+    story: list[tuple[int, CertificateOrder, str]], said: timedelta
+) -> None:
+    ledger = new_ledger()
+    for _, order, _ in story:
+        ledger.spend(order, NOW)
+    order = CertificateOrder(host=NAMES[0], names=(NAMES[0],), key_kind="p256")
+    before = ledger.refusal(order, NOW)
+    ledger.refused(order, NOW + said)
+    after = ledger.refusal(order, NOW)
+    if said > timedelta(0):
+        assert after is not None
+        assert after.until >= NOW + said
+    if before is not None:
+        assert after is not None
+        assert after.until >= before.until
+
+
+@given(
+    damaged({f"{kind} {name}": NOW.isoformat() for kind, name in [("orders", "account"), ("failures", "two.example")]})
+)
+def test_a_damaged_document_never_raises_and_starves_nobody(document: dict[str, object]) -> None:
+    ledger = new_ledger()
+    ledger.read_document(document, NOW)
+    ledger.available(NOW)
+    again = restarted(ledger, NOW)
+    for name in NAMES:
+        order = CertificateOrder(host=name, names=(name,), key_kind="p256")
+        refusal = again.refusal(order, NOW)
+        assert refusal is None or refusal.until <= NOW + 7 * DAY
+
+
+@given(st.dictionaries(st.text(max_size=12), json_values, max_size=4))
+def test_any_document_never_raises(document: dict[str, object]) -> None:
+    ledger = new_ledger()
+    ledger.read_document(document, NOW)
+    assert ledger.new_account(NOW) is None
+
+
+@given(st.lists(st.integers(0, 200), max_size=30))
+def test_accounts_have_a_limit_too(waits: list[int]) -> None:
+    ledger, now = new_ledger(), NOW
+    made: dict[int, int] = defaultdict(int)
+    for minutes in waits:
+        now += minutes * MINUTE
+        if ledger.new_account(now) is None:
+            made[int((now - NOW) / (3 * HOUR))] += 1
+    assert all(count <= 4 for count in made.values())
