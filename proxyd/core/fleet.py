@@ -177,7 +177,7 @@ class Fleet:
             member.state = settled(member.state, now, self._rng)
             self._schedule(lineage, now)
 
-    def clock_stepped(self, now: datetime) -> None:
+    def clock_righted(self, now: datetime) -> None:
         """Say that the time was wrong until now: nothing waits for what it set, or failed because of it."""
         for name, authority in self._authorities.items():
             authority.settle(now)

@@ -99,7 +99,7 @@ class Certificates:
             dated=clock.dated,
         )
         self.clock_guard = ClockGuard(
-            clock, memory=self.memory, ask=self._authorities.ask_time, stepped=self._clock_stepped
+            clock, memory=self.memory, ask=self._authorities.ask_time, righted=self._clock_righted
         )
         self._config = config
         self._first: CacheLoad | None = None
@@ -257,9 +257,9 @@ class Certificates:
         """Return the certificate of this lineage that clients are shown."""
         return self._table.of_kind(lineage.host, lineage.key_kind)
 
-    def _clock_stepped(self) -> None:
-        self.renewer.clock_stepped()
-        self.names.clock_stepped()
+    def _clock_righted(self) -> None:
+        self.renewer.clock_righted()
+        self.names.clock_righted()
 
     async def _take_over(self) -> None:
         await self.renewer.read_again()

@@ -80,9 +80,9 @@ class Names:
         """Look at the names of those that never had a certificate before they are ordered."""
         self.preflight.begin(lineages)
 
-    def clock_stepped(self) -> None:
+    def clock_righted(self) -> None:
         """Forget what a wrong clock has dated."""
-        self._watcher.clock_stepped()
+        self._watcher.clock_righted()
 
     async def run(self) -> None:
         """Look, for ever. Ends only by cancellation."""

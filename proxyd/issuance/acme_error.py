@@ -1,7 +1,6 @@
 """What can go wrong between us and a CA."""
 
 import os
-from datetime import datetime
 
 import aiohttp
 
@@ -40,15 +39,15 @@ def may_pass(error: IssuanceError) -> bool:
     return isinstance(error, NetworkTrouble)
 
 
-def network_message(ca: str, error: BaseException, *, seconds: float, now: datetime) -> str:
+def network_message(ca: str, error: BaseException, *, seconds: float) -> str:
     """Return what failed, why, and the next step."""
     who = f"the CA {ca}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
         if "expired" in reason or "not yet valid" in reason:
             return (
-                f"{who} shows a certificate that is not valid at {now:%Y-%m-%d %H:%M} UTC "
-                f"({reason}): check the clock of this machine (timedatectl)"
+                f"{who} shows a certificate that is not valid by the clock of this machine ({reason}): check it "
+                "(timedatectl)"
             )
         return f"{who} is not trusted ({reason}): for a private CA set acme.ca_bundle to its root certificate (PEM)"
     if isinstance(error, TimeoutError):

@@ -203,7 +203,7 @@ class AcmeTransport:
                 connected = not isinstance(error, aiohttp.ClientConnectorError)
                 tls_trouble = isinstance(error, aiohttp.ClientConnectorCertificateError)
                 if attempt == _NETWORK_TRIES or tls_trouble or (method == "POST" and connected):
-                    message = network_message(self._name, error, seconds=self._seconds, now=self._clock.now())
+                    message = network_message(self._name, error, seconds=self._seconds)
                     raise NetworkTrouble(FailureKind.CA, message) from error
                 await asyncio.sleep(self._rng.uniform(0, 0.5 * 2**attempt))
         raise AssertionError("unreachable")

@@ -15,7 +15,11 @@ _PAUSES = (0.0, 60.0, 120.0, 300.0, 600.0, 3600.0)
 
 
 class ClockGuard:
-    """`ask` has every CA asked for its time, and raises nothing; `stepped` hears when the time was corrected."""
+    """`ask` has every CA asked for its time, and raises nothing.
+
+    `righted` hears when the time was corrected, or the machine's clock agrees again: by a wrong one the certificates of
+    the CAs seem invalid too.
+    """
 
     def __init__(
         self,
@@ -23,12 +27,12 @@ class ClockGuard:
         *,
         memory: Memory,
         ask: Callable[[], Awaitable[None]],
-        stepped: Callable[[], None],
+        righted: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._memory = memory
         self._ask = ask
-        self._stepped = stepped
+        self._righted = righted
         self._steps = clock.steps
         self._told: str | None = None
         self._asked = 0
@@ -67,17 +71,19 @@ class ClockGuard:
 
     def _notice(self) -> Doubt | None:
         doubt = self._clock.doubt
-        reason = doubt.reason if doubt else None
-        if (reason is None) is not (self._told is None):
-            if reason is not None:
-                _log.error("the clock is not believed", extra={"reason": reason})
-                self._memory.note("clock doubted", None, None, reason=reason)
-            else:
-                _log.warning("the clock is believed again", extra={"time": self._clock.now()})
-                self._memory.note("clock believed", None, None)
+        reason, told = doubt.reason if doubt else None, self._told
         self._told = reason
+        is_right = told is not None and reason is None
+        if reason is not None and told is None:
+            _log.error("the clock is not believed", extra={"reason": reason})
+            self._memory.note("clock doubted", None, None, reason=reason)
+        elif is_right:
+            _log.warning("the clock is believed again", extra={"time": self._clock.now()})
+            self._memory.note("clock believed", None, None)
         if self._clock.steps != self._steps:
             self._steps = self._clock.steps
+            is_right = True
             _log.warning("the time was corrected", extra={"time": self._clock.now()})
-            self._stepped()
+        if is_right:
+            self._righted()
         return doubt

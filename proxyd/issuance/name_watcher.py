@@ -69,7 +69,7 @@ class NameWatcher:
                     group.create_task(self._guarded(lineage))
                 await asyncio.sleep(_TICK_SECONDS if self._watches else _IDLE_TICK_SECONDS)
 
-    def clock_stepped(self) -> None:
+    def clock_righted(self) -> None:
         """Look at all again: the clock by which they were looked at was wrong."""
         now = self._clock.now()
         for lineage, watch in self._watches.items():

@@ -140,10 +140,10 @@ class Renewer:
         self._fleet.left(lineage, self._clock.now())
         self._memory.keep_lineage(self._fleet, lineage)
 
-    def clock_stepped(self) -> None:
+    def clock_righted(self) -> None:
         """Look at every due time anew: the clock by which they were set was wrong."""
         now = self._clock.now()
-        self._fleet.clock_stepped(now)
+        self._fleet.clock_righted(now)
         for authority in self._fleet.authorities().values():
             self._memory.keep_authority(authority, now)
         self._changed.set()

@@ -104,3 +104,18 @@ def test_who_wakes_up_with_a_wrong_clock_serves_and_orders_when_it_is_right(
         assert client.leaf(HOST) == leaf
         assert pebble.orders() == 2
         assert command(daemon, "status", "--json").json["clock"] is None
+
+
+def test_a_new_machine_whose_clock_is_five_hours_ahead_orders_when_it_is_right(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    put_on_wrong_machine(daemon, timedelta(hours=5))
+    with Pebble(tmp_path / "p", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: upstream.port, LATE: upstream.port}, pebble=pebble)
+        daemon.start()
+        daemon.wait_for("ahead of the CA's")
+        daemon.wait_for("the clock is not believed")
+        assert pebble.orders() == 0
+        set_clock(daemon, timedelta(0))
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST, LATE], daemon=daemon)
+        assert pebble.orders() == 2

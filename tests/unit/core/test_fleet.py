@@ -77,7 +77,7 @@ def test_what_failed_by_a_wrong_clock_is_tried_when_it_is_right() -> None:
     failure = Failure(kind=FailureKind.LOCAL, message="the clock of this machine is wrong")
     fleet.failed(order_of(fleet, NOW + YEARS), failure, NOW + YEARS)
     assert not fleet.tasks(NOW, 4, 0)
-    fleet.clock_stepped(NOW)
+    fleet.clock_righted(NOW)
     assert order_of(fleet, NOW).lineage == lineage(0)
 
 
@@ -86,7 +86,7 @@ def test_a_failed_validation_wins_no_retry_by_a_step_of_the_clock() -> None:
     failure = Failure(kind=FailureKind.VALIDATION, message="unauthorized")
     for again in (timedelta(0), timedelta(minutes=2), timedelta(minutes=20), timedelta(hours=3)):
         fleet.failed(order_of(fleet, NOW + YEARS + again), failure, NOW + YEARS + again)
-    fleet.clock_stepped(NOW)
+    fleet.clock_righted(NOW)
     wake = fleet.wake_at(windows=False)
     assert wake is not None
     assert timedelta(hours=21) < wake - NOW < timedelta(hours=27)
@@ -104,7 +104,7 @@ def test_a_certificate_of_another_ca_is_due_when_the_clock_is_right() -> None:
     foreign = Held(validity=validity, serial=1, cert_id="x", issuer="https://staging.example/dir", is_owned=True)
     fleet.found(lineage(0), foreign, NOW + YEARS)
     assert not fleet.tasks(NOW, 4, 0)
-    fleet.clock_stepped(NOW)
+    fleet.clock_righted(NOW)
     assert order_of(fleet, NOW).lineage == lineage(0)
 
 
@@ -113,7 +113,7 @@ def test_windows_are_asked_for_twice_a_day_after_a_step_back() -> None:
     (task,) = fleet.tasks(NOW + YEARS, 0)
     assert isinstance(task, WindowTask)
     fleet.window(task.lineage, task.cert_id, None, None, NOW + YEARS)
-    fleet.clock_stepped(NOW)
+    fleet.clock_righted(NOW)
     asked = fleet.wake_at(orders=False)
     assert asked is not None
     assert asked <= NOW + timedelta(hours=12)
@@ -126,7 +126,7 @@ def test_a_ca_that_seemed_down_by_a_wrong_clock_is_asked_at_once_when_it_is_righ
     for task in fleet.tasks(NOW + YEARS, 4, 0):
         assert isinstance(task, OrderTask)
         fleet.failed(task, failure, NOW + YEARS)
-    fleet.clock_stepped(NOW)
+    fleet.clock_righted(NOW)
     assert len(fleet.tasks(NOW, 4, 0)) == 3
 
 

@@ -61,7 +61,7 @@ def test_no_document_stops_a_host(document: dict[str, Any], has_certificate: boo
     assert wake is not None
     latest = HELD.validity.not_after if has_certificate else NOW + timedelta(days=8)
     assert wake <= latest
-    fleet.clock_stepped(NOW)
+    fleet.clock_righted(NOW)
     assert any(task.lineage == LINEAGE for task in fleet.tasks(max(NOW, latest), 1, 0))
 
 

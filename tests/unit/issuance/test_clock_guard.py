@@ -27,11 +27,11 @@ class World:
         self.memory = Memory(self.journal, clock=self.clock)
         self.memory.open()
         self.asked = 0
-        self.stepped: list[datetime] = []
+        self.righted: list[datetime] = []
         self.wrong = timedelta(0)  # of the CA
         self.answers = True
         self.guard = ClockGuard(
-            self.clock, memory=self.memory, ask=self._ask, stepped=lambda: self.stepped.append(self.clock.now())
+            self.clock, memory=self.memory, ask=self._ask, righted=lambda: self.righted.append(self.clock.now())
         )
         self._real = FakeClock()
 
@@ -69,7 +69,7 @@ async def test_a_jump_is_told_once_and_over_when_the_clock_is_back(world: World)
     await world.look(timedelta(seconds=2))
     assert world.guard.doubt is None
     assert world.kinds() == ["clock doubted", "clock believed"]
-    assert world.stepped == []
+    assert world.righted == [before + timedelta(seconds=8)]
 
 
 async def test_nobody_is_asked_while_nothing_is_doubted(world: World) -> None:
@@ -93,7 +93,7 @@ async def test_what_a_ca_confirms_counts_from_now_on(world: World) -> None:
     world.wrong = YEARS
     await world.look(timedelta(seconds=2))
     assert world.clock.now() == world.machine.now()
-    assert world.stepped == [world.machine.now()]
+    assert world.righted == [world.machine.now()]
     assert world.guard.doubt is None
 
 
