@@ -14,6 +14,7 @@ from proxyd.cli.config_file import find, load_or_exit, refuse
 from proxyd.config.document import ConfigError
 from proxyd.config.load import from_pairs, load
 from proxyd.config.model import Config
+from proxyd.daemon import descriptors
 from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.daemon import Daemon
 from proxyd.daemon.logs import set_up
@@ -35,6 +36,9 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     reload, config = _from_pairs(pairs) if pairs else _from_file(find(file))
     sys.setswitchinterval(_SWITCH_SECONDS)
     set_up(level=config.log.level, format=config.log.format)
+    if reason := descriptors.objection():
+        logging.getLogger("proxyd").error("cannot start: %s", reason)
+        sys.exit(2)
     daemon = Daemon(config, load=reload, clock=SystemClock(), rng=random.Random())
     status = 0
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
