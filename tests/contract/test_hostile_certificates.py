@@ -49,12 +49,16 @@ def _wrong(how: str) -> Callable[[Answer], Answer]:
             names = x509.SubjectAlternativeName([x509.DNSName("victim.example")])
         elif how == "more names":
             names = x509.SubjectAlternativeName([*names, x509.DNSName("victim.example")])
+        elif how == "fewer names":
+            names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
         elif how == "key":
             key = ec.generate_private_key(ec.SECP256R1()).public_key()
         elif how == "expired":
             begin, end = now - timedelta(days=2), now - timedelta(days=1)
         elif how == "future":
             begin, end = now + timedelta(days=2), now + timedelta(days=3)
+        elif how == "no life":
+            begin = end = now
         made = authority.leaf(key, names, other, not_before=begin, not_after=end)
         answer.body = authority.pem(made, *rest).encode()
         return answer
@@ -62,13 +66,26 @@ def _wrong(how: str) -> Callable[[Answer], Answer]:
     return swap
 
 
-@pytest.mark.parametrize("how", ["names", "more names", "key", "expired", "future"])
-async def test_a_wrong_certificate_never_gets_in(ca: FakeCa, client: Client, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("names", "for victim.example"),
+        ("more names", f"for {HOST}, victim.example"),
+        ("fewer names", f"for {HOST}"),
+        ("key", "the key does not belong to the certificate"),
+        ("expired", "not valid now"),
+        ("future", "not valid now"),
+        ("no life", "not valid now"),
+        ("signer", "its part 2 did not sign part 1"),
+    ],
+)
+async def test_a_wrong_certificate_never_gets_in(ca: FakeCa, client: Client, how: str, why: str) -> None:
     ca.script["certificate"] = _wrong(how)
     async with client:
-        error = await client.failure(HOST)
+        error = await client.failure(HOST, *(["two.example.test"] if how == "fewer names" else []))
         assert error.failure.kind is FailureKind.CA
         assert "sent a certificate" in str(error)
+        assert why in str(error)
         assert client.orders.all() == []  # the same order would give the same again
 
 
