@@ -12,10 +12,13 @@ Views = Mapping[Hostname, NameView]
 EVERY = timedelta(seconds=30)
 #: A resolver of the CA may keep the old answer for a minute (Let's Encrypt's do): a change is worth a second try.
 _AGAIN_AFTER = timedelta(seconds=65)
-#: What was seen within this time is no news: addresses that go to and fro end no wait.
+#: What was seen within this time is no news by itself: it has to stand for two looks, or every DNS that gives its
+#: addresses by turns would end the wait.
 _NEWS_AFTER = timedelta(hours=1)
 #: Let's Encrypt allows five failures an hour, the schedule itself needs up to four in the first.
 _WAKES = ((3, timedelta(hours=1)), (10, timedelta(hours=24)))
+#: So many of them for what only came back: with their second tries, some of the day's are left for what is new.
+_RETURNS = ((2, timedelta(hours=1)), (4, timedelta(hours=24)))
 _MOST_SEEN = 64
 _ADDRESSES, _CAA = "addresses", "CAA"
 
@@ -53,6 +56,7 @@ class NameWatch:
         self._last: dict[Hostname, NameView] = {}
         self._seen: dict[str, datetime] = {}
         self._wakes: list[datetime] = []
+        self._returns: list[datetime] = []
         self._again_at: datetime | None = None
 
     @property
@@ -75,22 +79,24 @@ class NameWatch:
 
     def look(self, views: Views, now: datetime) -> Wake | None:
         """Take a look; return whether something looks mended and the budget of wakes allows an order for it."""
-        self.looked_at, self._last = now, dict(views)
+        before, self.looked_at, self._last = self._last, now, dict(views)
         if not self._base:
             self._base = dict(views)
             self._remember(views, now)
             return None
-        changes = tuple(self._changes(views, now))
-        again = not changes and self._is_second_try(now)
-        if (changes or again) and not self._may_wake(now):
+        changes, returned = tuple(self._changes(views, now)), tuple(self._returned(views, before))
+        again = not changes and not returned and self._is_second_try(now)
+        if (changes or again) and not _allow(_WAKES, self._wakes, now):
             return None  # still news at the next look
         self._remember(views, now)
         if not changes and not again:
-            return None
+            if not returned or not _allow(_WAKES, self._wakes, now) or not _allow(_RETURNS, self._returns, now):
+                return None
+            self._returns = [*self._returns, now][-_RETURNS[-1][0] :]
         self._wakes = [*self._wakes, now][-_WAKES[-1][0] :]
         self._again_at = None if again else now + _AGAIN_AFTER
         self._base = dict(views)
-        return Wake(changes=changes)
+        return Wake(changes=tuple(dict.fromkeys((*changes, *returned))))
 
     def point_elsewhere(self, validated: Mapping[Hostname, Sequence[str]], now: datetime) -> None:
         """Note whether all names have other addresses than at the last successful validation, or none.
@@ -121,6 +127,7 @@ class NameWatch:
             "base": {name.text: view.to_document() for name, view in self._base.items()},
             "seen": {key: at.isoformat() for key, at in self._seen.items()},
             "wakes": [at.isoformat() for at in self._wakes],
+            "returns": [at.isoformat() for at in self._returns],
             "again_at": self._again_at and self._again_at.isoformat(),
         }
 
@@ -135,33 +142,48 @@ class NameWatch:
         watch.failed_at = past(document.get("failed_at")) or now
         watch.elsewhere_since = past(document.get("elsewhere_since"))
         watch.last_request = past(document.get("last_request"))
-        base, seen, wakes = (document.get(key) for key in ("base", "seen", "wakes"))
+        base, seen = (document.get(key) for key in ("base", "seen"))
         if isinstance(base, Mapping):
             watch._base = {name: view for name in names if (view := NameView.read(base.get(name.text)))}
         for key, text in list(seen.items())[-_MOST_SEEN:] if isinstance(seen, Mapping) else ():
             if at := past(text):
                 watch._seen[str(key)] = at
-        watch._wakes = [at for text in wakes[-10:] if (at := past(text))] if isinstance(wakes, list) else []
+        watch._wakes, watch._returns = (
+            [at for text in kept[-10:] if (at := past(text))] if isinstance(kept := document.get(key), list) else []
+            for key in ("wakes", "returns")
+        )
         again = read_moment(document.get("again_at"))
         watch._again_at = again if again and again <= now + _AGAIN_AFTER else None
         return watch
 
     def _changes(self, views: Views, now: datetime) -> Iterator[Change]:
+        """Yield what is new."""
+        for change, value in self._differences(views):
+            seen = self._seen.get(_key(change.name, change.what, value))
+            if seen is None or now - seen > _NEWS_AFTER:
+                yield change
+        for name, view in views.items():
+            if (old := self._base.get(name)) and view.port80 is Port80.OURS is not old.port80:
+                yield Change(name=name, what="port 80", was=old.port80.value, now=view.port80.value)
+
+    def _returned(self, views: Views, before: Views) -> Iterator[Change]:
+        """Yield what differs from the failed order and stood at the look before: an old answer can be right."""
+        for change, value in self._differences(views):
+            if (last := before.get(change.name)) is None:
+                continue
+            if value == (last.addresses if change.what == _ADDRESSES else last.caa):
+                yield change
+
+    def _differences(self, views: Views) -> Iterator[tuple[Change, Sequence[object]]]:
+        """Yield which answers are not those that an order failed with; none, and no addresses, mend nothing."""
         for name, view in views.items():
             if (old := self._base.get(name)) is None:
                 continue
-            if view.addresses and self._is_news(name, _ADDRESSES, old.addresses, view.addresses, now):
-                yield Change(name=name, what=_ADDRESSES, was=shown(old.addresses), now=shown(view.addresses))
-            if view.caa is not None and self._is_news(name, _CAA, old.caa, view.caa, now):
-                yield Change(name=name, what=_CAA, was=shown(old.caa), now=shown(view.caa))
-            if view.port80 is Port80.OURS is not old.port80:
-                yield Change(name=name, what="port 80", was=old.port80.value, now=view.port80.value)
-
-    def _is_news(
-        self, name: Hostname, what: str, old: Sequence[object] | None, new: Sequence[object], now: datetime
-    ) -> bool:
-        seen = self._seen.get(_key(name, what, new))
-        return old != new and (seen is None or now - seen > _NEWS_AFTER)
+            if view.addresses and view.addresses != old.addresses:
+                was, is_now = shown(old.addresses), shown(view.addresses)
+                yield Change(name=name, what=_ADDRESSES, was=was, now=is_now), view.addresses
+            if view.caa is not None and view.caa != old.caa:
+                yield Change(name=name, what=_CAA, was=shown(old.caa), now=shown(view.caa)), view.caa
 
     def _is_second_try(self, now: datetime) -> bool:
         """Whether the order of the last wake failed too, a minute ago: perhaps the CA saw the old answer still."""
@@ -177,9 +199,6 @@ class NameWatch:
         while len(self._seen) > max(_MOST_SEEN, 4 * len(views)):
             del self._seen[next(iter(self._seen))]
 
-    def _may_wake(self, now: datetime) -> bool:
-        return all(sum(1 for at in self._wakes if now - period < at <= now) < most for most, period in _WAKES)
-
 
 def shown(values: Sequence[object] | None) -> str:
     """Return addresses or records for people."""
@@ -190,3 +209,7 @@ def shown(values: Sequence[object] | None) -> str:
 
 def _key(name: Hostname, what: str, values: Sequence[object]) -> str:
     return f"{name} {what} {shown(values)}"
+
+
+def _allow(limits: Sequence[tuple[int, timedelta]], used: Sequence[datetime], now: datetime) -> bool:
+    return all(sum(1 for at in used if now - period < at <= now) < most for most, period in limits)

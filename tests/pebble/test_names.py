@@ -138,6 +138,30 @@ def test_a_mend_while_the_daemon_was_stopped_is_noticed(
         eventually(lambda: not states(daemon, "names"), what=daemon.log)
 
 
+def test_a_fix_that_goes_back_to_the_old_address_ends_the_wait_though_port_80_is_not_seen(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    """Nothing but the DNS can tell that it is mended: the CA comes by TLS, and 127.0.0.2 was tried before."""
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        move(pebble, ELSEWHERE, "127.0.0.2")
+        acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle), "challenges": ["tls-alpn-01"]}
+        listen = {"https": f"127.0.0.1:{daemon.https_port}", "http": []}
+        daemon.configure({ELSEWHERE: upstream.port}, acme=acme, listen=listen, resolvers=[pebble.dns])
+        daemon.start(wait=False).wait_for("listening")
+        eventually(lambda: states(daemon, "names"), what=daemon.log)
+        assert daemon.stop() == 0
+        move(pebble, ELSEWHERE, "127.0.0.3")
+        daemon.start(wait=False)
+        eventually(lambda: len(events(daemon, ELSEWHERE, "order failed")) == 2, what=daemon.log)
+        move(pebble, ELSEWHERE, "127.0.0.2")
+        with port_opened("127.0.0.2", daemon.https_port):
+            eventually(lambda: events(daemon, ELSEWHERE, "certificate issued"), what=daemon.log, seconds=SECONDS + 30)
+        away, back = (str(one["changes"]) for one in events(daemon, ELSEWHERE, "names changed"))
+        assert f"addresses of {ELSEWHERE}: 127.0.0.2 -> 127.0.0.3" in away
+        assert f"addresses of {ELSEWHERE}: 127.0.0.3 -> 127.0.0.2" in back
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([ELSEWHERE], daemon=daemon)
+
+
 def test_a_host_that_left_is_dormant_and_wakes_when_its_dns_comes_back(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:

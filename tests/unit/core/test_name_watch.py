@@ -60,6 +60,37 @@ def test_one_change_is_one_order_until_that_failed_too() -> None:
     assert looked(*[view("192.0.2.2")] * 20, watch=watch, start=T0 + 2 * EVERY) == []
 
 
+def test_a_fix_that_goes_back_to_addresses_seen_before_is_noticed_when_it_stands() -> None:
+    right, wrong = view("192.0.2.1"), view("192.0.2.2")
+    watch = NameWatch(T0)
+    assert looked(right, wrong, watch=watch) == [1]
+    watch.failed(T0 + EVERY)
+    assert looked(*[right] * 8, watch=watch, start=T0 + 2 * EVERY) == [1]
+    # The same after an order of the schedule found none, and for CAA.
+    watch = NameWatch(T0)
+    assert looked(right, view(), watch=watch) == []
+    watch.failed(T0 + EVERY)
+    assert looked(*[right] * 8, watch=watch, start=T0 + 2 * EVERY) == [1]
+    closed = view("192.0.2.1", caa=("other.example",))
+    watch = NameWatch(T0)
+    assert looked(right, closed, watch=watch) == [1]
+    watch.failed(T0 + EVERY)
+    assert looked(*[right] * 8, watch=watch, start=T0 + 2 * EVERY) == [1]
+
+
+def test_what_comes_back_by_turns_ends_no_wait_and_leaves_some_of_the_day_for_what_is_new() -> None:
+    one, two = view("192.0.2.1"), view("192.0.2.2")
+    assert looked(*[one, two] * 60) == [1]
+    watch, wakes = NameWatch(T0), 0
+    for number in range(20 * 120):  # each stands for five minutes, and each order fails
+        now = T0 + number * EVERY
+        if watch.look({NAME: two if number // 10 % 2 else one}, now):
+            wakes += 1
+            watch.failed(now + timedelta(seconds=3))
+    assert wakes <= 9
+    assert watch.look({NAME: view("192.0.2.3")}, T0 + timedelta(hours=20))
+
+
 def test_a_failed_order_after_a_change_is_tried_once_more_a_minute_later() -> None:
     """The CA's resolver may have kept the old answer."""
     watch = NameWatch(T0)
@@ -127,7 +158,7 @@ junk = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = ("failing_since", "failed_at", "elsewhere_since", "last_request", "base", "seen", "wakes", "again_at")
+KEYS = ("failing_since", "failed_at", "elsewhere_since", "last_request", "base", "seen", "wakes", "returns", "again_at")
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), junk | st.dictionaries(st.just(NAME.text), junk)))
