@@ -12,7 +12,7 @@ import click
 
 from proxyd.admin.control_address import candidates
 from proxyd.admin.control_client import CommandRefused, Document, Unreachable, ask
-from proxyd.cli.config_file import find, load_or_exit, refuse
+from proxyd.cli.config_file import find, refuse
 from proxyd.config.document import ConfigError
 from proxyd.config.load import load
 from proxyd.config.model import Config
@@ -33,7 +33,16 @@ class Control:
     @cached_property
     def config(self) -> Config:
         """Return the configuration; exits with 2 when the file is wrong."""
-        return load_or_exit(find(self.file))
+        if isinstance(self._read, ConfigError):
+            refuse(str(self._read))
+        return self._read
+
+    @cached_property
+    def _read(self) -> Config | ConfigError:
+        try:
+            return load(find(self.file))
+        except ConfigError as error:
+            return error
 
     def ask(
         self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None
@@ -62,13 +71,11 @@ class Control:
         file = find(self.file)
         if self.file is None and not file.is_file():
             return None, None
-        try:
-            config = load(file)
-        except ConfigError as error:
+        if isinstance(self._read, ConfigError):
             if self.file is not None and not file.is_file():
-                refuse(str(error))
+                refuse(str(self._read))
             return None, None
-        return config.admin.socket, config.cache_directory
+        return self._read.admin.socket, self._read.cache_directory
 
 
 def unreachable(error: Unreachable) -> NoReturn:

@@ -14,6 +14,7 @@ from proxyd.cli.table import moment, printable
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import due_at
 from proxyd.core.forecast import forecast
+from proxyd.core.held_document import read_held
 from proxyd.core.status import rfc3339
 from proxyd.daemon.ca_limits import registered_domains
 from proxyd.daemon.cache_view import CacheView
@@ -31,19 +32,20 @@ def plan(file: Path | None, as_json: bool) -> None:
     control, clock = Control(file), SystemClock()
     config = control.config
     view = CacheView(config, clock=clock)
-    view.read()
+    hosts, options = host_fingerprints(config), option_fingerprint(config)
     try:
         running, from_daemon = control.ask("running", {}), True
+        view.read(read_held(running.get("held")))
     except Unreachable as error:
         if error.is_denied:
             unreachable(error)
+        view.read()
         known = [one.plan.lineage for one in view.facts() if one.held is not None]
-        hosts = host_fingerprints(config)
         cached = {name.text: hosts[name.text] for one in known for name in one.names if name.text in hosts}
-        running, from_daemon = {"hosts": cached, "options": option_fingerprint(config)}, False
+        running, from_daemon = {"hosts": cached, "options": options}, False
     document = {
         "from": "daemon" if from_daemon else "cache",
-        **_differences(running, host_fingerprints(config), option_fingerprint(config)),
+        **_differences(running, hosts, options),
         **_orders(view, clock),
     }
     if as_json:

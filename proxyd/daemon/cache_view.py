@@ -11,7 +11,7 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
-from proxyd.core.lineage import Lineage
+from proxyd.core.lineage import Held, Lineage
 from proxyd.core.status import Facts
 from proxyd.daemon.authorities import authorities_of, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
@@ -44,8 +44,8 @@ class CacheView:
         """Return why there is no history."""
         return self._reader.damage
 
-    def read(self) -> None:
-        """Look at every certificate and schedule."""
+    def read(self, held: Mapping[Lineage, Held] | None = None) -> None:
+        """Look at every schedule, and at every certificate of which `held` does not tell already."""
         now = self._clock.now()
         states = self._reader.states()
         is_first = not states and not self._reader.is_damaged and not self._certificates.has_any()
@@ -59,7 +59,9 @@ class CacheView:
         plans = [*plans_of(self._config), *plans_on_demand(self._config, self._memory.names())]
         for lineage in self.fleet.manage(plans, now):
             self._memory.recall(self.fleet, lineage, now)
-            if certificate := self._certificate(lineage):
+            if held and lineage in held:
+                self.fleet.found(lineage, held[lineage], now)
+            elif certificate := self._certificate(lineage):
                 self.fleet.found(lineage, self._memory.held(lineage, certificate), now)
 
     @property

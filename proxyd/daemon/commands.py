@@ -9,6 +9,7 @@ from proxyd.admin.control_address import OTHER_CACHE
 from proxyd.admin.control_socket import Refused, Request, Tell
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
+from proxyd.core.held_document import held_documents
 from proxyd.core.hostname import Hostname
 from proxyd.core.status import budget_document, host_statuses, status_document
 from proxyd.daemon.account_command import AccountCommand
@@ -81,7 +82,8 @@ class Commands:
         return await asyncio.to_thread(document)
 
     async def _running(self, _request: Request, _tell: Tell) -> Document:
-        """Return what tells the running configuration from another."""
-        config = self._config()
+        """Return what tells the running configuration from another, and which certificates serve."""
+        config, facts = self._config(), self._certificates.renewer.fleet.facts()
         hosts = await asyncio.to_thread(host_fingerprints, config)
-        return {"hosts": hosts, "options": option_fingerprint(config)}
+        held = await asyncio.to_thread(held_documents, facts)
+        return {"hosts": hosts, "options": option_fingerprint(config), "held": held}

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 from proxyd.config.model import Config
 from proxyd.config.option import Options
@@ -12,10 +13,12 @@ _OF_HOSTS = ("hosts", "defaults", "include")
 
 def host_fingerprints(config: Config) -> dict[str, Fingerprint]:
     """Return for each name the options that are not the default, hashed. Hidden secrets look alike."""
-    return {
-        name.text: {**_fingerprint(options), "acme": _hash(config.acme_of(name))}
-        for name, options in config.names.items()
-    }
+    common, its_hash = config.common_acme, _hash(config.common_acme)  # of nearly all
+    found: dict[str, Fingerprint] = {}
+    for name, options in config.names.items():
+        acme = config.acme_of(name)
+        found[name.text] = {**_fingerprint(options), "acme": its_hash if acme is common else _hash(acme)}
+    return found
 
 
 def option_fingerprint(config: Config) -> Fingerprint:
@@ -30,11 +33,16 @@ def changed(old: Fingerprint, new: Fingerprint) -> list[str]:
 
 def _fingerprint(options: Options) -> dict[str, str]:
     found = {}
-    for key, field in type(options).model_fields.items():
+    for key, default in _defaults(type(options)).items():
         value = getattr(options, key)
-        if key not in _OF_HOSTS and value != field.get_default(call_default_factory=True):
+        if key not in _OF_HOSTS and value is not default and value != default:
             found[key] = _hash(value)
     return found
+
+
+@lru_cache
+def _defaults(kind: type[Options]) -> Mapping[str, object]:
+    return {key: field.get_default(call_default_factory=True) for key, field in kind.model_fields.items()}
 
 
 def _hash(value: object) -> str:
