@@ -29,7 +29,10 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameView:
-    """One look. `addresses` and `caa` are sorted; None: the DNS gave no answer (`trouble` says why)."""
+    """One look. `addresses` and `caa` are sorted; None: the DNS gave no answer (`trouble` says why).
+
+    With `trouble`, `addresses` may be those of one family, as far as a CA sees them too.
+    """
 
     addresses: tuple[str, ...] | None
     caa: tuple[CaaRecord, ...] | None

@@ -179,7 +179,7 @@ class NameWatch:
         for name, view in views.items():
             if (old := self._base.get(name)) is None:
                 continue
-            if view.addresses and view.addresses != old.addresses:
+            if view.addresses and view.addresses != old.addresses and not _is_part(view, old):
                 was, is_now = shown(old.addresses), shown(view.addresses)
                 yield Change(name=name, what=_ADDRESSES, was=was, now=is_now), view.addresses
             if view.caa is not None and view.caa != old.caa:
@@ -205,6 +205,11 @@ def shown(values: Sequence[object] | None) -> str:
     if values is None:
         return "no answer"
     return ", ".join(str(one) for one in values) or "none"
+
+
+def _is_part(view: NameView, old: NameView) -> bool:
+    """Whether addresses are missing only because the question for them got no answer this time."""
+    return view.trouble is not None and set(view.addresses or ()) < set(old.addresses or ())
 
 
 def _key(name: Hostname, what: str, values: Sequence[object]) -> str:

@@ -32,12 +32,12 @@ class NameLook:
         """Return what is seen of `name`. Never raises for what the network does."""
         addresses: tuple[str, ...] | None = None
         caa: tuple[CaaRecord, ...] | None = None
-        trouble = None
+        trouble: str | None = None
         try:
-            addresses = await self._resolver.addresses(name)
+            addresses, trouble = await self._resolver.look_up(name)
             caa = await self._resolver.caa(name)
         except DnsError as error:
-            trouble = str(error)
+            trouble = "; ".join([*([trouble] if trouble else ()), str(error)])
         reached = await self._reached(name, addresses or (), vantage)
         return NameView(addresses=addresses, caa=caa, reached=reached, trouble=trouble)
 

@@ -57,12 +57,28 @@ class Resolver:
         self._kept: dict[tuple[str, dns.rdatatype.RdataType], _Kept] = {}
 
     async def addresses(self, name: Hostname) -> tuple[str, ...]:
-        """Return the IPv4 and IPv6 addresses, sorted; empty when the name has none. Raises DnsError."""
+        """Return the IPv4 and IPv6 addresses, sorted; empty when the name has none. Raises DnsError.
+
+        One question without an answer hides nothing that the other found.
+        """
+        return (await self.look_up(name))[0]
+
+    async def look_up(self, name: Hostname) -> tuple[tuple[str, ...], str | None]:
+        """Return what `addresses` does, and which question got no answer.
+
+        Raises DnsError when no address was found and a question got no answer: CAs do the same.
+        """
         if name.is_ip_address:
-            return (name.text,)
-        four = await self._ask(name.text, dns.rdatatype.A)
-        six = await self._ask(name.text, dns.rdatatype.AAAA)
-        return tuple(sorted({*four, *six}))
+            return (name.text,), None
+        async with asyncio.TaskGroup() as group:
+            kinds = (dns.rdatatype.A, dns.rdatatype.AAAA)
+            tasks = [group.create_task(self._outcome(name.text, kind)) for kind in kinds]
+        outcomes = [task.result() for task in tasks]
+        troubles = [str(one) for one in outcomes if isinstance(one, DnsError)]
+        found = {address for one in outcomes if not isinstance(one, DnsError) for address in one}
+        if troubles and not found:
+            raise DnsError("; ".join(troubles))
+        return tuple(sorted(found)), next(iter(troubles), None)
 
     async def caa(self, name: Hostname) -> tuple[CaaRecord, ...]:
         """Return the CAA records that count for the name: its own, or its nearest parent's (RFC 8659 §3).
@@ -76,6 +92,12 @@ class Resolver:
         return ()
 
     async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> tuple[str, ...]:
+        outcome = await self._outcome(name, kind)
+        if isinstance(outcome, DnsError):
+            raise DnsError(str(outcome))
+        return outcome
+
+    async def _outcome(self, name: str, kind: dns.rdatatype.RdataType) -> tuple[str, ...] | DnsError:
         kept = self._kept.get((name, kind))
         if kept is None or kept.until <= self._clock.monotonic():
             try:
@@ -86,8 +108,6 @@ class Resolver:
             kept = self._kept[name, kind] = _Kept(self._clock.monotonic() + _KEEP_SECONDS, outcome)
             while len(self._kept) > _KEEP_ANSWERS:
                 del self._kept[next(iter(self._kept))]
-        if isinstance(kept.outcome, DnsError):
-            raise DnsError(str(kept.outcome))
         return kept.outcome
 
     async def _ask_servers(self, name: str, kind: dns.rdatatype.RdataType) -> tuple[str, ...]:

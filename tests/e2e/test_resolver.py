@@ -16,7 +16,9 @@ from proxyd.config.values import DnsServerAddress
 from proxyd.core.caa import CaaRecord
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.system_clock import SystemClock
+from proxyd.issuance.name_look import NameLook, Vantage
 from proxyd.issuance.resolver import DnsError, Resolver, system_servers
+from proxyd.issuance.self_check import SelfCheck
 
 NAME = Hostname("www.shop.example.test")
 Records = dict[tuple[str, str], list[str]]
@@ -105,6 +107,29 @@ async def test_addresses_of_both_families_sorted() -> None:
     with serving(records) as server:
         assert await resolver(server).addresses(NAME) == ("192.0.2.10", "192.0.2.9", "2001:db8::1")
         assert await resolver(server).addresses(Hostname("none.example.test")) == ()
+
+
+@pytest.mark.parametrize(("broken", "left"), [("AAAA", "192.0.2.9"), ("A", "2001:db8::1")])
+async def test_a_family_without_an_answer_hides_nothing_of_the_other(broken: str, left: str) -> None:
+    def fails(answer: dns.message.Message, tcp: bool) -> list[bytes]:
+        if answer.question[0].rdtype == dns.rdatatype.from_text(broken):
+            answer.set_rcode(dns.rcode.SERVFAIL)
+            answer.answer = []
+        return [answer.to_wire()]
+
+    records = {(NAME.text, "A"): ["192.0.2.9"], (NAME.text, "AAAA"): ["2001:DB8::1"]}
+    with serving(records, fails) as server:
+        mine = resolver(server)
+        assert await mine.addresses(NAME) == (left,)
+        found, trouble = await mine.look_up(NAME)
+        assert found == (left,)
+        assert f"no answer for {broken} of {NAME}" in str(trouble)
+        look = NameLook(mine, SelfCheck(clock=SystemClock(), key=None))
+        seen = await look.look(NAME, Vantage(port=None))
+        assert (seen.addresses, seen.caa, seen.trouble) == ((left,), (), trouble)
+    none = {(NAME.text, "CAA"): ['0 issue "ca.example"']}
+    with serving(none, fails) as server, pytest.raises(DnsError, match=f"no answer for {broken} of {NAME}"):
+        await resolver(server).addresses(NAME)
 
 
 async def test_an_ip_address_asks_nobody() -> None:

@@ -1,6 +1,7 @@
 """A mend ends the wait, once; nothing that goes to and fro burns the budget."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -44,6 +45,14 @@ def test_new_addresses_a_new_caa_record_and_an_opened_port_end_the_wait() -> Non
     assert looked(view("192.0.2.1", caa=("other.example",)), view("192.0.2.1", caa=("ca.example",))) == [1]
     assert looked(view("192.0.2.1"), view("192.0.2.1", port80=Port80.OURS)) == [1]
     assert looked(SILENT, view("192.0.2.1")) == [1]
+
+
+def test_addresses_that_are_only_not_answered_this_time_mend_nothing() -> None:
+    both, one = view("192.0.2.1", "2001:db8::1"), view("192.0.2.1")
+    part = replace(one, trouble="no answer for AAAA")
+    assert looked(both, part, part, both, part) == []
+    assert looked(part, both) == [1]
+    assert looked(part, replace(view("192.0.2.2"), trouble="no answer for AAAA")) == [1]
 
 
 def test_what_became_worse_does_not() -> None:
