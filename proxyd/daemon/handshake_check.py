@@ -4,10 +4,12 @@ import asyncio
 import socket
 from enum import Enum
 
+from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.tls.memory_handshake import SAMPLE_LABEL, client_context
 
-_SECONDS = 5.0
+#: Seconds until a listener that does not answer was looked at in vain.
+PATIENCE = 5.0
 
 
 class Seen(Enum):
@@ -30,16 +32,19 @@ def place(listening: tuple[str, int], host: Hostname) -> tuple[str, int] | None:
     return host.text, listening[1]
 
 
-async def look(address: tuple[str, int], server_name: Hostname, leaf: bytes, *, key_kind: str) -> tuple[Seen, str]:
-    """Return what a client of `server_name` sees at `address`, compared with `leaf` (DER), and why it saw nothing."""
+async def look(
+    address: tuple[str, int], server_name: Hostname, certificate: Certificate, *, seconds: float = PATIENCE
+) -> tuple[Seen, str]:
+    """Return whether a client of `server_name` sees the leaf of `certificate` at `address`, and why it saw nothing."""
     name = server_name.text.replace("*", SAMPLE_LABEL, 1)
+    client = client_context(certificate.key_kind)
     try:
-        async with asyncio.timeout(_SECONDS):
-            _, writer = await asyncio.open_connection(*address, ssl=client_context(key_kind), server_hostname=name)
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(*address, ssl=client, server_hostname=name)
             try:
                 seen = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             finally:
                 writer.transport.abort()
     except (OSError, TimeoutError) as error:
         return Seen.NOTHING, str(error) or type(error).__name__
-    return (Seen.RIGHT if seen == leaf else Seen.WRONG), ""
+    return (Seen.RIGHT if seen == certificate.leaf else Seen.WRONG), ""

@@ -10,7 +10,7 @@ from proxyd.certs.certificate import Certificate
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
-from proxyd.daemon.handshake_check import Seen, look, place
+from proxyd.daemon.handshake_check import PATIENCE, Seen, look, place
 from proxyd.issuance.keeper import Installed, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
 from proxyd.tls.certificate_table import CertificateTable
@@ -26,7 +26,8 @@ _Before = Mapping[Hostname, Sequence[Certificate]]
 class Installation:
     """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None.
 
-    `is_alone` tells whether a lineage's certificate is the host's only one.
+    `is_alone` tells whether a lineage's certificate is the host's only one; `look_again` is the pause between two
+    looks at the listener, each of which ends after `patience` seconds.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class Installation:
         installed: Callable[[], None],
         is_alone: Callable[[Lineage], bool],
         clock: Clock,
+        look_again: timedelta = _LOOK_AGAIN,
+        patience: float = PATIENCE,
     ) -> None:
         self._table = table
         self._memory = memory
@@ -45,6 +48,8 @@ class Installation:
         self._installed = installed
         self._is_alone = is_alone
         self._clock = clock
+        self._look_again = look_again
+        self._patience = patience
 
     def show(self, lineage: Lineage, certificate: Certificate) -> None:
         """Serve `certificate` for the names of the lineage that it covers. Raises ssl.SSLError, OSError."""
@@ -80,8 +85,8 @@ class Installation:
         shown = f"our own listener {address[0]}:{address[1]}"
         for number in range(_LOOKS):
             if number:
-                await asyncio.sleep(_LOOK_AGAIN.total_seconds())
-            seen, reason = await look(address, lineage.host, certificate.leaf, key_kind=certificate.key_kind)
+                await asyncio.sleep(self._look_again.total_seconds())
+            seen, reason = await look(address, lineage.host, certificate, seconds=self._patience)
             match seen:
                 case Seen.RIGHT:
                     self._memory.note("confirmed", lineage.host, None, serial=f"{certificate.serial:x}")

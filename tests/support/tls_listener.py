@@ -1,0 +1,75 @@
+"""Listeners for TLS connections on 127.0.0.1: ours, as the daemon builds it, and those of other programs."""
+
+import asyncio
+import contextlib
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+
+from proxyd.config.values import ListenAddress
+from proxyd.core.fleet import Fleet
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.listener import Listener, bind
+from proxyd.frontend.tls_frontend import TlsFrontend
+from proxyd.issuance.memory import Memory
+from proxyd.issuance.on_demand import OnDemand
+from proxyd.proxy.handler import Handler
+from proxyd.proxy.traffic import Traffic
+from proxyd.tls.certificate_table import CertificateTable
+from proxyd.tls.challenge_table import ChallengeTable
+
+Address = tuple[str, int]
+
+
+@contextlib.asynccontextmanager
+async def our_listener(table: CertificateTable, memory: Memory) -> AsyncIterator[Address]:
+    """Serve `table` as the daemon does."""
+    clock = SystemClock()
+    on_demand = OnDemand(
+        fleet=Fleet(rng=random.Random(1), registered_domain=str),
+        memory=memory,
+        clock=clock,
+        plans_for=lambda host: [],
+        manage=lambda plans: None,
+        is_served=lambda host: False,
+        dropped=table.remove,
+    )
+    h1 = H1Frontend(Handler(Traffic(clock=clock)).handle)
+
+    async def cache_read(host: object) -> bool:
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        frontend = TlsFrontend(
+            table=table,
+            challenges=ChallengeTable(clock=clock, arrived=lambda *_: None),
+            on_demand=on_demand,
+            cache_read=cache_read,
+            h1=h1,
+            tasks=tasks,
+        )
+        listener = Listener(bind(ListenAddress.parse("127.0.0.1:0"), key="test")[0], frontend.accepted)
+        listener.start()
+        yield listener.local_address
+        listener.stop()
+        await h1.drain(1)
+
+
+@contextlib.asynccontextmanager
+async def another_program(context: ssl.SSLContext) -> AsyncIterator[Address]:
+    """Serve one context, whatever a client asks for."""
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()
+    await asyncio.sleep(0)  # connections end in the loop's next round
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[Address]:
+    """Take connections and say nothing."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()
