@@ -7,12 +7,16 @@ from proxyd.core.hostname import Hostname
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateOrder:
-    """One certificate to be ordered. `replaces` is the certID of the one it renews (RFC 9773 §5)."""
+    """One certificate to be ordered.
+
+    `replaces` is the certID of the one it renews (RFC 9773 §5), `account` the URL of who ordered that, when known.
+    """
 
     host: Hostname
     names: tuple[Hostname, ...]
     key_kind: str
     replaces: str | None = None
+    account: str | None = None
     is_renewal: bool = False  # the same names had a certificate of this account
 
     @property

@@ -80,6 +80,7 @@ def _with_reason(text: str) -> Callable[[JournalEvent], str]:
 _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "order started": _started,
     "order resumed": lambda event: f"{_started(event)}: an order that a stop had cut off is continued",
+    "replaces refused": _with_reason("ordered once more, not as the renewal of the certificate that serves"),
     "order failed": _failed,
     "postponed": _with_reason("not sent"),
     "not ordered": _with_reason("not ordered"),

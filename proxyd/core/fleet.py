@@ -300,7 +300,6 @@ class Fleet:
         failure: Failure,
         now: datetime,
         *,
-        replaces_refused: bool = False,
         unfinished: bool = False,
     ) -> None:
         """Say that the order gave none; `unfinished`: it may yet, when it is gone on with."""
@@ -316,10 +315,6 @@ class Fleet:
             member.interrupted = task.issuer
         elif member.interrupted == task.issuer:
             member.interrupted = None
-        if replaces_refused:  # once more without it (RFC 9773 §5), within the budget
-            member.refused_replaces = task.order.replaces
-            self._event(task.lineage, Postponed(failure, now), now)
-            return
         if failure.kind is FailureKind.VALIDATION:
             again = member.other_challenge(failure)
             if again:
@@ -332,6 +327,24 @@ class Fleet:
         member.ca, member.forced, member.hint = 0, False, None
         lifetime = member.held.validity.lifetime if member.held else None
         self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
+
+    def replaces_refused(self, task: OrderTask, now: datetime) -> OrderTask | None:
+        """Say that the CA takes no order in the place of that certificate (RFC 9773 §5): no trouble of the CA.
+
+        Return what is sent instead at once, or None: nothing, because the CA's limits hold for an order without it.
+        """
+        order = replace(task.order, replaces=None, account=None)
+        if member := self._members.get(task.lineage):
+            member.refused_replaces = task.order.replaces
+        if ledger := self.authority(task.issuer).ledger:
+            if refusal := ledger.refusal(order, now):
+                message = f"{order.host}: not asked of {task.issuer}: {refusal}"
+                failure = Failure(kind=FailureKind.RATE_LIMITED, message=message)
+                self._event(task.lineage, Postponed(failure, refusal.until), now)
+                self.postponed(task.lineage, failure, refusal.until)
+                return None
+            ledger.spend(order, now)
+        return replace(task, order=order)
 
     def not_sent(self, task: OrderTask, failure: Failure, until: datetime, now: datetime) -> None:
         """Say that the order was not sent after all, and may be from `until` on."""

@@ -45,7 +45,8 @@ class Plan:
 class Held:
     """The certificate that serves. `issuer` is the CA of our configuration that gave it, None when unknown.
 
-    `is_owned`: our account at that CA ordered it. `cert_id` is empty when it has none (RFC 9773 §4.1).
+    `is_owned`: our account at that CA ordered it, the one at `account` (None: its URL was not kept).
+    `cert_id` is empty when it has none (RFC 9773 §4.1).
     `signed_by`: what the certificate itself says of its issuer, for people.
     """
 
@@ -54,4 +55,5 @@ class Held:
     cert_id: str
     issuer: str | None
     is_owned: bool
+    account: str | None = None
     signed_by: str = ""

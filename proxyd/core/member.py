@@ -63,6 +63,7 @@ class Member:
             names=lineage.names,
             key_kind=lineage.key_kind,
             replaces=(held.cert_id or None) if held and by_ari else None,
+            account=held.account if held and by_ari else None,
             is_renewal=ours,
         )
 

@@ -35,6 +35,8 @@ _log = logging.getLogger("proxyd.issuance")
 _ORDER_SECONDS = 600.0  # for everything
 #: The certificate is another account's (RFC 8555 §7.6).
 _NOT_OURS = ("unauthorized", "accountDoesNotExist")
+#: What an order is refused for whatever it replaces.
+_NOT_ABOUT_REPLACES = ("accountDoesNotExist", "externalAccountRequired", "userActionRequired", "badNonce")
 _WINDOW_SECONDS = 60.0
 _MAX_PENDING = timedelta(days=1)  # what is not finished by then never will be
 
@@ -220,11 +222,14 @@ class AcmeIssuer:
         if order.replaces and await self.has_windows():
             payload["replaces"] = order.replaces
         signer = await self.account.signer()
+        if "replaces" in payload and order.account not in (None, signer.url):
+            message = "another account ordered the certificate that serves"
+            raise ReplacesRefused(FailureKind.CA, message, host=order.host)
         try:
             return await self._post_order(order.host, payload, signer), signer
         except AcmeProblem as refused:
             if refused.problem.kind != "accountDoesNotExist":
-                if "replaces" in payload and _is_about_replaces(refused.problem):
+                if "replaces" in payload and _may_be_about_replaces(refused.problem):
                     raise ReplacesRefused(
                         FailureKind.CA,
                         str(refused),
@@ -292,9 +297,8 @@ def _unfinished(error: IssuanceError) -> UnfinishedOrder:
     )
 
 
-def _is_about_replaces(problem: Problem) -> bool:
-    if problem.status == 409 or problem.kind == "alreadyReplaced":
-        return True
-    return problem.status in (400, 404) and any(
-        word in str(problem).lower() for word in ("replac", "certid", "ari ", "renewalinfo")
-    )
+def _may_be_about_replaces(problem: Problem) -> bool:
+    """CAs have many words for it (409, 404, 403 `unauthorized` of another account): what remains shows without it."""
+    if problem.is_rate_limit or problem.kind in _NOT_ABOUT_REPLACES:
+        return False
+    return 400 <= problem.status < 500 or "given certificate" in problem.detail  # Pebble calls it serverInternal

@@ -69,7 +69,8 @@ class AcmeOrder:
         if self._state(now) != "valid":
             problem = Problem.parse(now.json.get("error"), status=0)
             raise self._error(f"failed the order: {problem}", f"failed an order: {problem.title}", problem)
-        return Issuance(certificate=await self._download(now.json.get("certificate")), challenge=proved)
+        certificate = await self._download(now.json.get("certificate"))
+        return Issuance(certificate=certificate, challenge=proved, account=self.pending.account or None)
 
     async def give_up(self, now: AcmeResponse | None = None) -> None:
         """Leave no authorization pending at the CA. Never raises IssuanceError."""

@@ -14,10 +14,14 @@ from proxyd.store.pending_orders import PendingOrder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuance:
-    """A new certificate, and the challenge type that proved the names (None: the CA remembered a proof)."""
+    """A new certificate, and the challenge type that proved the names (None: the CA remembered a proof).
+
+    `account` is the URL of who ordered it.
+    """
 
     certificate: Certificate
     challenge: str | None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ class WindowAnswer:
 
 
 class ReplacesRefused(IssuanceError):
-    """The CA takes the order, but not as the renewal of that certificate (RFC 9773 §5)."""
+    """The order is not taken in the place of that certificate (RFC 9773 §5); it may be without `replaces`."""
 
 
 class Issuer(Protocol):
@@ -44,7 +48,8 @@ class Issuer(Protocol):
         """Return a new certificate with a fresh key, the names proved by the first challenge type on offer.
 
         The order and its key are kept (PendingOrders) until the caller forgets them: it has the certificate safe then.
-        Raises UnfinishedOrder when the order can go on later, else IssuanceError, classified; ends within its deadline.
+        Raises UnfinishedOrder when the order can go on later, ReplacesRefused when none was placed, else IssuanceError,
+        classified; ends within its deadline.
         """
         ...
 

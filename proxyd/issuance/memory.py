@@ -94,7 +94,12 @@ class Memory:
 
     def keep_held(self, lineage: Lineage, held: Held) -> None:
         """Keep which CA gave the certificate: the file does not say it."""
-        document: dict[str, JsonValue] = {"serial": f"{held.serial:x}", "issuer": held.issuer, "owned": held.is_owned}
+        document: dict[str, JsonValue] = {
+            "serial": f"{held.serial:x}",
+            "issuer": held.issuer,
+            "owned": held.is_owned,
+            "account": held.account,
+        }
         self._journal.put_state(f"held {_name(lineage)}", document)
         self._states[f"held {_name(lineage)}"] = document
 
@@ -104,7 +109,13 @@ class Memory:
         known = document.get("serial") == f"{certificate.serial:x}"
         issuer = document.get("issuer") if known else None
         known_issuer = issuer if isinstance(issuer, str) else None
-        return held_of(certificate, issuer=known_issuer, is_owned=known and document.get("owned") is True)
+        account = document.get("account") if known else None
+        return held_of(
+            certificate,
+            issuer=known_issuer,
+            is_owned=known and document.get("owned") is True,
+            account=account if isinstance(account, str) else None,
+        )
 
     def forget(self, lineage: Lineage) -> None:
         """Keep nothing of a lineage but its history."""
@@ -143,7 +154,7 @@ class Memory:
         self._journal.close()
 
 
-def held_of(certificate: Certificate, *, issuer: str | None, is_owned: bool) -> Held:
+def held_of(certificate: Certificate, *, issuer: str | None, is_owned: bool, account: str | None = None) -> Held:
     """Return what is known of a certificate that the CA `issuer` gave."""
     return Held(
         validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
@@ -151,6 +162,7 @@ def held_of(certificate: Certificate, *, issuer: str | None, is_owned: bool) -> 
         cert_id=certificate.ari_id,
         issuer=issuer,
         is_owned=is_owned,
+        account=account,
         signed_by=certificate.issuer,
     )
 

@@ -283,6 +283,10 @@ class Renewer:
         kind = "order resumed" if task.resumed else "order started"
         self._memory.note(kind, host, task.issuer, challenges=task.challenges, replaces=task.order.replaces)
         self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
+        await self._send(task)
+
+    async def _send(self, task: OrderTask) -> None:
+        host = task.lineage.host
         try:
             await asyncio.to_thread(self._memory.flush)  # what is spent, should we be killed now
             await asyncio.to_thread(self._store.store.probe)  # never ask a CA for what cannot be kept
@@ -295,7 +299,13 @@ class Renewer:
                 return
             await self._window.learn(issuer, task.issuer)
         except ReplacesRefused as error:
-            self._failed(task, error.failure, replaces_refused=True)
+            reason = error.failure.message
+            _log.info("not taken as a renewal", extra={"host": host, "issuer": task.issuer, "reason": reason})
+            self._memory.note("replaces refused", host, task.issuer, reason=reason)
+            again = self._fleet.replaces_refused(task, self._clock.now())
+            self._remember(task)
+            if again is not None:
+                await self._send(again)
         except UnfinishedOrder as error:
             self._failed(task, error.failure, unfinished=True)
         except IssuanceError as error:
@@ -316,7 +326,7 @@ class Renewer:
     async def _keep(self, task: OrderTask, issuance: Issuance) -> None:
         lineage, certificate = task.lineage, issuance.certificate
         before = self._fleet.held(lineage)
-        held = held_of(certificate, issuer=task.issuer, is_owned=True)
+        held = held_of(certificate, issuer=task.issuer, is_owned=True, account=issuance.account)
         if before and not task.forced and before.issuer == task.issuer:
             now = self._clock.now()
             if ends_too_early(held.validity, before.validity, now):
@@ -356,11 +366,9 @@ class Renewer:
             self._asking -= 1
             self._changed.set()
 
-    def _failed(
-        self, task: OrderTask, failure: Failure, *, replaces_refused: bool = False, unfinished: bool = False
-    ) -> None:
+    def _failed(self, task: OrderTask, failure: Failure, *, unfinished: bool = False) -> None:
         now = self._clock.now()
-        self._fleet.failed(task, failure, now, replaces_refused=replaces_refused, unfinished=unfinished)
+        self._fleet.failed(task, failure, now, unfinished=unfinished)
         self._tell_failed(task, failure, now)
 
     def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime) -> None:

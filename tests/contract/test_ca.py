@@ -118,6 +118,28 @@ async def test_a_window_is_told_and_a_certificate_is_replaced_once(client: Clien
             await client.issue(HOST, replaces=old.ari_id)
 
 
+async def test_a_certificate_of_another_account_is_replaced_by_nobody_else(
+    ca: EitherCa, client: Client, tmp_path: Path, http_port: int
+) -> None:
+    async with client:
+        issuance = await client.issue(HOST)
+        old, account = issuance.certificate.ari_id, issuance.account
+        assert account == client.account.url
+    async with Client(ca, tmp_path / "other", http_port=http_port) as other:
+        with pytest.raises(ReplacesRefused, match="did not request the certificate"):
+            await other.issue(HOST, replaces=old)
+        with pytest.raises(ReplacesRefused, match="another account ordered"):  # known before: the CA is not asked
+            await other.issue(HOST, replaces=old, account=account)
+        assert (await other.issue(HOST)).account == other.account.url != account
+
+
+async def test_a_certificate_that_the_ca_does_not_know_is_replaced_by_none(client: Client) -> None:
+    async with client:
+        old = (await client.issue(HOST)).certificate.ari_id
+        with pytest.raises(ReplacesRefused):
+            await client.issue(HOST, replaces=f"{old.partition('.')[0]}.AIdlQyE")
+
+
 async def test_an_order_that_was_cut_off_is_gone_on_with(client: Client) -> None:
     async with client:
         first = await client.issue(HOST)

@@ -204,7 +204,13 @@ async def test_a_time_only_in_the_text_of_a_part_is_understood(ca: FakeCa, clien
         (problem("malformed", 409), True),
         (problem("malformed", 400, "unknown field replaces"), True),
         (problem("malformed", 404, "certID not found"), True),
-        (problem("malformed", 400, "other"), False),
+        (problem("malformed", 404, "could not find an order for the given certificate"), True),
+        (problem("unauthorized", 403, "requester account did not request the certificate being replaced"), True),
+        (problem("malformed", 400, "other"), True),
+        (problem("malformed", 500, "replaces"), False),
+        (problem("rateLimited", 429), False),
+        (problem("externalAccountRequired", 403), False),
+        (problem("userActionRequired", 403), False),
     ],
 )
 async def test_a_refused_replaces_is_told_apart(ca: FakeCa, client: Client, answer: Answer, refused: bool) -> None:
@@ -214,6 +220,7 @@ async def test_a_refused_replaces_is_told_apart(ca: FakeCa, client: Client, answ
         with pytest.raises(Exception, match="refused") as error:
             await client.issue(HOST, replaces=old.ari_id)
         assert isinstance(error.value, ReplacesRefused) is refused
+        assert ca.orders() == 2
 
 
 @pytest.mark.parametrize("step", ["account", "order", "challenge", "finalize", "certificate"])

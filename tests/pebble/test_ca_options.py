@@ -1,12 +1,16 @@
 """What a CA may demand and offer: external accounts, profiles, other roots, and that it forgets us."""
 
 import base64
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 
 from pebble.server import Pebble
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
@@ -116,6 +120,38 @@ def test_a_broken_account_key_costs_no_certificate(tmp_path: Path, daemon: Daemo
         client.wait_for(["two.example.test"], daemon=daemon)
         assert client.leaf(HOST) == leaf
         assert "There are now 2 accounts in memory" in pebble.log.read_text()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_after_the_account_key_was_lost_certificates_are_renewed_by_the_new_account(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, is_known: bool
+) -> None:
+    """With what is kept of who ordered the certificate, and without: then the CA says that it was not us."""
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        hosts = [f"host{number}.example.test" for number in range(4)]
+        daemon.configure(dict.fromkeys(hosts, upstream.port), pebble=pebble)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, pebble.root())
+        client.wait_for(hosts, daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        assert daemon.stop() == 0
+        (daemon.cache / "acme_account+key").unlink()
+        if not is_known:  # as the versions before kept it
+            with closing(sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3")) as journal, journal:
+                journal.execute(
+                    "UPDATE state SET document = json_remove(document, '$.account') WHERE name LIKE 'held %'"
+                )
+        daemon.start()
+        placed = pebble.orders()
+        assert command(daemon, "renew", "--all").status == 0, daemon.log()[-4000:]
+        asked = placed + (4 if is_known else 8)
+        assert pebble.orders() == asked
+        assert daemon.log().count("requester account did not request") == (0 if is_known else 4)
+        (account,) = command(daemon, "account", "show", "--json").json["accounts"].values()
+        assert account["status"] == "valid"
+        assert command(daemon, "renew", hosts[0]).status == 0  # as a renewal again
+        assert pebble.orders() == asked + 1
+        assert "cannot give certificates" not in daemon.log()
 
 
 def test_the_first_ca_is_used_again_when_it_is_back(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:

@@ -64,6 +64,7 @@ class FakeCa:
         self._objects: dict[str, dict[str, Any]] = {}
         self._nonces: set[str] = set()
         self._replaced: set[str] = set()
+        self._owners: dict[str, str] = {}  # by certID: the account that ordered it
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -248,8 +249,8 @@ class FakeCa:
 
     async def _new_order(self, request: _Request) -> Answer:
         replaces = request.payload.get("replaces")
-        if replaces in self._replaced:
-            raise Problem("alreadyReplaced", 409)
+        if replaces is not None:
+            self._check_replaces(replaces, request.account)
         number = secrets.token_hex(4)
         authorizations = [self._new_authorization(identifier) for identifier in request.payload["identifiers"]]
         path = f"/order/{number}"
@@ -265,6 +266,14 @@ class FakeCa:
             "replaces": replaces,
         }
         return Answer(status=201, json=self._objects[path]["document"], headers={"Location": self.base + path})
+
+    def _check_replaces(self, replaces: str, account: str) -> None:
+        if replaces not in self._owners:
+            raise Problem("malformed", 404, "could not find an order for the given certificate")
+        if self._owners[replaces] != account:
+            raise Problem("unauthorized", 403, "requester account did not request the certificate being replaced")
+        if replaces in self._replaced:
+            raise Problem("alreadyReplaced", 409)
 
     def _new_authorization(self, identifier: dict[str, str]) -> str:
         number = secrets.token_hex(4)
@@ -360,6 +369,7 @@ class FakeCa:
         certificate = authority.leaf(
             csr.public_key(), alternatives, self._intermediate, not_before=not_before, not_after=not_after
         )
+        self._owners[authority.ari_id(certificate)] = self._objects[path]["account"]
         number = path.rpartition("/")[2]
         self._objects[f"/certificate/{number}"] = {"chain": authority.pem(certificate, self._intermediate[0])}
         self._document(path).update(status="valid", certificate=f"{self.base}/certificate/{number}")

@@ -1,5 +1,6 @@
 """The signing half of the fake CA: a root, an intermediate, leaves for CSRs."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,6 +59,13 @@ def leaf(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer[1].public_key()), critical=False)
         .sign(signer[1], hashes.SHA256())
     )
+
+
+def ari_id(certificate: x509.Certificate) -> str:
+    """Return the certID (RFC 9773 §4.1)."""
+    key = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier or b""
+    serial = certificate.serial_number.to_bytes(certificate.serial_number.bit_length() // 8 + 1)
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (key, serial))
 
 
 def pem(*certificates: x509.Certificate) -> str:

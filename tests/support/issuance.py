@@ -90,10 +90,15 @@ class Client:
         return web.Response(status=404) if answer is None else web.Response(text=answer)
 
     async def issue(
-        self, *names: str, challenges: Sequence[str] = ("http-01",), replaces: str | None = None, key: str = "p256"
+        self,
+        *names: str,
+        challenges: Sequence[str] = ("http-01",),
+        replaces: str | None = None,
+        account: str | None = None,
+        key: str = "p256",
     ) -> Issuance:
         hosts = tuple(Hostname.parse(name) for name in names)
-        order = CertificateOrder(host=hosts[0], names=hosts, key_kind=key, replaces=replaces)
+        order = CertificateOrder(host=hosts[0], names=hosts, key_kind=key, replaces=replaces, account=account)
         return await self.issuer.issue(order, challenges)
 
     async def failure(self, *names: str, challenges: Sequence[str] = ("http-01",)) -> IssuanceError:

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -206,3 +207,32 @@ def test_a_fleet_stays_spread_over_a_restart() -> None:
 def due(fleet: Fleet, number: int) -> datetime | None:
     state = fleet.state(lineage(number))
     return due_at(state, NOW) if state else None
+
+
+def test_an_order_whose_replaces_is_refused_is_sent_once_more_within_the_limits_and_is_no_failure_of_the_ca() -> None:
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
+    authority = fleet.authority(CA, LETS_ENCRYPT)
+    authority.has_ari = True
+    fleet.manage([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(9)], NOW)
+    for one in range(9):
+        validity = Validity(not_before=NOW - timedelta(days=89), not_after=NOW + timedelta(days=1))
+        held = Held(validity=validity, serial=one, cert_id=f"ari{one}", issuer=CA, is_owned=True, account="old")
+        fleet.found(lineage(one), held, NOW)
+    tasks = [task for task in fleet.tasks(NOW, 9) if isinstance(task, OrderTask)]
+    assert {(task.order.replaces, task.order.account) for task in tasks} == {(f"ari{one}", "old") for one in range(9)}
+    sent = [again for task in tasks if (again := fleet.replaces_refused(task, NOW))]
+    assert [(one.order.replaces, one.order.account, one.lineage) for one in sent] == [
+        (None, None, task.lineage) for task in tasks
+    ]
+    again = sent[-1]
+    fleet.failed(again, Failure(kind=FailureKind.VALIDATION, message="no", challenge="http-01"), NOW)
+    assert fleet.document(again.lineage)["refused_replaces"] == tasks[-1].order.replaces
+    assert fleet.refusal(lineage(0), NOW) is None  # the CA is not down
+    assert authority.ledger is not None
+    for _ in range(4):
+        authority.ledger.spend(again.order, NOW)
+    told: list[Lineage] = []
+    fleet.postponed = lambda lineage, _failure, _until: told.append(lineage)
+    authority.ledger.spend(again.order, NOW)
+    assert fleet.replaces_refused(replace(tasks[-1], order=replace(again.order, replaces="ari")), NOW) is None
+    assert told == [again.lineage]
