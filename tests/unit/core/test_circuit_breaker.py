@@ -30,9 +30,15 @@ def issued(wishes: list[tuple[int, bool]], lifetime: timedelta | None = None) ->
 
 
 def most(history: list[tuple[datetime, bool]], period: timedelta, *, ending_exempt: bool | None = None) -> int:
-    """Return the most certificates in any window that ends with one (of this kind)."""
-    ends = [at for at, exempt in history if ending_exempt in (None, exempt)]
-    return max((sum(end - period < at <= end for at, _ in history) for end in ends), default=0)
+    """Return the most certificates in a window that ends with one (of this kind)."""
+    return max(
+        (
+            sum(end - period < at for at, _ in history[: number + 1])
+            for number, (end, exempt) in enumerate(history)
+            if ending_exempt in (None, exempt)
+        ),
+        default=0,
+    )
 
 
 @given(WISHES)
