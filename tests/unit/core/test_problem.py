@@ -3,9 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxyd.core.failure import FailureKind, IssuanceError, classify
 from proxyd.core.problem import Problem
+from tests.support.strategies import damaged, json_values
 
 PREFIX = "urn:ietf:params:acme:error:"
 PAUSED = (
@@ -64,3 +67,21 @@ def test_hostile_nesting_and_control_characters_are_harmless() -> None:
         document = {"subproblems": [document]}
     assert str(Problem.parse(document, status=400)).isprintable()
     assert str(Problem.parse({"detail": "b\r\nc\x1b"}, status=400)).isprintable()
+
+
+TOLD = {
+    "type": "urn:ietf:params:acme:error:rateLimited",
+    "detail": "too many: retry after 2027-01-02 00:00:00 UTC",
+    "status": 429,
+    "identifier": {"type": "dns", "value": "a.example"},
+    "subproblems": [{"type": "urn:ietf:params:acme:error:caa", "detail": "no", "identifier": {"value": "b.example"}}],
+}
+
+
+@given(damaged(TOLD) | json_values, st.integers(0, 999))
+def test_whatever_a_ca_says_is_one_bounded_line_and_has_a_class(document: object, status: int) -> None:
+    problem = Problem.parse(document, status=status)
+    assert str(problem).isprintable()
+    assert len(str(problem)) <= 2501
+    assert classify(problem) in FailureKind
+    assert problem.retry_at is None or problem.retry_at.tzinfo is not None
