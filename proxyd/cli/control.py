@@ -16,6 +16,7 @@ from proxyd.cli.config_file import find, refuse
 from proxyd.config.document import ConfigError
 from proxyd.config.load import load
 from proxyd.config.model import Config
+from proxyd.core.host_pattern import host_or_pattern
 from proxyd.core.hostname import Hostname, InvalidHostname
 
 config_option = click.option(
@@ -87,10 +88,11 @@ def unreachable(error: Unreachable) -> NoReturn:
     raise SystemExit(3)
 
 
-def hostnames(written: tuple[str, ...]) -> list[Hostname]:
-    """Return the names that a person typed, or exit with 2."""
+def hostnames(written: tuple[str, ...], *, patterns: bool = False) -> list[Hostname]:
+    """Return the names that a person typed, with `patterns` also wildcard hosts, or exit with 2."""
+    read = host_or_pattern if patterns else Hostname.parse
     try:
-        return [Hostname.parse(one) for one in written]
+        return [read(one) for one in written]
     except InvalidHostname as error:
         refuse(str(error))
 

@@ -11,7 +11,8 @@ from proxyd.cli.control import Control, config_option, hostnames, json_option, p
 from proxyd.cli.table import bold, coloured, printable, wrapped
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.cache_view import CacheView
-from proxyd.daemon.explain_command import merged, names_of, story
+from proxyd.daemon.explain_command import merged, names_of, on_demand_story, story
+from proxyd.daemon.on_demand_views import view_of
 from proxyd.daemon.system_clock import SystemClock
 
 
@@ -20,8 +21,11 @@ from proxyd.daemon.system_clock import SystemClock
 @json_option
 @click.argument("host")
 def explain(file: Path | None, as_json: bool, host: str) -> None:
-    """Tell what happened to HOST: policy, certificate, orders, validation requests, what comes next, what to do."""
-    (wanted,) = hostnames((host,))
+    """Tell the story of HOST: policy, certificate, orders, validation requests, what comes next, what to do.
+
+    HOST may be a wildcard host, or any name under one.
+    """
+    (wanted,) = hostnames((host,), patterns=True)
     control = Control(file)
     note = None
     try:
@@ -44,12 +48,15 @@ def _from_cache(control: Control, host: Hostname) -> tuple[Document, str]:
     view = CacheView(config, clock=clock)
     view.read()
     facts = [one for one in view.facts() if host in one.plan.lineage.names]
-    if not facts:
-        refuse(f"not in the configuration: {host}")
-    events = merged([view.history(name) for name in names_of(host, facts)])
     note = f"no daemon answers: this is what the cache {config.cache_directory} tells"
     if view.journal_damage:
         note += f"; {view.journal_damage}"
+    if not facts:
+        if not (wildcard := view_of(host, view.on_demand())):
+            refuse(f"not in the configuration: {host}")
+        now, doubt = clock.now(), view.doubt
+        return on_demand_story(host, wildcard, view.history, now, refusal=None, runs=False, doubt=doubt), note
+    events = merged([view.history(name) for name in names_of(host, facts)])
     return story(host, facts, events, clock.now(), config=lambda: config, runs=False, doubt=view.doubt), note
 
 

@@ -12,6 +12,7 @@ from proxyd.cli.table import moment, printable, show_table
 from proxyd.core.hostname import Hostname
 from proxyd.core.status import budget_document, host_statuses, status_document
 from proxyd.daemon.cache_view import CacheView
+from proxyd.daemon.on_demand_views import asked_rows
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.version import __version__
 
@@ -24,7 +25,7 @@ _HEAD = ("HOST", "STATE", "ISSUER", "EXPIRES", "RENEWS", "NEXT TRY", "LAST ERROR
 @click.argument("hosts", nargs=-1)
 def status(file: Path | None, as_json: bool, hosts: tuple[str, ...]) -> None:
     """Show state, issuer, expiry and trouble of HOSTS, or of all. Exit status 0: all good, 1: something needs you."""
-    wanted = hostnames(hosts)
+    wanted = hostnames(hosts, patterns=True)
     control = Control(file)
     note = None
     try:
@@ -46,15 +47,19 @@ def _from_cache(control: Control, wanted: list[Hostname]) -> tuple[Document, str
     config, clock = control.config, SystemClock()
     view = CacheView(config, clock=clock)
     view.read()
-    rows = host_statuses(view.facts(), clock.now())
-    if unknown := [host.text for host in wanted if host not in rows]:
+    rows, wildcards = asked_rows(host_statuses(view.facts(), clock.now()), view.on_demand(), wanted, lambda _: None)
+    known = {*rows, *(Hostname(one.text) for one in wildcards)}
+    if unknown := [host.text for host in wanted if host not in known]:
         refuse(f"not in the configuration: {', '.join(unknown)}")
-    rows = {host: row for host, row in rows.items() if not wanted or host in wanted}
+    on_demand = {one.text: found.to_document() for one, found in wildcards.items()}
     budget = budget_document(view.facts(), view.orders_left())
     note = f"no daemon answers: this is what the cache {config.cache_directory} tells"
     if view.journal_damage:
         note += f"; {view.journal_damage}"
-    return status_document(rows, budget, version=__version__, from_daemon=False, doubt=view.doubt), note
+    document = status_document(
+        rows, budget, version=__version__, from_daemon=False, doubt=view.doubt, on_demand=on_demand
+    )
+    return document, note
 
 
 def _show(document: Document) -> None:
@@ -70,6 +75,10 @@ def _show(document: Document) -> None:
             row["last_error"] or (f"see {row['explanation_url']}" if row["explanation_url"] else "-"),
         )
         for host, row in document["hosts"].items()
+    ]
+    rows += [
+        (pattern, one["state"], one["issuer"], "-", "-", moment(one["next_try"], now), one["words"])
+        for pattern, one in document.get("on_demand", {}).items()
     ]
     show_table(_HEAD, rows)
     if document.get("clock"):  # a daemon of an older version tells none

@@ -1,7 +1,7 @@
 """How many new names the last 24 hours brought, in two dozen numbers."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 _HOURS = 24
 _SECONDS = 3600
@@ -18,6 +18,23 @@ class DailyCount:
         hour = _hour(now)
         self._hours = {at: count for at, count in self._hours.items() if hour - _HOURS <= at <= hour}
         return sum(self._hours.values())
+
+    def copy(self) -> "DailyCount":
+        """Return one that counts no further."""
+        made = DailyCount()
+        made._hours = dict(self._hours)
+        return made
+
+    def free_at(self, most: int, now: datetime) -> datetime | None:
+        """Return when less than `most` are counted again, None: now."""
+        left = self.total(now)
+        for at, count in sorted(self._hours.items()):
+            if left < most:
+                break
+            left, free = left - count, (at + _HOURS + 1) * _SECONDS
+            if left < most:
+                return datetime.fromtimestamp(free, UTC)
+        return None
 
     def add(self, now: datetime) -> None:
         """Count one more."""

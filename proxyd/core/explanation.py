@@ -15,7 +15,8 @@ from proxyd.core.journal_event import JournalEvent
 from proxyd.core.status import Facts
 
 _HISTORY = 30
-_SET_THE_CLOCK = "Set the clock of this machine (timedatectl set-ntp true)."
+SET_THE_CLOCK = "Set the clock of this machine (timedatectl set-ntp true)."
+START_THE_DAEMON = "Start the daemon: nothing happens while none runs."
 _LOOKS = ("preflight", "dns seen", "names changed", "woken", "dormant")
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -44,13 +45,12 @@ def explain(
     """
     sections = [Section(title="Policy", lines=tuple(_policy(one, profiles) for one in facts))]
     sections.append(Section(title="What serves", lines=tuple(_serving(host, one, now) for one in facts)))
-    history = [f"{one.at:%Y-%m-%d %H:%M:%S}  {words(one)}" for one in events[-_HISTORY:]]
-    sections.append(Section(title="What happened", lines=tuple(history) or ("Nothing is recorded.",)))
+    sections.append(history(events))
     if seen := next((one for one in reversed(events) if one.kind in _LOOKS and "addresses" in one.fields), None):
         sections.append(Section(title="The name as seen from here", lines=tuple(_view(seen))))
     why, to_do = _causes(host, facts, events)
     if doubt is not None:
-        why, to_do = (f"It is this machine: {doubt.reason}.", *why), (_SET_THE_CLOCK, *to_do)
+        why, to_do = (f"It is this machine: {doubt.reason}.", *why), (SET_THE_CLOCK, *to_do)
     if why:
         sections.append(Section(title="Why", lines=why))
     coming = _next(facts, now, runs=runs)
@@ -58,9 +58,15 @@ def explain(
         coming = ("Nothing is ordered until the clock is believed again; what serves, serves on.",)
     sections.append(Section(title="What comes next", lines=coming))
     if not runs:
-        to_do = ("Start the daemon: nothing happens while none runs.", *to_do)
+        to_do = (START_THE_DAEMON, *to_do)
     sections.append(Section(title="What to do", lines=to_do or ("Nothing.",)))
     return sections
+
+
+def history(events: Sequence[JournalEvent]) -> Section:
+    """Return the latest events, oldest first."""
+    lines = [f"{one.at:%Y-%m-%d %H:%M:%S}  {words(one)}" for one in events[-_HISTORY:]]
+    return Section(title="What happened", lines=tuple(lines) or ("Nothing is recorded.",))
 
 
 def _policy(facts: Facts, profiles: Mapping[str, str | None]) -> str:
@@ -134,25 +140,26 @@ def _coming(facts: Facts, now: datetime) -> str:
             if window is not None:
                 why = f", because {window.explanation_url}" if window.explanation_url else ""
                 told = f", a moment in the CA's window {_at(window.start)} to {_at(window.end)}{why}"
-            return f"It is renewed {_when(at, now)}{told}."
+            return f"It is renewed {when(at, now)}{told}."
         case Waiting(failure=failure) if failure.is_anothers_turn:
             return "The other daemon orders; what it obtains serves here within seconds."
         case Waiting(retry_at=at, failures=failures, failure=failure):
             count = f" after {failures} {'failure' if failures == 1 else 'failures'}" if failures else ""
             sooner = ", or at once when its DNS changes" if failure.may_be_dns else ""
-            return f"The next order{count} is sent {_when(at, now)}{sooner}."
+            return f"The next order{count} is sent {when(at, now)}{sooner}."
         case Blocked(probe_at=at):
-            return f"One order is tried all the same {_when(at, now)}."
+            return f"One order is tried all the same {when(at, now)}."
         case Dormant(since=since, probe_at=at):
             return (
                 f"Dormant since {_at(since)}: its DNS points elsewhere, it fails, and nobody asked for it for a week. "
-                f"It wakes when its DNS comes back; one order is tried {_when(at, now)}."
+                f"It wakes when its DNS comes back; one order is tried {when(at, now)}."
             )
         case _:
             assert_never(facts.state)
 
 
-def _when(at: datetime, now: datetime) -> str:
+def when(at: datetime, now: datetime) -> str:
+    """Return a time to come as a person reads it."""
     return f"at {_at(at)} (in {_span(at - now)})" if at > now else "now"
 
 

@@ -60,6 +60,14 @@ class HostPattern:
 _LONGEST_PARENT = 251
 
 
+def host_or_pattern(written: str) -> Hostname:
+    """Return the name that a person wrote; a wildcard host as the name that journal and status have for it.
+
+    Raises InvalidHostname.
+    """
+    return Hostname(HostPattern.parse(written).text) if "*" in written else Hostname.parse(written)
+
+
 class HostTable(Generic[V]):
     """What is said about names: exactly, else by the closest wildcard. Frozen; one look-up costs at most three."""
 

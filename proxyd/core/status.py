@@ -81,14 +81,19 @@ def status_document(
     version: str,
     from_daemon: bool,
     doubt: Doubt | None = None,
+    on_demand: Mapping[str, Mapping[str, object]] | None = None,
 ) -> dict[str, object]:
-    """Return what `proxyd status --json` and /status.json promise; `doubt`: why the clock is not believed."""
+    """Return what `proxyd status --json` and /status.json promise; `doubt`: why the clock is not believed.
+
+    `on_demand`: what each wildcard host allows.
+    """
     return {
         "version": version,
         "ok": doubt is None and not any(row.needs_a_person for row in rows.values()),
         "clock": doubt.reason if doubt else None,
         "from": "daemon" if from_daemon else "cache",
         "hosts": {host.text: row.to_document() for host, row in rows.items()},
+        "on_demand": dict(on_demand or {}),
         "budget": dict(budget),
     }
 

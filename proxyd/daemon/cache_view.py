@@ -7,15 +7,19 @@ from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
 from proxyd.core.clock_watch import ClockWatch, Doubt
+from proxyd.core.daily_count import DailyCount
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
 from proxyd.core.lineage import Held, Lineage
+from proxyd.core.on_demand_view import OnDemandView
 from proxyd.core.status import Facts
 from proxyd.daemon.authorities import authorities_of, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
+from proxyd.daemon.on_demand_views import on_demand_views
 from proxyd.issuance.memory import Memory
+from proxyd.issuance.on_demand import COUNT
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
@@ -82,6 +86,13 @@ class CacheView:
     def orders_left(self) -> Mapping[str, Mapping[str, int]]:
         """Return how many orders each CA allows now."""
         return orders_left(self.fleet, self._clock)
+
+    def on_demand(self) -> dict[HostPattern, OnDemandView]:
+        """Return what each wildcard host allows."""
+        created, now = DailyCount(), self._clock.now()
+        created.read_document(self._memory.document(COUNT), now)
+        names = (one.plan.lineage.host for one in self.fleet.facts() if one.plan.on_demand)
+        return on_demand_views(self._config, names, created, now)
 
     def history(self, host: Hostname) -> list[JournalEvent]:
         """Return what happened to a host, oldest first."""

@@ -1,23 +1,40 @@
 """What a command was given, parsed once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from proxyd.admin.control_socket import Refused, Request
-from proxyd.core.hostname import Hostname
+from proxyd.core.host_pattern import host_or_pattern
+from proxyd.core.hostname import Hostname, InvalidHostname
 from proxyd.core.lineage import Lineage
 from proxyd.issuance.renewer import Renewer
 
 
 def hosts_of(request: Request) -> list[Hostname]:
     """Return the names; raises Refused for what is none."""
+    return _names_of(request, Hostname.from_wire)
+
+
+def hosts_or_patterns_of(request: Request) -> list[Hostname]:
+    """Return the names, those of wildcard hosts among them; raises Refused for what is neither."""
+    return _names_of(request, _host_or_pattern)
+
+
+def _names_of(request: Request, read: Callable[[str], Hostname | None]) -> list[Hostname]:
     written = request.arguments.get("hosts")
     hosts = []
     for one in written if isinstance(written, list) else ():
-        host = Hostname.from_wire(one) if isinstance(one, str) else None
+        host = read(one) if isinstance(one, str) else None
         if host is None:
             raise Refused("hosts must be a list of host names")
         hosts.append(host)
     return hosts
+
+
+def _host_or_pattern(written: str) -> Hostname | None:
+    try:
+        return host_or_pattern(written)
+    except InvalidHostname:
+        return None
 
 
 def flag(request: Request, name: str) -> bool:

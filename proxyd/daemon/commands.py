@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ from proxyd.admin.control_socket import Refused, Request, Tell
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
 from proxyd.core.held_document import held_documents
+from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.on_demand_view import OnDemandView
 from proxyd.core.status import budget_document, host_statuses, status_document
 from proxyd.daemon.account_command import AccountCommand
 from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
-from proxyd.daemon.command_arguments import hosts_of, refuse_unknown
+from proxyd.daemon.command_arguments import hosts_or_patterns_of, refuse_unknown
 from proxyd.daemon.config_fingerprint import host_fingerprints, option_fingerprint
-from proxyd.daemon.explain_command import merged, names_of, story
+from proxyd.daemon.explain_command import merged, names_of, on_demand_story, story
+from proxyd.daemon.on_demand_views import asked_rows, on_demand_views, view_of
 from proxyd.daemon.renew_command import RenewCommand
 from proxyd.daemon.revoke_command import RevokeCommand
 from proxyd.version import __version__
@@ -57,29 +61,40 @@ class Commands:
 
     async def _status(self, request: Request, _tell: Tell) -> Document:
         fleet, now = self._certificates.renewer.fleet, self._clock.now()
-        hosts = hosts_of(request)
+        hosts = hosts_or_patterns_of(request)
         facts = fleet.facts(frozenset(hosts) or None)
         left, doubt = orders_left(fleet, self._clock), self._certificates.clock_guard.doubt
+        on_demand, look = self._certificates.on_demand, self._on_demand(now)
 
         def document() -> Document:  # values only: 10,000 rows must not stop the loop
-            rows = {host: row for host, row in host_statuses(facts, now).items() if not hosts or host in hosts}
-            refuse_unknown(hosts, rows)
+            rows, views = asked_rows(host_statuses(facts, now), look(), hosts, on_demand.refusal)
+            refuse_unknown(hosts, {**rows, **dict.fromkeys(Hostname(one.text) for one in views)})
             budget = budget_document(facts, left)
-            return status_document(rows, budget, version=__version__, from_daemon=True, doubt=doubt)
+            shown = {one.text: view.to_document() for one, view in views.items()}
+            return status_document(rows, budget, version=__version__, from_daemon=True, doubt=doubt, on_demand=shown)
 
         return await asyncio.to_thread(document)
 
     async def _explain(self, request: Request, _tell: Tell) -> Document:
-        (host, *_) = hosts = hosts_of(request) or [Hostname("")]
+        (host, *_) = hosts = hosts_or_patterns_of(request) or [Hostname("")]
         facts, now = self._certificates.renewer.fleet.facts(frozenset({host})), self._clock.now()
-        refuse_unknown(hosts, {host: facts} if facts else {})
-        doubt = self._certificates.clock_guard.doubt
+        doubt, memory = self._certificates.clock_guard.doubt, self._certificates.memory
+        refusal, look = self._certificates.on_demand.refusal(host), self._on_demand(now)
 
         def document() -> Document:
-            events = merged([self._certificates.memory.history(name) for name in names_of(host, facts)])
+            if not facts and (view := view_of(host, look())):
+                return on_demand_story(host, view, memory.history, now, refusal=refusal, runs=True, doubt=doubt)
+            refuse_unknown(hosts, {host: facts} if facts else {})
+            events = merged([memory.history(name) for name in names_of(host, facts)])
             return story(host, facts, events, now, config=self._config, runs=True, doubt=doubt)
 
         return await asyncio.to_thread(document)
+
+    def _on_demand(self, now: datetime) -> Callable[[], Mapping[HostPattern, OnDemandView]]:
+        """Return what makes the views of the wildcard hosts, in any thread."""
+        config, on_demand = self._config(), self._certificates.on_demand
+        names, created = on_demand.names, on_demand.created.copy()
+        return lambda: on_demand_views(config, names, created, now)
 
     async def _running(self, _request: Request, _tell: Tell) -> Document:
         """Return what tells the running configuration from another, and which certificates serve."""

@@ -6,10 +6,13 @@ from typing import Any
 
 from proxyd.config.model import Config
 from proxyd.core.clock_watch import Doubt
-from proxyd.core.explanation import explain
+from proxyd.core.explanation import SET_THE_CLOCK, START_THE_DAEMON, Section, explain
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
-from proxyd.core.status import Facts, host_statuses, rfc3339
+from proxyd.core.on_demand_story import explain_pattern, explain_unserved, pattern_status, unserved_status
+from proxyd.core.on_demand_view import OnDemandView
+from proxyd.core.refusal import Refusal
+from proxyd.core.status import Facts, HostStatus, host_statuses, rfc3339
 from proxyd.daemon.authorities import authorities_of
 
 Document = Mapping[str, Any]
@@ -39,8 +42,36 @@ def story(
     """Return what `proxyd explain --json` prints; the sections are for people."""
     row = host_statuses(facts, now)[host]
     sections = explain(host, facts, events, now, profiles=_profiles(config(), facts), runs=runs, doubt=doubt)
+    return _document(row, sections, events, runs=runs, doubt=doubt)
+
+
+def on_demand_story(
+    host: Hostname,
+    view: OnDemandView,
+    history: Callable[[Hostname], Sequence[JournalEvent]],
+    now: datetime,
+    *,
+    refusal: Refusal | None,
+    runs: bool,
+    doubt: Doubt | None,
+) -> Document:
+    """Return the same of a wildcard host, or of a name under one that has neither certificate nor order."""
+    urgent = [*([] if runs else [START_THE_DAEMON]), *([SET_THE_CLOCK] if doubt else [])]
+    pattern = Hostname(view.pattern.text)
+    if host == pattern:
+        events = merged([history(host)])
+        sections = explain_pattern(view, events, now, urgent=urgent)
+        return _document(pattern_status(host, view), sections, events, runs=runs, doubt=doubt)
+    events = merged([history(host), history(pattern)])
+    sections = explain_unserved(host, view, refusal, events, now, urgent=urgent)
+    return _document(unserved_status(host, view, refusal), sections, events, runs=runs, doubt=doubt)
+
+
+def _document(
+    row: HostStatus, sections: Sequence[Section], events: Sequence[JournalEvent], *, runs: bool, doubt: Doubt | None
+) -> Document:
     return {
-        "host": host.text,
+        "host": row.host.text,
         "from": "daemon" if runs else "cache",
         "status": row.to_document(),
         "clock": doubt.reason if doubt else None,

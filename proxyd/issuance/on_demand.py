@@ -18,6 +18,7 @@ from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.core.negative_cache import NegativeCache
+from proxyd.core.refusal import Refusal
 from proxyd.core.throttle import Throttle
 from proxyd.core.waiting_room import WaitingRoom
 from proxyd.issuance.ask import Answer, Ask, Verdict
@@ -32,7 +33,8 @@ _MAX_ATTEMPTS = 256
 _DENIED_SECONDS, _UNREACHABLE_SECONDS = 300.0, 15.0
 _ASK_AGAIN = timedelta(days=1)
 _UNREACHABLE_AGAIN = timedelta(minutes=1)
-_COUNT = "on demand"
+#: The document of the memory that counts new names.
+COUNT = "on demand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ class OnDemand:
         self._is_served = is_served
         self._dropped = dropped
         self._ask = Ask()
-        self._report = RefusalReport(memory)
+        self._report = RefusalReport(memory, clock=clock)
         self._rules: HostTable[Rule | None] = HostTable()
         self._lineages: dict[Hostname, set[Lineage]] = {}
         self._attempts: dict[Hostname, _Attempt] = {}
@@ -104,14 +106,14 @@ class OnDemand:
         self._unanswered = NegativeCache()
         self._throttle = Throttle()
         self._room = WaitingRoom()
-        self._created = DailyCount()
+        self.created = DailyCount()
         self._tasks: asyncio.TaskGroup | None = None
 
     # What is managed
 
     def open(self) -> None:
         """Read how many names the last day brought."""
-        self._created.read_document(self._memory.document(_COUNT), self._clock.now())
+        self.created.read_document(self._memory.document(COUNT), self._clock.now())
 
     def use(self, rules: HostTable[Rule | None], plans: Iterable[Plan]) -> None:
         """Take over the rules; `plans` are the names under them that are managed from now on."""
@@ -129,6 +131,10 @@ class OnDemand:
     def names(self) -> frozenset[Hostname]:
         """Return the names that are managed."""
         return frozenset(self._lineages)
+
+    def refusal(self, host: Hostname) -> Refusal | None:
+        """Return why a client that asked for `host` was sent away the last time, as far as it is remembered."""
+        return self._report.latest(host)
 
     async def run(self) -> None:
         """Make attempts until cancelled; who still waits is sent away then."""
@@ -227,8 +233,8 @@ class OnDemand:
             return self._refuse(rule, host, "ask gave no answer", Outcome.LATER, answer.reason)
         if self._is_day_full(rule):
             return self._refuse(rule, host, "max_new_per_day is used up", Outcome.LATER)
-        self._created.add(self._clock.now())
-        self._memory.keep_document(_COUNT, self._created.to_document(self._clock.now()))
+        self.created.add(self._clock.now())
+        self._memory.keep_document(COUNT, self.created.to_document(self._clock.now()))
         plans = self._plans_for(host)
         self._lineages[host] = {plan.lineage for plan in plans}
         self._asked.add(host)
@@ -239,7 +245,7 @@ class OnDemand:
         return None
 
     def _is_day_full(self, rule: Rule) -> bool:
-        return self._created.total(self._clock.now()) >= rule.max_new_per_day
+        return self.created.total(self._clock.now()) >= rule.max_new_per_day
 
     # HostPolicy
 

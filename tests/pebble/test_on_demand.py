@@ -17,6 +17,7 @@ from pathlib import Path
 from pebble.server import Pebble
 from tests.support.ask import AskServer
 from tests.support.certs import make_pem
+from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
@@ -358,3 +359,45 @@ def status(daemon: DaemonProcess) -> dict[str, dict[str, object]]:
     found = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
     hosts: dict[str, dict[str, object]] = json.loads(found.stdout)["hosts"]
     return hosts
+
+
+def test_a_wildcard_host_and_a_name_that_got_nothing_can_be_shown_and_explained(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    answers: dict[str, int | None] = {A: 200, B: 403, C: 500}
+    with a_ca(tmp_path, daemon) as pebble, AskServer(lambda name: answers.get(name, 200)) as ask:
+        daemon.configure({WILDCARD: wildcard(upstream, ask=ask, most=1)}, pebble=pebble)
+        daemon.start()
+        assert [alert(daemon, name) for name in (B, B, C, A)] == [UNKNOWN, UNKNOWN, LATER, "served"]
+        shown = command(daemon, "status")
+        assert shown.status == 0
+        line = next(line for line in shown.out.splitlines() if line.startswith("*"))
+        assert line.split()[:3] == [WILDCARD, "waiting", pebble.url]
+        assert "1 name is served; 1 of 1 new names in 24 h used" in line
+        told = command(daemon, "status", "--json", WILDCARD, B)
+        assert told.status == 0
+        row = told.json["hosts"].pop(B)
+        assert (row["state"], row["needs_a_person"]) == ("missing", False)
+        assert "ask refused" in row["last_error"]
+        assert told.json["on_demand"][WILDCARD]["new_today"] == 1
+
+        refused = command(daemon, "explain", B)
+        assert refused.status == 0
+        assert f"ask refused ({ask.url} answered 403)" in refused.out
+        assert f"let {ask.url} answer 2xx to ?domain={B}" in refused.out
+        assert f"ask gave no answer ({ask.url} answered 500)" in command(daemon, "explain", C).out
+        assert alert(daemon, "f.apps.example.test") == LATER
+        full = command(daemon, "explain", "f.apps.example.test").out
+        assert "max_new_per_day is used up" in full
+        assert f"raise acme.on_demand.max_new_per_day of {WILDCARD}" in full
+        assert command(daemon, "explain", "*.other.example.test").status == 2
+
+        assert daemon.stop() == 0
+        kept = command(daemon, "status", "--json", WILDCARD)
+        assert kept.json["from"] == "cache"
+        assert kept.json["on_demand"] == told.json["on_demand"]
+        whole = command(daemon, "explain", WILDCARD).out
+        assert f"Names with a certificate, or an order: {A}." in whole
+        assert "ask refused: " in whole  # as counted for all names under it
+        assert "Start the daemon" in whole
+        assert command(daemon, "status", "x*.apps.example.test").status == 2

@@ -39,3 +39,16 @@ def test_broken_documents_read_as_nothing(document: dict[str, object]) -> None:
     count = DailyCount()
     count.read_document(document, NOW)
     assert len(count.to_document(NOW)) <= 25
+
+
+def test_when_there_is_room_again() -> None:
+    count, start = DailyCount(), datetime(2027, 1, 1, 12, 30, tzinfo=UTC)
+    for number in range(4):
+        count.add(start + number * timedelta(hours=1))
+    now = start + timedelta(hours=5)
+    assert count.free_at(5, now) is None
+    assert count.free_at(4, now) == datetime(2027, 1, 2, 13, tzinfo=UTC)
+    free = count.free_at(2, now)
+    assert free == datetime(2027, 1, 2, 15, tzinfo=UTC)
+    assert count.copy().total(free) == 1
+    assert count.copy().total(free - timedelta(seconds=1)) == 2
