@@ -99,11 +99,14 @@ class AcmeIssuer:
             "an interrupted order is looked at",
             extra={"host": order.host, "issuer": self.name, "status": state or "gone"},
         )
-        if now is None or state == "invalid" or (is_old and state != "valid"):
+        if now is None or (is_old and state != "valid"):
             if now is not None and state == "pending":
                 await course.give_up(now)
             await asyncio.to_thread(self._orders.forget, pending)
             return None
+        if state == "invalid":  # while nobody looked: a failure like any other
+            await asyncio.to_thread(self._orders.forget, pending)
+            raise await self._why_invalid(course, now)
         return await self._complete(course, now, challenges)
 
     async def abandon(self, pending: PendingOrder) -> None:
@@ -197,6 +200,13 @@ class AcmeIssuer:
         else:
             await course.give_up()
         await asyncio.to_thread(self._orders.forget, course.pending)
+
+    async def _why_invalid(self, course: AcmeOrder, now: AcmeResponse) -> IssuanceError:
+        try:
+            async with asyncio.timeout(_WINDOW_SECONDS):
+                return await course.why_invalid(now)
+        except TimeoutError:
+            return course.failure(now)
 
     async def _look(self, course: AcmeOrder, signer: AccountSigner) -> AcmeResponse | None:
         """Return how an interrupted order stands, or None when the CA has it no more."""

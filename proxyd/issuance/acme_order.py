@@ -67,10 +67,24 @@ class AcmeOrder:
         if self._state(now) not in ("valid", "invalid"):
             now = await self._poll("valid", "invalid")
         if self._state(now) != "valid":
-            problem = Problem.parse(now.json.get("error"), status=0)
-            raise self._error(f"failed the order: {problem}", f"failed an order: {problem.title}", problem)
+            raise self.failure(now)
         certificate = await self._download(now.json.get("certificate"))
         return Issuance(certificate=certificate, challenge=proved, account=self.pending.account or None)
+
+    def failure(self, now: AcmeResponse) -> IssuanceError:
+        """Return how an order failed, by what it says itself."""
+        problem = Problem.parse(now.json.get("error"), status=0)
+        return self._error(f"failed the order: {problem}", f"failed an order: {problem.title}", problem)
+
+    async def why_invalid(self, now: AcmeResponse) -> IssuanceError:
+        """Return how an order failed of which nobody saw the end: its authorizations say more than it does."""
+        try:
+            for url in self._authorizations(now.json):
+                if failed := await self._authorizer.failure(self._order.names, url, self._signer):
+                    return failed
+        except IssuanceError as error:
+            _log.debug("why an order failed is not told", extra={"host": self._order.host, "reason": str(error)})
+        return self.failure(now)
 
     async def give_up(self, now: AcmeResponse | None = None) -> None:
         """Leave no authorization pending at the CA. Never raises IssuanceError."""

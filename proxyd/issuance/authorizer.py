@@ -63,6 +63,15 @@ class Authorizer:
             raise _validation_failed(name, self._issuer, solver.kind, authorization)
         return solver.kind
 
+    async def failure(self, names: Sequence[Hostname], url: object, signer: AccountSigner) -> IssuanceError | None:
+        """Return how an authorization failed before this; None: it did not. Raises IssuanceError."""
+        authorization = (await self._transport.post(url, None, signer)).json
+        if authorization.get("status") != "invalid":
+            return None
+        tried = next((one for one in _challenges(authorization) if one.get("error")), {})
+        name, kind = self._name(names, authorization), tried.get("type")
+        return _validation_failed(name, self._issuer, kind if kind in self._solvers else "its challenge", authorization)
+
     async def give_up(self, urls: Iterable[object], signer: AccountSigner) -> None:
         """Deactivate authorizations (§7.5.2): while they are pending they count against the account.
 

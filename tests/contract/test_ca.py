@@ -1,5 +1,6 @@
 """What our client needs of a CA. Pebble and the fake one both do it, so what the fake is used for elsewhere is real."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,10 @@ from cryptography import x509
 
 from pebble.server import Pebble, free_port
 from proxyd.core.certificate_order import CertificateOrder
-from proxyd.core.failure import FailureKind
+from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.core.hostname import Hostname
 from proxyd.issuance.issuer import ReplacesRefused
+from tests.support.daemon import eventually
 from tests.support.fake_ca import FakeCa
 from tests.support.issuance import Client
 
@@ -158,6 +160,21 @@ async def test_an_order_that_the_ca_has_no_more_is_forgotten(client: Client) -> 
         await client.issuer.abandon(gone)
         assert client.orders.all() == [pending]
         assert await client.issuer.resume(_order(client), gone, ("http-01",)) is None
+
+
+async def test_an_order_that_failed_while_nobody_looked_says_why(client: Client) -> None:
+    async with client:
+        failing = asyncio.create_task(client.failure(HOST, challenges=("tls-alpn-01",)))  # nothing listens there
+        await asyncio.to_thread(eventually, client.orders.all)
+        (pending,) = client.orders.all()
+        await failing
+        client.orders.save(pending)
+        with pytest.raises(IssuanceError) as found:
+            await client.issuer.resume(_order(client), pending, ("http-01",))
+        failure = found.value.failure
+        assert (failure.kind, failure.challenge) == (FailureKind.VALIDATION, "tls-alpn-01")
+        assert "could not validate the name by tls-alpn-01" in failure.message
+        assert client.orders.all() == []
 
 
 async def test_a_certificate_can_be_revoked(client: Client) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.fake_ca_answer import Answer, problem
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
-_LIMITS = {"orders_per_3h": 100}  # one order is given back after 108 s
+_LIMITS = {"orders_per_3h": 100, "failures_per_hour": 6}  # given back after 108 s, 10 min
 
 
 @pytest.fixture
@@ -44,11 +45,19 @@ def configure(daemon: DaemonProcess, ca: FakeCa, upstream: Upstream, *hosts: str
     daemon.configure(dict.fromkeys(hosts or (HOST,), upstream.port), acme=acme)
 
 
-def orders_spent(daemon: DaemonProcess, ca: FakeCa) -> float:
+def spent(daemon: DaemonProcess, ca: FakeCa, bucket: str, refill: timedelta) -> float:
     with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
         rows = connection.execute("SELECT document FROM state WHERE name = ?", (f"ca {ca.url}",)).fetchall()
-    kept = json.loads(rows[0][0])["ledger"].get("orders account") if rows else None
-    return (datetime.fromisoformat(kept) - datetime.now(UTC)) / timedelta(seconds=108) if kept else 0.0
+    kept = json.loads(rows[0][0])["ledger"].get(bucket) if rows else None
+    return (datetime.fromisoformat(kept) - datetime.now(UTC)) / refill if kept else 0.0
+
+
+def orders_spent(daemon: DaemonProcess, ca: FakeCa) -> float:
+    return spent(daemon, ca, "orders account", timedelta(seconds=108))
+
+
+def failures_spent(daemon: DaemonProcess, ca: FakeCa) -> float:
+    return spent(daemon, ca, f"failures {HOST}", timedelta(minutes=10))
 
 
 @pytest.mark.parametrize("step", ["authorization", "challenge", "finalize", "certificate"])
@@ -63,7 +72,7 @@ def test_a_kill_at_each_step_costs_no_second_order(
     (kept,) = (daemon.cache / "+proxyd" / "orders").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     eventually(lambda: orders_spent(daemon, ca) > 0)  # written in batches
-    spent = orders_spent(daemon, ca)
+    before = orders_spent(daemon, ca)
     assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
     ca.script.clear()
     daemon.start()
@@ -72,7 +81,7 @@ def test_a_kill_at_each_step_costs_no_second_order(
     eventually(lambda: not kept.exists())
     assert ca.orders() == 1
     assert daemon.stop() == 0
-    assert spent - 1 < orders_spent(daemon, ca) <= spent
+    assert before - 1 < orders_spent(daemon, ca) <= before
     assert "order resumed" in events(daemon)
 
 
@@ -217,3 +226,46 @@ def test_a_refused_account_is_not_asked_for_again_by_a_restart(
     daemon.configure(dict.fromkeys(hosts, upstream.port), acme=acme)
     daemon.start()
     HttpsClient(daemon.https_port, ca.root()).wait_for(hosts, daemon=daemon)
+
+
+@pytest.mark.parametrize("step", ["order", "authorization", "challenge"])
+def test_a_kill_in_the_middle_of_an_order_that_fails_wins_nothing(
+    make_daemon: Callable[[], DaemonProcess], tmp_path: Path, upstream: Upstream, step: str
+) -> None:
+    """Neither a retry nor what was spent: the schedule goes on where it was, and the order counts."""
+    daemon = make_daemon()
+
+    def row() -> dict[str, Any]:
+        found: dict[str, Any] = command(daemon, "status", "--json").json["hosts"][HOST]
+        return found
+
+    def wait() -> timedelta:
+        return datetime.fromisoformat(row()["next_try"]) - datetime.now(UTC)
+
+    with FakeCa(tmp_path / "ca") as ca:  # which reaches nobody
+        configure(daemon, ca, upstream)
+        daemon.start()
+        eventually(lambda: row()["failures"] == 1, what=daemon.log)
+        assert command(daemon, "renew", HOST).status == 1
+        assert row()["failures"] == 2
+        failed, placed = failures_spent(daemon, ca), ca.orders()
+        done = hold(ca, step)
+        asking = threading.Thread(target=lambda: command(daemon, "renew", HOST))
+        asking.start()
+        assert done.wait(20)
+        before = orders_spent(daemon, ca)
+        assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+        asking.join()
+        ca.script.clear()
+        daemon.start()
+        if step == "order":  # the CA has one of which we do not know
+            eventually(lambda: row()["state"] == "waiting", what=daemon.log)
+            assert (row()["failures"], ca.orders()) == (2, placed + 1)
+            assert timedelta(minutes=5) < wait() < timedelta(minutes=11)
+        else:
+            eventually(lambda: row()["failures"] == 3, what=daemon.log)
+            assert ca.orders() == placed + 1
+            assert timedelta(minutes=85) < wait() < timedelta(minutes=110)
+        assert daemon.stop() == 0
+        assert before - 1 < orders_spent(daemon, ca) <= before
+        assert failures_spent(daemon, ca) > failed - 0.5 + (step != "order")
