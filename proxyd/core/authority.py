@@ -99,20 +99,13 @@ class Authority:
             self.ledger.failed(order, now, validation=failure.kind is FailureKind.VALIDATION)
         match failure.kind:
             case FailureKind.CA:
-                self._failures += 1
-                self._failing.add(order.host)
-                self._last, self._last_names = failure, order.names
-                if self._is_down:
-                    self._probe_at = now + self._pause()
+                self._trouble(order, failure, now)
             case FailureKind.ACCOUNT_REFUSED:
                 self._account = self._last = failure
                 self._last_names = order.names
                 self._probe_at = now + _ACCOUNT_PROBE
-            case FailureKind.RATE_LIMITED if self.ledger:
-                asked = failure.retry_at or now + (failure.retry_after or timedelta(minutes=1))
-                if failure.problem is not None and failure.is_account_wide:
-                    self._last, self._last_names = failure, order.names
-                    self.ledger.refused(order, min(asked, now + _WEEK))
+            case FailureKind.RATE_LIMITED:
+                self._limited(order, failure, now)
             case _:
                 return self._works()
         return False
@@ -189,6 +182,24 @@ class Authority:
             self._probe_at = min(at, now + _ACCOUNT_PROBE)
             known = (Hostname.from_wire(str(name)) for name in names) if isinstance(names, list) else ()
             self._last_names = tuple(name for name in known if name)
+
+    def _trouble(self, order: CertificateOrder, failure: Failure, now: datetime) -> None:
+        self._failures += 1
+        self._failing.add(order.host)
+        self._last, self._last_names = failure, order.names
+        if self._is_down:
+            asked = min(failure.retry_after or timedelta(0), _LONGEST_TURN)
+            self._probe_at = now + max(self._pause(), asked)
+
+    def _limited(self, order: CertificateOrder, failure: Failure, now: datetime) -> None:
+        """A limit that we know holds for everybody whom it concerns; one that we do not is trouble of the CA."""
+        if failure.problem is None:
+            return  # by our own mirror of its limits
+        if self.ledger is None or failure.limit is None:
+            self._trouble(order, failure, now)
+            return
+        asked = failure.retry_at or now + (failure.retry_after or timedelta(minutes=1))
+        self.ledger.refused(order, failure.limit, min(asked, now + _WEEK))
 
     def _told_to(self, order: CertificateOrder, failure: Failure) -> Failure:
         """Return the trouble of all as the reason of this host: it was said to another one."""

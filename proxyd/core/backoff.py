@@ -27,7 +27,7 @@ _SHORTEST = timedelta(seconds=1)
 def retry_at(
     failure: Failure, failures: int, now: datetime, rng: "random.Random", *, lifetime: timedelta | None = None
 ) -> datetime:
-    """Return when to try again after the `failures`-th failure in a row (from 1), within ±10 %.
+    """Return when to try again after the `failures`-th failure of such a kind in a row (from 1), within ±10 %.
 
     Never before what the CA asked for. `lifetime` of the certificate that serves shortens the waits of lives under
     five days in proportion.
@@ -47,7 +47,7 @@ def _wait(kind: FailureKind, failures: int) -> timedelta:
         case FailureKind.LOCAL:
             return _nth(_LOCAL, failures)
         case FailureKind.RATE_LIMITED:
-            return _MINUTE
+            return _nth(_CA, failures)
         case FailureKind.HOST_REFUSED | FailureKind.PAUSED:
             return _DAY
         case FailureKind.ACCOUNT_REFUSED:

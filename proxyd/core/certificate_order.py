@@ -18,8 +18,9 @@ class CertificateOrder:
     replaces: str | None = None
     account: str | None = None
     is_renewal: bool = False  # the same names had a certificate of this account
+    is_in_window: bool = False  # of the CA, for the certificate that it replaces
 
     @property
     def is_exempt(self) -> bool:
-        """Whether the CA counts it against no limit: a renewal by ARI."""
-        return self.replaces is not None
+        """Whether the CA counts it against no limit: a renewal by ARI, inside the window (Let's Encrypt's rule)."""
+        return self.replaces is not None and self.is_in_window

@@ -22,10 +22,11 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordering:
-    """An order runs; `failures` in a row before it."""
+    """An order runs; `failures` in a row before it, `unproved` of them failed validations; `dormant`: it was before."""
 
     failures: int
-    was_dormant_since: datetime | None = None
+    unproved: int = 0
+    dormant: "Dormant | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Waiting:
     retry_at: datetime
     failures: int
     failure: Failure
+    unproved: int = 0
 
     @property
     def reason(self) -> str:
@@ -57,6 +59,7 @@ class Blocked:
     probe_at: datetime
     failures: int
     failure: Failure
+    unproved: int = 0
 
     @property
     def reason(self) -> str:
@@ -71,6 +74,7 @@ class Dormant:
     probe_at: datetime
     failures: int
     failure: Failure
+    unproved: int = 0
 
     @property
     def reason(self) -> str:
@@ -138,8 +142,8 @@ def step(state: CertificateState, event: Event, now: datetime, rng: "random.Rand
     """Return the state after `event`. Total: every event is meaningful in every state."""
     match event:
         case Started():
-            since = state.since if isinstance(state, Dormant) else None
-            return Ordering(failures=_failures(state), was_dormant_since=since)
+            dormant = state if isinstance(state, Dormant) else None
+            return Ordering(failures=_failures(state), unproved=_unproved(state), dormant=dormant)
         case Obtained(renew_at=at, ask_ari_at=ask, window=window):
             return Ready(renew_at=at, ask_ari_at=ask, window=window)
         case WindowLearned(renew_at=at, ask_ari_at=ask, window=window):
@@ -147,7 +151,10 @@ def step(state: CertificateState, event: Event, now: datetime, rng: "random.Rand
         case Failed(failure=failure, lifetime=lifetime):
             return _failed(state, failure, now, rng, lifetime)
         case Postponed(failure=failure, until=until):
-            return Waiting(retry_at=until, failures=_failures(state), failure=failure)
+            failures, unproved = _failures(state), _unproved(state)
+            if dormant := _dormant(state):  # only an order that succeeds, or a change of its names, wakes it
+                return replace(dormant, probe_at=until, failures=failures, unproved=unproved)
+            return Waiting(retry_at=until, failures=failures, failure=failure, unproved=unproved)
         case Wished(at=at):
             return _wished(state, now if at is None else at)
         case LeftUs():
@@ -173,9 +180,9 @@ def settled(state: CertificateState, now: datetime, rng: "random.Random") -> Cer
     """Return the state without times that only a wrong clock can have set; what failed waits as if it failed now."""
     match state:
         case Waiting(retry_at=at) if at > now + LONGEST_WAIT:
-            return replace(state, retry_at=_anew(state.failure, state.failures, now, rng))
+            return replace(state, retry_at=_anew(state, now, rng))
         case Blocked(probe_at=at) if at > now + LONGEST_WAIT:
-            return replace(state, probe_at=_anew(state.failure, state.failures, now, rng))
+            return replace(state, probe_at=_anew(state, now, rng))
         case Dormant(since=since, probe_at=at):
             return replace(state, since=min(since, now), probe_at=min(at, now + _DORMANT_RETRY))
         case Ready(ask_ari_at=at) if at is not None:
@@ -184,26 +191,47 @@ def settled(state: CertificateState, now: datetime, rng: "random.Random") -> Cer
             return state
 
 
-def _anew(failure: Failure, failures: int, now: datetime, rng: "random.Random") -> datetime:
-    return retry_at(replace(failure, retry_after=None, retry_at=None), failures, now, rng)
+def _anew(state: Waiting | Blocked, now: datetime, rng: "random.Random") -> datetime:
+    failure = replace(state.failure, retry_after=None, retry_at=None)
+    return retry_at(failure, _tries(failure, state.failures, state.unproved), now, rng)
 
 
 def _failures(state: CertificateState) -> int:
     return state.failures if isinstance(state, Ordering | Waiting | Blocked | Dormant) else 0
 
 
+def _unproved(state: CertificateState) -> int:
+    return state.unproved if isinstance(state, Ordering | Waiting | Blocked | Dormant) else 0
+
+
+def _dormant(state: CertificateState) -> Dormant | None:
+    match state:
+        case Dormant():
+            return state
+        case Ordering(dormant=dormant):
+            return dormant
+        case _:
+            return None
+
+
+def _tries(failure: Failure, failures: int, unproved: int) -> int:
+    """Failed validations have a schedule of their own: a CA that was down costs the host nothing of it."""
+    return unproved if failure.kind is FailureKind.VALIDATION else failures - unproved
+
+
 def _failed(
     state: CertificateState, failure: Failure, now: datetime, rng: "random.Random", lifetime: timedelta | None
 ) -> CertificateState:
-    # A full bucket is no failure of the host: its own schedule must not grow from it.
-    failures = _failures(state) + (failure.kind is not FailureKind.RATE_LIMITED)
-    again = retry_at(failure, failures, now, rng, lifetime=lifetime)
-    if isinstance(state, Ordering) and state.was_dormant_since is not None:
+    failures = _failures(state) + 1
+    unproved = _unproved(state) + (failure.kind is FailureKind.VALIDATION)
+    again = retry_at(failure, _tries(failure, failures, unproved), now, rng, lifetime=lifetime)
+    if dormant := _dormant(state):
         probe = max(again, now + _DORMANT_RETRY)
-        return Dormant(since=state.was_dormant_since, probe_at=probe, failures=failures, failure=failure)
+        told = failure if failure.may_be_dns else dormant.failure  # why it is dormant: trouble of the CA is not
+        return replace(dormant, probe_at=probe, failures=failures, unproved=unproved, failure=told)
     if failure.kind in (FailureKind.HOST_REFUSED, FailureKind.PAUSED, FailureKind.ACCOUNT_REFUSED):
-        return Blocked(probe_at=again, failures=failures, failure=failure)
-    return Waiting(retry_at=again, failures=failures, failure=failure)
+        return Blocked(probe_at=again, failures=failures, failure=failure, unproved=unproved)
+    return Waiting(retry_at=again, failures=failures, failure=failure, unproved=unproved)
 
 
 def _wished(state: CertificateState, at: datetime) -> CertificateState:
@@ -212,10 +240,10 @@ def _wished(state: CertificateState, at: datetime) -> CertificateState:
             return state
         case Ready(renew_at=due, ask_ari_at=ask, window=window):
             return Ready(renew_at=min(due, at), ask_ari_at=ask, window=window)
-        case Waiting(retry_at=due, failures=failures, failure=failure):
-            return Waiting(retry_at=min(due, at), failures=failures, failure=failure)
+        case Waiting(retry_at=due):
+            return replace(state, retry_at=min(due, at))
         case Blocked(failures=failures, failure=failure) | Dormant(failures=failures, failure=failure):
-            return Waiting(retry_at=at, failures=failures, failure=failure)
+            return Waiting(retry_at=at, failures=failures, failure=failure, unproved=state.unproved)
         case _:
             assert_never(state)
 
@@ -223,7 +251,8 @@ def _wished(state: CertificateState, at: datetime) -> CertificateState:
 def _left(state: CertificateState, now: datetime) -> CertificateState:
     match state:
         case Waiting(failures=failures, failure=failure) | Blocked(failures=failures, failure=failure):
-            return Dormant(since=now, probe_at=now + _DORMANT_RETRY, failures=failures, failure=failure)
+            probe, unproved = now + _DORMANT_RETRY, state.unproved
+            return Dormant(since=now, probe_at=probe, failures=failures, failure=failure, unproved=unproved)
         case Missing() | Ordering() | Ready() | Dormant():
             return state
         case _:

@@ -50,7 +50,7 @@ class IssuanceError(Exception):
             retry_at=problem.retry_at if problem else None,
             problem=problem.kind if problem else None,
             challenge=challenge,
-            is_account_wide=problem is not None and problem.is_account_limit,
+            limit=problem.limit if problem else None,
             addresses=addresses,
         )
 
@@ -60,8 +60,8 @@ class Failure:
     """A failed attempt as a value: kept in the state of the certificate.
 
     `cause` is the message without the name of any host, empty when it is nobody else's trouble; `problem` is the ACME
-    problem type, `challenge` the challenge type that failed; `is_account_wide`: a limit that no other order of the
-    account would pass either. `addresses`: where the CA looked for us, by its own words.
+    problem type, `challenge` the challenge type that failed; `limit`: which of the CA's limits said no, by its name in
+    core/rate_ledger.py. `addresses`: where the CA looked for us, by its own words.
     `is_anothers_turn`: nothing was sent, because another process orders for the same cache.
     """
 
@@ -72,7 +72,7 @@ class Failure:
     retry_at: datetime | None = None
     problem: str | None = None
     challenge: str | None = None
-    is_account_wide: bool = False
+    limit: str | None = None
     addresses: tuple[str, ...] = ()
     is_anothers_turn: bool = False
 

@@ -34,6 +34,7 @@ from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
+from proxyd.core.namesakes import Namesakes
 from proxyd.core.rate_ledger import CaLimits
 from proxyd.core.renewal import RenewalWindow, ask_again_at, is_ending, renew_at, spread
 from proxyd.core.slots import Slot, Slots
@@ -61,6 +62,7 @@ class Fleet:
         self._members: dict[Lineage, Member] = {}
         self._authorities: dict[str, Authority] = {}
         self._slots = Slots()
+        self._namesakes = Namesakes()
         self._orders = Agenda()
         self._windows = Agenda()
         #: Told of every order that is due and not sent: why, and from when on it may be.
@@ -88,20 +90,20 @@ class Fleet:
     def update(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
         """Take care of these too, as their plans now say; return those that are new.
 
-        Known ones keep their state, so that no retry is won by a reload; a changed plan ends a block.
+        Known ones keep their state, so that no retry is won by a reload; a changed plan ends what it may have mended.
         """
         new = []
         for plan in plans:
-            lineage = plan.lineage
-            member = self._members.get(lineage)
+            member = self._members.get(plan.lineage)
             if member is None:
-                self._members[lineage] = Member(plan=plan)
-                new.append(lineage)
-                self._schedule(lineage, now)
+                self.add(plan, now)
+                new.append(plan.lineage)
             elif member.plan != plan:
-                member.plan, member.ca, member.tried = plan, 0, ()
-                if not isinstance(member.state, Ready) or not member.is_from_plan:
-                    self._event(lineage, Wished(), now)
+                mended = member.mended_by(plan)
+                member.plan, member.ca = plan, 0
+                if mended:
+                    member.tried = ()
+                    self._event(plan.lineage, Wished(), now)
         return new
 
     def add(self, plan: Plan, now: datetime) -> bool:
@@ -109,6 +111,7 @@ class Fleet:
         if plan.lineage in self._members:
             return False
         self._members[plan.lineage] = Member(plan=plan)
+        self._namesakes.add(plan.lineage)
         self._schedule(plan.lineage, now)
         return True
 
@@ -116,6 +119,7 @@ class Fleet:
         """Take care of it no longer."""
         if member := self._members.pop(lineage, None):
             self._free_slot(member)
+            self._namesakes.remove(lineage)
             self._orders.put(lineage, None)
             self._windows.put(lineage, None)
 
@@ -269,17 +273,22 @@ class Fleet:
 
     def issued(self, task: OrderTask, held: Held, challenge: str | None, now: datetime) -> None:
         """Say that the order gave a certificate, proved by `challenge` (None: the CA asked for no proof)."""
+        self._ended(task, now)
         freed = self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
             member.held, member.ca, member.tried, member.forced, member.hint = held, 0, (), False, None
             member.interrupted = None
             member.worked = challenge or member.worked
             self._ready(task.lineage, member, now)
+            for twin in self._namesakes.twins(task.lineage):
+                if isinstance(self._members[twin].state, Waiting) and not self._members[twin].tried:
+                    self._event(twin, Wished(), now)  # it waited for what is proved now
         if freed:
             self._release(task.issuer, now)
 
     def issued_in_vain(self, task: OrderTask, failure: Failure, now: datetime) -> None:
         """Say that the order gave a certificate that must not serve; it counts for our ceiling all the same."""
+        self._ended(task, now)
         self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
             member.interrupted, member.ca, member.forced = None, 0, False
@@ -289,6 +298,7 @@ class Fleet:
     def vanished(self, task: OrderTask, now: datetime) -> None:
         """Say that nothing can come of the interrupted order any more: a new one is placed, within the budget."""
         failure = Failure(kind=FailureKind.CA, message=f"{task.order.host}: the interrupted order is over")
+        self._ended(task, now)
         self.authority(task.issuer).vanished(task.order, now)
         if member := self._members.get(task.lineage):
             member.interrupted, member.ca = None, 0
@@ -307,6 +317,7 @@ class Fleet:
         if failure.kind in _BLOCKING and (member is None or member.plan.fingerprint != task.fingerprint):
             self.not_sent(task, failure, now, now)  # the CA refused what a new configuration has changed meanwhile
             return
+        self._ended(task, now)
         if self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished):
             self._release(task.issuer, now)
         if member is None:
@@ -348,6 +359,7 @@ class Fleet:
 
     def not_sent(self, task: OrderTask, failure: Failure, until: datetime, now: datetime) -> None:
         """Say that the order was not sent after all, and may be from `until` on."""
+        self._ended(task, now)
         if not task.resumed:
             self.authority(task.issuer).not_sent(task.order)
         self._event(task.lineage, Postponed(failure, until), now)
@@ -376,33 +388,46 @@ class Fleet:
     def refusal(self, lineage: Lineage, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order would not be sent now and from when on it may be, or None."""
         member = self._members.get(lineage)
-        return self._refusal(member, self._next_order(member), now) if member else None
+        return self._refusal(member, self._next_order(member, now), now) if member else None
 
     # Inside
 
     def _order(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask | None:
+        if self._namesakes.waits(lineage):
+            return None
         if member.interrupted in member.plan.issuers[member.ca :]:
             member.ca = member.plan.issuers.index(member.interrupted or "")
-            return self._task(lineage, member, self._next_order(member), now, resumed=True)
-        order = self._next_order(member)
+            return self._task(lineage, member, self._next_order(member, now), now, resumed=True)
+        if failed := self._twin_failed(lineage, member, now):
+            self._put_off(lineage, member, failed, now)
+            return None
+        order = self._next_order(member, now)
         refused = self._refusal(member, order, now)
         while refused and member.has_other_ca:
             member.ca += 1
-            order = self._next_order(member)
+            order = self._next_order(member, now)
             refused = self._refusal(member, order, now)
         if refused:
-            failure, until = refused
-            until = max(self.authority(member.issuer).turn(until), now + timedelta(seconds=1))
-            member.ca = 0
-            self._event(lineage, Postponed(failure, until), now)
-            self.postponed(lineage, failure, until)
+            self._put_off(lineage, member, refused, now)
             return None
         self.authority(member.issuer).started(order, now)
         return self._task(lineage, member, order, now)
 
+    def _put_off(self, lineage: Lineage, member: Member, refused: tuple[Failure, datetime], now: datetime) -> None:
+        failure, until = refused
+        until = max(self.authority(member.issuer).turn(until), now + timedelta(seconds=1))
+        member.ca = 0
+        match member.state, member.slot:
+            case Ready(ask_ari_at=ask, window=window), Slot(at=at) if at > until:  # wished for only: not due by itself
+                self._event(lineage, Obtained(renew_at=at, ask_ari_at=ask, window=window), now)
+            case _:
+                self._event(lineage, Postponed(failure, until), now)
+        self.postponed(lineage, failure, until)
+
     def _task(
         self, lineage: Lineage, member: Member, order: CertificateOrder, now: datetime, *, resumed: bool = False
     ) -> OrderTask:
+        self._namesakes.began(lineage)
         self._event(lineage, Started(), now)
         return OrderTask(
             lineage=lineage,
@@ -414,8 +439,21 @@ class Fleet:
             fingerprint=member.plan.fingerprint,
         )
 
-    def _next_order(self, member: Member) -> CertificateOrder:
-        return member.next_order(has_ari=self.authority(member.issuer).has_ari)
+    def _ended(self, task: OrderTask, now: datetime) -> None:
+        for lineage in self._namesakes.ended(task.lineage):
+            if lineage in self._members:
+                self._schedule(lineage, now)
+
+    def _next_order(self, member: Member, now: datetime) -> CertificateOrder:
+        return member.next_order(has_ari=self.authority(member.issuer).has_ari, now=now)
+
+    def _twin_failed(self, lineage: Lineage, member: Member, now: datetime) -> tuple[Failure, datetime] | None:
+        """Two key kinds of the same names have one schedule: what one could not prove the other does not try."""
+        for twin in () if member.tried else self._namesakes.twins(lineage):
+            other = self._members[twin]
+            if other.tried and isinstance(other.state, Waiting):
+                return other.state.failure, other.state.retry_at
+        return None
 
     def _refusal(self, member: Member, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         authority = self.authority(member.issuer)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxyd.core.certificate_order import CertificateOrder
-from proxyd.core.certificate_state import CertificateState, Missing, Ready, Waiting
+from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.lineage import Held, Plan
 from proxyd.core.renewal import RenewalWindow
@@ -53,9 +53,22 @@ class Member:
         """Return when the question for the window is due."""
         return self.state.ask_ari_at if isinstance(self.state, Ready) and not self.asking else None
 
-    def next_order(self, *, has_ari: bool) -> CertificateOrder:
+    def mended_by(self, plan: Plan) -> bool:
+        """Return whether another plan may end what keeps the certificate from being obtained."""
+        match self.state:
+            case Ready():
+                return self.held is not None and self.held.issuer not in (None, *plan.issuers)
+            case Blocked():
+                return True
+            case Waiting(failure=failure):
+                other_way = plan.issuers != self.plan.issuers or plan.challenges != self.plan.challenges
+                return other_way or failure.kind is not FailureKind.VALIDATION
+            case Missing() | Ordering() | Dormant():
+                return False
+
+    def next_order(self, *, has_ari: bool, now: datetime) -> CertificateOrder:
         """Return what would be ordered next; `has_ari`: the CA takes `replaces`."""
-        lineage, held = self.plan.lineage, self.held
+        lineage, held, window = self.plan.lineage, self.held, self.known_window
         ours = held is not None and held.is_owned and held.issuer == self.issuer
         by_ari = held and ours and has_ari and held.cert_id != self.refused_replaces
         return CertificateOrder(
@@ -65,6 +78,7 @@ class Member:
             replaces=(held.cert_id or None) if held and by_ari else None,
             account=held.account if held and by_ari else None,
             is_renewal=ours,
+            is_in_window=window is not None and held is not None and window.holds(held.cert_id, now),
         )
 
     def challenges(self) -> tuple[str, ...]:

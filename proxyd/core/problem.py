@@ -10,6 +10,12 @@ _PREFIX = "urn:ietf:params:acme:error:"
 _MAX_DETAIL = 2000
 _MAX_TEXT = 2500  # of all parts together
 _RETRY_AFTER = re.compile(r"retry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.\d+)?(?: ?(?:UTC|Z))", re.IGNORECASE)
+_LIMITS = (
+    ("new orders", "orders"),
+    ("failed authorizations", "failures"),
+    ("exact set", "duplicates"),
+    ("already issued for", "domain"),
+)
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,)]")
 
 
@@ -55,9 +61,11 @@ class Problem:
         return self.status == 429 or any(one.kind == "rateLimited" for one in (self, *self.subproblems))
 
     @property
-    def is_account_limit(self) -> bool:
-        """Whether the limit is one of the whole account, not of some names (Let's Encrypt's words)."""
-        return self.is_rate_limit and "new orders" in self._details
+    def limit(self) -> str | None:
+        """Return which limit it is, by the name that core/rate_ledger.py gives it (Let's Encrypt's words), or None."""
+        if not self.is_rate_limit:
+            return None
+        return next((limit for words, limit in _LIMITS if words in self._details), None)
 
     @property
     def is_pause(self) -> bool:

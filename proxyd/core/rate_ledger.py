@@ -1,7 +1,7 @@
 """The CA's limits, mirrored: an order that would be refused is never sent."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxyd.core.certificate_order import CertificateOrder
@@ -96,12 +96,13 @@ class RateLedger:
             if key[0] != "failures" and key in self._buckets:
                 self._buckets[key] = self._buckets[key].give_back(limit)
 
-    def refused(self, order: CertificateOrder, until: datetime) -> None:
-        """Believe the CA when it says no although we thought there was room: the account's orders wait until then."""
-        limit = self._limits.orders
-        empty_until = until + limit.period - limit.refill
-        known = self._buckets.get(("orders", _ACCOUNT))
-        self._buckets["orders", _ACCOUNT] = TokenBucket(max(known.full_at, empty_until) if known else empty_until)
+    def refused(self, order: CertificateOrder, kind: str, until: datetime) -> None:
+        """Believe the CA when it says no although we thought there was room: all whom it concerns wait until then."""
+        for key, limit, _ in self._needed(replace(order, replaces=None, is_renewal=False)):
+            if key[0] == kind:
+                empty_until = until + limit.period - limit.refill
+                known = self._buckets.get(key)
+                self._buckets[key] = TokenBucket(max(known.full_at, empty_until) if known else empty_until)
 
     def new_account(self, now: datetime) -> Refusal | None:
         """Count an account that is made now, or say that it has to wait."""
@@ -153,7 +154,7 @@ class RateLedger:
         for key, bucket in [*self._buckets.items()]:
             if (limit := self._by_kind.get(key[0])) is None:
                 del self._buckets[key]
-            elif bucket.full_at > now + limit.period + (_MOST_REFUSED if key[0] == "orders" else timedelta(0)):
+            elif bucket.full_at > now + limit.period + _MOST_REFUSED:
                 self._buckets[key] = TokenBucket(now + limit.period)
 
     def _take(self, key: tuple[str, str], limit: Limit, now: datetime) -> None:

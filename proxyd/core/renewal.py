@@ -39,6 +39,10 @@ class RenewalWindow:
     end: datetime
     explanation_url: str | None = None
 
+    def holds(self, cert_id: str, at: datetime) -> bool:
+        """Return whether it is the window of that certificate, and open."""
+        return self.cert_id == cert_id and self.start <= at < self.end
+
 
 def spread(host: Hostname) -> float:
     """Return the host's own point in [0, 1): the same in every process and after every restart."""

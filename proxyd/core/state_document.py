@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import assert_never
 
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
-from proxyd.core.failure import Failure
+from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.moment import read_moment
 from proxyd.core.renewal import RenewalWindow
 
@@ -16,36 +16,37 @@ _MAX_FAILURES = 10_000
 def to_document(state: CertificateState) -> dict[str, object]:
     """Return the schedule; empty for a state that the store itself tells."""
     match state:
-        case Missing() | Ordering(failures=0):
+        case Missing() | Ordering():
             return {}
-        case Ordering(failures=failures):  # cut off: counts as waiting since the failures before it
-            return {"state": "cut off", "failures": failures}
         case Ready(window=window):
             return {"state": "ready"} if window is None else {"state": "ready", "window": _window_document(window)}
-        case Waiting(retry_at=at, failures=failures, failure=failure):
-            return _failed_document("waiting", at, failures, failure)
-        case Blocked(probe_at=at, failures=failures, failure=failure):
-            return _failed_document("blocked", at, failures, failure)
-        case Dormant(since=since, probe_at=at, failures=failures, failure=failure):
-            return {**_failed_document("dormant", at, failures, failure), "since": since.isoformat()}
+        case Waiting(retry_at=at):
+            return _failed_document("waiting", state, at)
+        case Blocked(probe_at=at):
+            return _failed_document("blocked", state, at)
+        case Dormant(since=since, probe_at=at):
+            return {**_failed_document("dormant", state, at), "since": since.isoformat()}
         case _:
             assert_never(state)
 
 
 def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
     """Return the waiting state that `to_document` gave, or None."""
-    at, failures = read_moment(document.get("at")), document.get("failures")
-    failure = Failure.read(document.get("failure"))
-    if at is None or failure is None or not isinstance(failures, int) or not 0 <= failures <= _MAX_FAILURES:
+    at, failure = read_moment(document.get("at")), Failure.read(document.get("failure"))
+    failures = _count(document.get("failures"), _MAX_FAILURES)
+    if at is None or failure is None or failures is None:
         return None
+    unproved = _count(document.get("unproved"), failures)
+    if unproved is None:
+        unproved = failures if failure.kind is FailureKind.VALIDATION else 0
     match document.get("state"):
         case "waiting":
-            return Waiting(retry_at=at, failures=failures, failure=failure)
+            return Waiting(retry_at=at, failures=failures, failure=failure, unproved=unproved)
         case "blocked":
-            return Blocked(probe_at=at, failures=failures, failure=failure)
+            return Blocked(probe_at=at, failures=failures, failure=failure, unproved=unproved)
         case "dormant":
-            since = read_moment(document.get("since"))
-            return Dormant(since=since or at, probe_at=at, failures=failures, failure=failure)
+            since = read_moment(document.get("since")) or at
+            return Dormant(since=since, probe_at=at, failures=failures, failure=failure, unproved=unproved)
         case _:
             return None
 
@@ -88,5 +89,10 @@ def _window_document(window: RenewalWindow) -> dict[str, object]:
     }
 
 
-def _failed_document(state: str, at: datetime, failures: int, failure: Failure) -> dict[str, object]:
-    return {"state": state, "at": at.isoformat(), "failures": failures, "failure": failure.to_document()}
+def _failed_document(name: str, state: Waiting | Blocked | Dormant, at: datetime) -> dict[str, object]:
+    counts = {"failures": state.failures, "unproved": state.unproved}
+    return {"state": name, "at": at.isoformat(), **counts, "failure": state.failure.to_document()}
+
+
+def _count(value: object, most: int) -> int | None:
+    return value if isinstance(value, int) and 0 <= value <= most else None

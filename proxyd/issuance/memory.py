@@ -88,9 +88,9 @@ class Memory:
             fleet.restore(lineage, document, now)
 
     def keep_lineage(self, fleet: Fleet, lineage: Lineage) -> None:
-        """Keep the schedule."""
+        """Keep the schedule: also for a host that leaves the configuration and comes back."""
         if document := fleet.document(lineage):
-            self._journal.put_state(f"lineage {_name(lineage)}", _mapping(document))
+            self.keep_document(f"lineage {_name(lineage)}", document)
 
     def keep_held(self, lineage: Lineage, held: Held) -> None:
         """Keep which CA gave the certificate: the file does not say it."""

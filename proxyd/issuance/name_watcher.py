@@ -88,7 +88,7 @@ class NameWatcher:
             if isinstance(states.get(lineage), Ready | None):
                 self._forget(lineage)
         for lineage, state in states.items():
-            if isinstance(state, Waiting | Blocked | Dormant) and state.failure.may_be_dns:
+            if isinstance(state, Dormant) or (isinstance(state, Waiting | Blocked) and state.failure.may_be_dns):
                 self._failed(lineage, state, now)
 
     def _failed(self, lineage: Lineage, state: Waiting | Blocked | Dormant, now: datetime) -> None:
@@ -123,7 +123,7 @@ class NameWatcher:
     def _waiting(self, lineage: Lineage, now: datetime) -> Waiting | Blocked | Dormant | None:
         """Return the state of a lineage whose wait a mend of its names would shorten."""
         state = self._renewer.fleet.state(lineage)
-        if not isinstance(state, Waiting | Blocked | Dormant) or not state.failure.may_be_dns:
+        if not isinstance(state, Dormant) and not (isinstance(state, Waiting | Blocked) and state.failure.may_be_dns):
             return None
         due = due_at(state, now)
         return state if due is not None and due > now else None

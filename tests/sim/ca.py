@@ -50,6 +50,7 @@ class SimCa:
     orders: list[datetime] = field(default_factory=list)
     issued: dict[str, SimCertificate] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
+    _exempt: set[str] = field(default_factory=set)  # replaced by orders that run
     _buckets: dict[str, Bucket] = field(default_factory=dict)
 
     def is_down(self, now: datetime) -> bool:
@@ -67,7 +68,8 @@ class SimCa:
                 )
             return Failure(kind=FailureKind.CA, message="HTTP 500")
         self.orders.append(now)
-        if self._is_exempt(order):
+        if self._is_exempt(order, now):
+            self._exempt.add(str(order.replaces))
             return None
         for name in order.names:
             if not self._bucket(f"failures {name}", 5, HOUR, now).peek(now):
@@ -94,13 +96,15 @@ class SimCa:
                 self._bucket(f"failures {name}", 5, HOUR, now).take(now)
             return Failure(kind=FailureKind.VALIDATION, message="connection", challenge="http-01")
         names = frozenset(name.text for name in order.names)
-        if self._is_exempt(order):
-            self.replaced.add(str(order.replaces))
+        if order.replaces in self._exempt:
+            self._exempt.discard(order.replaces)
         else:
             known = any(old.names == names for old in self.issued.values())
             self._bucket(f"set {','.join(sorted(names))}", 5, 7 * DAY, now).take(now)
             if not known:
                 self._bucket(f"domain {domain}", 50, 7 * DAY, now).take(now)
+        if order.replaces:
+            self.replaced.add(order.replaces)
         made = SimCertificate(
             cert_id=f"id{len(self.issued)}.{self.rng.getrandbits(32):x}",
             names=names,
@@ -117,14 +121,21 @@ class SimCa:
             return None
         if self.rng.random() < 0.01:
             return RenewalWindow(cert_id="another.leaf", start=now - DAY, end=now)
-        if any(certificate.not_before < at <= now for at in self.revocations):
-            return RenewalWindow(cert_id=cert_id, start=now - DAY, end=now)
-        start, end = usual_window(certificate)
+        start, end = self._window(certificate, now)
         return RenewalWindow(cert_id=cert_id, start=start, end=end)
 
-    def _is_exempt(self, order: CertificateOrder) -> bool:
+    def _is_exempt(self, order: CertificateOrder, now: datetime) -> bool:
+        """Let's Encrypt's rule: it replaces a certificate with a name in common, the first time, inside the window."""
         old = self.issued.get(order.replaces or "")
-        return old is not None and old.cert_id not in self.replaced and bool(old.names & {n.text for n in order.names})
+        if old is None or old.cert_id in self.replaced or not old.names & {name.text for name in order.names}:
+            return False
+        start, end = self._window(old, now)
+        return start <= now < end
+
+    def _window(self, certificate: SimCertificate, now: datetime) -> tuple[datetime, datetime]:
+        if any(certificate.not_before < at <= now for at in self.revocations):
+            return now - DAY, now
+        return usual_window(certificate)
 
     def _bucket(self, key: str, count: int, period: timedelta, now: datetime) -> Bucket:
         if key not in self._buckets:

@@ -83,13 +83,51 @@ def test_failed_validations_wait_1_10_100_minutes_then_a_day() -> None:
 
 def test_a_full_bucket_is_no_failure_of_the_host() -> None:
     rng = random.Random(1)
-    state = step(Ordering(failures=2), Failed(failure=failure(FailureKind.RATE_LIMITED)), NOW, rng)
-    assert isinstance(state, Waiting)
-    assert state.failures == 2
-    postponed = step(state, Postponed(failure(), NOW + HOUR), NOW, rng)
+    postponed = step(Ordering(failures=2, unproved=2), Postponed(failure(), NOW + HOUR), NOW, rng)
     assert due_at(postponed, NOW) == NOW + HOUR
     assert isinstance(postponed, Waiting)
-    assert postponed.failures == 2
+    assert (postponed.failures, postponed.unproved) == (2, 2)
+
+
+def waits_of(*kinds: FailureKind) -> list[float]:
+    """Return the minutes that are waited after failures of these kinds in a row."""
+    state: CertificateState = Missing()
+    rng, waits = random.Random(1), []
+    for kind in kinds:
+        state = step(step(state, Started(), NOW, rng), Failed(failure=failure(kind)), NOW, rng)
+        at = due_at(state, NOW)
+        assert at is not None
+        waits.append((at - NOW).total_seconds() / 60)
+    return waits
+
+
+def test_trouble_of_the_ca_or_the_disk_costs_no_wait_of_failed_validations() -> None:
+    ca, local, no = FailureKind.CA, FailureKind.LOCAL, FailureKind.VALIDATION
+    waits = waits_of(ca, ca, ca, ca, local, no, ca, no, local, no)
+    for place, wanted in ((0, 1), (1, 10), (2, 60), (3, 60), (5, 1), (7, 10), (9, 100)):
+        assert wanted * 0.9 <= waits[place] <= wanted * 1.1
+
+
+def test_a_limit_without_a_time_is_asked_less_and_less_often() -> None:
+    waits = waits_of(*[FailureKind.RATE_LIMITED] * 4)
+    for waited, wanted in zip(waits, (1, 10, 60, 60), strict=True):
+        assert wanted * 0.9 <= waited <= wanted * 1.1
+
+
+@pytest.mark.parametrize(
+    "kind", [FailureKind.CA, FailureKind.LOCAL, FailureKind.RATE_LIMITED], ids=lambda one: one.name
+)
+def test_a_dormant_host_stays_dormant_and_its_dns_watched_when_the_ca_has_trouble(kind: FailureKind) -> None:
+    rng = random.Random(1)
+    dormant = step(STATES[3], LeftUs(), NOW, rng)
+    assert isinstance(dormant, Dormant)
+    for state in (dormant, step(dormant, Started(), NOW, rng)):
+        for event in (Failed(failure=failure(kind)), Postponed(failure(kind), NOW + HOUR)):
+            after = step(state, event, NOW, rng)
+            assert isinstance(after, Dormant)
+            assert after.since == dormant.since
+            assert after.failure == dormant.failure
+            assert after.probe_at > NOW
 
 
 @pytest.mark.parametrize(
@@ -130,19 +168,24 @@ ANY = st.timedeltas(timedelta(days=-4000), timedelta(days=4000)).map(lambda span
 
 
 def states(times: st.SearchStrategy[datetime]) -> st.SearchStrategy[CertificateState]:
-    counts = st.integers(0, 10_000)
+    counts, few = st.integers(100, 10_000), st.integers(0, 100)
+    dormant = st.builds(Dormant, since=times, probe_at=times, failures=counts, unproved=few, failure=failures)
     return st.one_of(
         st.just(Missing()),
-        st.builds(Ordering, failures=counts, was_dormant_since=st.none() | times),
+        st.builds(Ordering, failures=counts, unproved=few, dormant=st.none() | dormant),
         st.builds(Ready, renew_at=times, ask_ari_at=st.none() | times, window=st.none()),
-        st.builds(Waiting, retry_at=times, failures=counts, failure=failures),
-        st.builds(Blocked, probe_at=times, failures=counts, failure=failures),
-        st.builds(Dormant, since=times, probe_at=times, failures=counts, failure=failures),
+        st.builds(Waiting, retry_at=times, failures=counts, unproved=few, failure=failures),
+        st.builds(Blocked, probe_at=times, failures=counts, unproved=few, failure=failures),
+        dormant,
     )
 
 
 def failures_of(state: CertificateState) -> int:
     return 0 if isinstance(state, Missing | Ready) else state.failures
+
+
+def unproved_of(state: CertificateState) -> int:
+    return 0 if isinstance(state, Missing | Ready) else state.unproved
 
 
 events: st.SearchStrategy[Event] = st.one_of(
@@ -166,8 +209,8 @@ def test_what_an_event_may_do(state: CertificateState, event: Event, seed: int) 
         case Failed(failure=failure):
             assert due is not None
             assert NOW < due <= NOW + LONGEST_WAIT
-            counts = failure.kind is not FailureKind.RATE_LIMITED
-            assert failures_of(after) == failures_of(state) + counts
+            assert failures_of(after) == failures_of(state) + 1
+            assert unproved_of(after) == unproved_of(state) + (failure.kind is FailureKind.VALIDATION)
         case Postponed(until=until):
             assert (failures_of(after), due) == (failures_of(state), until)
         case Wished(at=at):

@@ -6,18 +6,18 @@ from random import Random
 
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
-from proxyd.core.certificate_state import due_at
+from proxyd.core.certificate_state import Ready, due_at
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.rate_ledger import LETS_ENCRYPT
-from proxyd.core.renewal import Validity
+from proxyd.core.renewal import RenewalWindow, Validity
 from proxyd.core.task import OrderTask, WindowTask
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 CA = "https://ca.example/dir"
-YEARS = timedelta(days=3650)
+YEARS, HOUR = timedelta(days=3650), timedelta(hours=1)
 
 
 def lineage(number: int) -> Lineage:
@@ -236,3 +236,143 @@ def test_an_order_whose_replaces_is_refused_is_sent_once_more_within_the_limits_
     authority.ledger.spend(again.order, NOW)
     assert fleet.replaces_refused(replace(tasks[-1], order=replace(again.order, replaces="ari")), NOW) is None
     assert told == [again.lineage]
+
+
+def twins() -> tuple[Lineage, Lineage]:
+    host = Hostname("twin.example.com")
+    return Lineage(host=host, names=(host,), key_kind="p256"), Lineage(host=host, names=(host,), key_kind="rsa2048")
+
+
+def plans(*lineages: Lineage, challenges: tuple[str, ...] = ("tls-alpn-01", "http-01")) -> list[Plan]:
+    return [Plan(lineage=one, issuers=(CA,), challenges=challenges) for one in lineages]
+
+
+def orders_of(fleet: Fleet, now: datetime, room: int = 4) -> list[OrderTask]:
+    return [task for task in fleet.tasks(now, room, 0) if isinstance(task, OrderTask)]
+
+
+def held(number: int, issued: datetime = NOW) -> Held:
+    validity = Validity(not_before=issued, not_after=issued + timedelta(days=90))
+    return Held(validity=validity, serial=number, cert_id=f"ari{number}", issuer=CA, is_owned=True)
+
+
+def test_two_orders_never_prove_a_name_at_the_same_time() -> None:
+    fleet = fleet_of(1)
+    fleet.update(plans(*twins()), NOW)
+    began = orders_of(fleet, NOW)
+    assert len([task for task in began if task.lineage in twins()]) == 1
+    (first,) = [task for task in began if task.lineage in twins()]
+    assert not orders_of(fleet, NOW + timedelta(minutes=5))
+    fleet.issued(first, held(1), "tls-alpn-01", NOW)
+    (second,) = orders_of(fleet, NOW)
+    assert {first.lineage, second.lineage} == {*twins()}
+
+
+def test_a_name_that_left_while_its_order_ran_waits_for_its_end_when_it_is_back() -> None:
+    fleet = fleet_of(0)
+    first, _ = twins()
+    fleet.update(plans(first), NOW)
+    (task,) = orders_of(fleet, NOW)
+    fleet.forget(first)
+    fleet.update(plans(twins()[1]), NOW)
+    assert not orders_of(fleet, NOW)
+    fleet.failed(task, Failure(kind=FailureKind.CA, message="slow"), NOW)
+    assert len(orders_of(fleet, NOW)) == 1
+
+
+def test_two_key_kinds_of_a_host_fail_less_than_five_times_in_the_first_hour() -> None:
+    fleet = fleet_of(0)
+    fleet.update(plans(*twins()), NOW)
+    now, failed = NOW, 0
+    while now < NOW + timedelta(hours=1):
+        for task in orders_of(fleet, now):
+            failed += 1
+            no = Failure(kind=FailureKind.VALIDATION, message="no", challenge=task.challenges[0])
+            fleet.failed(task, no, now)
+        now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now)
+    assert 2 <= failed < 5
+    fleet.wish(twins()[1], now)
+    fleet.wish(twins()[0], now)
+    (task,) = orders_of(fleet, now)
+    fleet.issued(task, held(1), "http-01", now)
+    assert len(orders_of(fleet, now)) == 1  # what worked for one is tried for the other at once
+
+
+def test_a_limit_of_a_ca_that_we_know_nothing_of_is_not_hammered() -> None:
+    fleet = fleet_of(0)
+    fleet.update(plans(*map(lineage, range(30))), NOW)
+    now, sent = NOW, 0
+    no = Failure(kind=FailureKind.RATE_LIMITED, message="too many", problem="rateLimited")
+    while now < NOW + timedelta(days=1):
+        for task in orders_of(fleet, now):
+            sent += 1
+            fleet.failed(task, no, now)
+        now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now)
+    assert sent <= 24 * 6 + 10
+
+
+def test_a_limit_of_a_domain_is_learned_once_for_all_its_hosts() -> None:
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text.partition(".")[2])
+    fleet.authority(CA, LETS_ENCRYPT)
+    fleet.update(plans(*map(lineage, range(30))), NOW)
+    now, sent = NOW, 0
+    until = NOW + timedelta(hours=20)
+    while now < until:
+        for task in orders_of(fleet, now):
+            sent += 1
+            fleet.failed(
+                task,
+                Failure(
+                    kind=FailureKind.RATE_LIMITED,
+                    message="too many",
+                    problem="rateLimited",
+                    limit="domain",
+                    retry_at=until,
+                ),
+                now,
+            )
+        now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now)
+    assert sent <= 4
+
+
+def test_a_wish_that_our_ceiling_refuses_leaves_the_renewal_where_it_was() -> None:
+    fleet = fleet_of(0)
+    fleet.update(plans(lineage(0)), NOW)
+    for number in range(2):
+        fleet.wish(lineage(0), NOW)
+        (task,) = orders_of(fleet, NOW)
+        fleet.issued(task, held(number), "http-01", NOW)
+    planned = due(fleet, 0)
+    fleet.wish(lineage(0), NOW)
+    assert not orders_of(fleet, NOW)
+    assert due(fleet, 0) == planned
+    assert isinstance(fleet.state(lineage(0)), Ready)
+
+
+def test_another_contact_wins_no_retry_another_challenge_does() -> None:
+    fleet = fleet_of(0)
+    (plan,) = plans(lineage(0), challenges=("http-01",))
+    fleet.update([plan], NOW)
+    (task,) = orders_of(fleet, NOW)
+    fleet.failed(task, Failure(kind=FailureKind.VALIDATION, message="no", challenge="http-01"), NOW)
+    fleet.update([replace(plan, fingerprint="another contact")], NOW)
+    assert not orders_of(fleet, NOW)
+    fleet.update([replace(plan, challenges=("tls-alpn-01",))], NOW)
+    assert len(orders_of(fleet, NOW)) == 1
+
+
+def test_only_a_renewal_inside_the_window_is_free_of_all_limits() -> None:
+    fleet = fleet_of(0)
+    fleet.authority(CA).has_ari = True
+    fleet.update(plans(lineage(0)), NOW)
+    (task,) = orders_of(fleet, NOW)
+    fleet.issued(task, held(0), "http-01", NOW)
+    start, end = NOW + timedelta(days=59), NOW + timedelta(days=61)
+    window = RenewalWindow(cert_id="ari0", start=start, end=end)
+    fleet.window(lineage(0), "ari0", window, None, NOW)
+    for at, exempt in ((start - HOUR, False), (start + HOUR, True), (end + HOUR, False)):
+        fleet.wish(lineage(0), at, at=at)
+        (task,) = orders_of(fleet, at)
+        assert task.order.replaces == "ari0"
+        assert task.order.is_exempt is exempt
+        fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message="not now"), at, at)

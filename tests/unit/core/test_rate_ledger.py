@@ -106,16 +106,20 @@ def test_a_restart_changes_nothing(story: list[tuple[int, CertificateOrder, str]
             assert again.refusal(order, at) == ledger.refusal(order, at)
 
 
-@given(STORY, st.timedeltas(timedelta(0), timedelta(days=10)))
+@given(
+    STORY,
+    st.timedeltas(timedelta(0), timedelta(days=10)),
+    st.sampled_from(["orders", "domain", "duplicates", "failures"]),
+)
 def test_what_the_ca_says_is_believed_and_frees_nothing(
-    story: list[tuple[int, CertificateOrder, str]], said: timedelta
+    story: list[tuple[int, CertificateOrder, str]], said: timedelta, limit: str
 ) -> None:
     ledger = new_ledger()
     for _, order, _ in story:
         ledger.spend(order, NOW)
     order = CertificateOrder(host=NAMES[0], names=(NAMES[0],), key_kind="p256")
     before = ledger.refusal(order, NOW)
-    ledger.refused(order, NOW + said)
+    ledger.refused(order, limit, NOW + said)
     after = ledger.refusal(order, NOW)
     if said > timedelta(0):
         assert after is not None
