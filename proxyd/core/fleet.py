@@ -417,11 +417,7 @@ class Fleet:
         failure, until = refused
         until = max(self.authority(member.issuer).turn(until), now + timedelta(seconds=1))
         member.ca = 0
-        match member.state, member.slot:
-            case Ready(ask_ari_at=ask, window=window), Slot(at=at) if at > until:  # wished for only: not due by itself
-                self._event(lineage, Obtained(renew_at=at, ask_ari_at=ask, window=window), now)
-            case _:
-                self._event(lineage, Postponed(failure, until), now)
+        self._event(lineage, Postponed(failure, until), now)
         self.postponed(lineage, failure, until)
 
     def _task(
@@ -463,7 +459,7 @@ class Fleet:
         if member.forced or (validity and is_ending(validity, now)):
             return None
         lifetime = validity.lifetime if validity else None
-        until = closed_until(authority.history(order), exempt=order.is_exempt, now=now, lifetime=lifetime)
+        until = closed_until(authority.history(order), exempt=order.replaces is not None, now=now, lifetime=lifetime)
         if until is None:
             return None
         message = (

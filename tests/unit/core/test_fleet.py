@@ -6,7 +6,7 @@ from random import Random
 
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
-from proxyd.core.certificate_state import Ready, due_at
+from proxyd.core.certificate_state import due_at
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
@@ -333,20 +333,6 @@ def test_a_limit_of_a_domain_is_learned_once_for_all_its_hosts() -> None:
             )
         now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now)
     assert sent <= 4
-
-
-def test_a_wish_that_our_ceiling_refuses_leaves_the_renewal_where_it_was() -> None:
-    fleet = fleet_of(0)
-    fleet.update(plans(lineage(0)), NOW)
-    for number in range(2):
-        fleet.wish(lineage(0), NOW)
-        (task,) = orders_of(fleet, NOW)
-        fleet.issued(task, held(number), "http-01", NOW)
-    planned = due(fleet, 0)
-    fleet.wish(lineage(0), NOW)
-    assert not orders_of(fleet, NOW)
-    assert due(fleet, 0) == planned
-    assert isinstance(fleet.state(lineage(0)), Ready)
 
 
 def test_another_contact_wins_no_retry_another_challenge_does() -> None:
