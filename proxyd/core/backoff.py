@@ -40,7 +40,7 @@ def retry_at(
 
 def _wait(kind: FailureKind, failures: int) -> timedelta:
     match kind:
-        case FailureKind.VALIDATION:
+        case FailureKind.VALIDATION | FailureKind.UNUSABLE:  # each of these costs one of few, too
             return _nth(_VALIDATION, failures)
         case FailureKind.CA:
             return _nth(_CA, failures)

@@ -59,6 +59,11 @@ def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
             return Diagnosis(f"It is not this daemon's turn to order: {failure.message}.")
         case FailureKind.LOCAL:
             return Diagnosis(f"It is this machine: {failure.message}", "Do what the text says; it is tried again.")
+        case FailureKind.UNUSABLE:
+            return Diagnosis(
+                f"The CA gave a certificate, but it must not serve: {failure.message}",
+                f"Do what the text says, then `proxyd renew {host}`; else it is tried again, ever more rarely.",
+            )
         case _:
             assert_never(failure.kind)
 

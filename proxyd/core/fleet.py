@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _LOOKS_AT_ONCE = 200
 _HALF_DAY = timedelta(hours=12)
 #: Failures that another CA may not have.
-_UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL}
+_UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL, FailureKind.UNUSABLE}
 #: Failures that a changed configuration may end.
 _BLOCKING = (FailureKind.HOST_REFUSED, FailureKind.ACCOUNT_REFUSED)
 
@@ -277,7 +277,7 @@ class Fleet:
         freed = self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
             member.held, member.ca, member.tried, member.forced, member.hint = held, 0, (), False, None
-            member.interrupted = None
+            member.interrupted, member.in_vain = None, False
             member.worked = challenge or member.worked
             self._ready(task.lineage, member, now)
             for twin in self._namesakes.twins(task.lineage):
@@ -287,11 +287,11 @@ class Fleet:
             self._release(task.issuer, now)
 
     def issued_in_vain(self, task: OrderTask, failure: Failure, now: datetime) -> None:
-        """Say that the order gave a certificate that must not serve; it counts for our ceiling all the same."""
+        """Say that the order gave a certificate that must not serve; our ceiling counts it, always."""
         self._ended(task, now)
         self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
-            member.interrupted, member.ca, member.forced = None, 0, False
+            member.interrupted, member.ca, member.forced, member.in_vain = None, 0, False, True
             lifetime = member.held.validity.lifetime if member.held else None
             self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
 
@@ -456,7 +456,7 @@ class Fleet:
         if found := authority.refusal(order, now):
             return found
         validity = member.held.validity if member.held else None
-        if member.forced or (validity and is_ending(validity, now)):
+        if member.forced or (validity and is_ending(validity, now) and not member.in_vain):
             return None
         lifetime = validity.lifetime if validity else None
         until = closed_until(authority.history(order), exempt=order.replaces is not None, now=now, lifetime=lifetime)

@@ -29,6 +29,7 @@ class Member:
     hint: str | None = None  # the challenge type whose way was just seen open
     refused_replaces: str | None = None
     forced: bool = False
+    in_vain: bool = False  # the last certificate must not serve: the next one may be like it
     interrupted: str | None = None  # the CA at which an order waits to be gone on with
     asking: bool = False
     known_window: RenewalWindow | None = None  # from before a restart
@@ -98,7 +99,8 @@ class Member:
 
     def document(self) -> dict[str, object]:
         """Return what a restart must not forget, as JSON values."""
-        kept = {"worked": self.worked, "refused_replaces": self.refused_replaces, "tried": list(self.tried)}
+        kept: dict[str, object] = {"worked": self.worked, "refused_replaces": self.refused_replaces}
+        kept |= {"tried": list(self.tried), "in_vain": self.in_vain}
         place = place_document(self.held.serial, self.slot.at) if self.held and self.slot else {}
         return {**to_document(self.state), **place, **kept, "fingerprint": self.plan.fingerprint}
 
@@ -107,6 +109,7 @@ class Member:
         worked, refused, tried = (document.get(key) for key in ("worked", "refused_replaces", "tried"))
         self.worked = worked if isinstance(worked, str) else None
         self.refused_replaces = refused if isinstance(refused, str) else None
+        self.in_vain = document.get("in_vain") is True
         self.tried = tuple(str(one) for one in tried[-_REMEMBERED:]) if isinstance(tried, list) else ()
         state = read_failed(document)
         waits = isinstance(state, Waiting) and state.failure.kind is not FailureKind.ACCOUNT_REFUSED

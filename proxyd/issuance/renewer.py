@@ -331,14 +331,14 @@ class Renewer:
             now = self._clock.now()
             if ends_too_early(held.validity, before.validity, now):
                 message = f"the CA {task.issuer} sent a certificate that ends before the one that serves: not used"
-                await self._issued_in_vain(task, certificate, FailureKind.CA, message)
+                await self._issued_in_vain(task, certificate, message)
                 return
         await self.commit.keep(lineage, certificate, held)
         if self._fleet.state(lineage) is not None:  # else the host was removed meanwhile
             outcome = await self.commit.use(lineage, certificate, before)
             if isinstance(outcome, TakenBack):
                 reason = f"the new certificate was taken back: {outcome.reason}"
-                await self._issued_in_vain(task, certificate, FailureKind.LOCAL, reason)
+                await self._issued_in_vain(task, certificate, reason)
                 return
         self._fleet.issued(task, held, issuance.challenge, self._clock.now())
         self._remember(task)
@@ -352,9 +352,9 @@ class Renewer:
         self._memory.note("certificate issued", lineage.host, task.issuer, **fields)
         await self.commit.end_orders(lineage, certificate)
 
-    async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, kind: FailureKind, reason: str) -> None:
+    async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, reason: str) -> None:
         now = self._clock.now()
-        failure = Failure(kind=kind, message=f"{task.lineage.host}: {reason}")
+        failure = Failure(kind=FailureKind.UNUSABLE, message=f"{task.lineage.host}: {reason}")
         self._fleet.issued_in_vain(task, failure, now)
         self._tell_failed(task, failure, now)
         await self.commit.end_orders(task.lineage, certificate)

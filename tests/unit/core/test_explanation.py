@@ -183,6 +183,19 @@ SITUATIONS: dict[str, tuple[CertificateState, Held | None, list[JournalEvent]]] 
         HELD,
         [],
     ),
+    "taken back": (
+        waiting(
+            FailureKind.UNUSABLE,
+            "the new certificate was taken back: our own listener 127.0.0.1:443 shows another certificate: look "
+            "whether another program listens there too",
+        ),
+        HELD,
+        [
+            started(2),
+            event(1, "not confirmed", reason="our own listener 127.0.0.1:443 shows another certificate"),
+            event(1, "taken back", reason="our own listener 127.0.0.1:443 shows another certificate"),
+        ],
+    ),
     "disk full": (
         waiting(FailureKind.LOCAL, "no certificate is ordered, because it could not be kept: No space left on device"),
         HELD,

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
+
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import due_at
@@ -362,3 +364,60 @@ def test_only_a_renewal_inside_the_window_is_free_of_all_limits() -> None:
         assert task.order.replaces == "ari0"
         assert task.order.is_exempt is exempt
         fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message="not now"), at, at)
+
+
+def in_vain(*, has_ari: bool, restarts: bool, days: int) -> list[datetime]:
+    """Return when certificates are ordered that must not serve, from the last tenth of a life on."""
+    plan = Plan(lineage=lineage(0), issuers=(CA,), challenges=("http-01",))
+    validity = Validity(not_before=NOW - timedelta(days=90), not_after=NOW + timedelta(days=1))
+    held = Held(validity=validity, serial=1, cert_id="a.b", issuer=CA, is_owned=True)
+    authority: dict[str, object] = {}
+    document: dict[str, object] = {}
+    now, ordered = NOW, list[datetime]()
+
+    def start() -> Fleet:
+        fleet = Fleet(rng=Random(len(ordered)), registered_domain=lambda name: name.text)
+        fleet.authority(CA).has_ari = has_ari
+        fleet.authority(CA).read_document(authority, now)
+        fleet.manage([plan], now)
+        fleet.restore(plan.lineage, document, now)
+        fleet.found(plan.lineage, held, now)
+        return fleet
+
+    fleet = start()
+    while now < NOW + timedelta(days=days):
+        for task in fleet.tasks(now, 1, 0):
+            assert isinstance(task, OrderTask)
+            ordered.append(now)
+            fleet.issued_in_vain(task, Failure(kind=FailureKind.UNUSABLE, message="taken back"), now)
+        authority = json.loads(json.dumps(fleet.authority(CA).to_document(now)))
+        document = json.loads(json.dumps(fleet.document(plan.lineage)))
+        now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now + timedelta(hours=1))
+        fleet = start() if restarts else fleet
+        fleet.wish(plan.lineage, now)  # a mended name, a changed file
+    return ordered
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(("has_ari", "most"), [(True, 6), (False, 4)])
+def test_certificates_in_vain_keep_our_ceiling_to_the_end(has_ari: bool, most: int, restarts: bool) -> None:
+    """Nothing in the last tenth of a life goes past it: a new certificate would be no better than the last one."""
+    ordered = in_vain(has_ari=has_ari, restarts=restarts, days=7)
+    assert len(ordered) == most
+
+
+def test_certificates_in_vain_are_tried_again_as_failed_validations_are() -> None:
+    fleet, now, waits = fleet_of(1), NOW, list[float]()
+    fleet.authority(CA).has_ari = True
+    validity = Validity(not_before=NOW - timedelta(days=60), not_after=NOW + timedelta(days=30))
+    held = Held(validity=validity, serial=1, cert_id="a.b", issuer=CA, is_owned=True)
+    fleet.manage([Plan(lineage=lineage(0), issuers=(CA,), challenges=("http-01",))], now)
+    fleet.found(lineage(0), held, now)
+    for _ in range(5):
+        fleet.issued_in_vain(order_of(fleet, now), Failure(kind=FailureKind.UNUSABLE, message="taken back"), now)
+        due = fleet.wake_at(windows=False)
+        assert due is not None
+        waits.append((due - now) / timedelta(minutes=1))
+        now = due
+    assert [round(wait, -len(str(int(wait))) + 1) for wait in waits[:3]] == [1, 10, 100]
+    assert all(0.9 <= wait / 1440 <= 1.1 for wait in waits[3:])
