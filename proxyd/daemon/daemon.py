@@ -203,7 +203,7 @@ def _log_changes(old: Config, new: Config) -> None:
     for host in sorted(after.keys() & before.keys(), key=str):
         if after[host] != before[host]:
             _log.info("host changed", extra={"host": host})
-    fixed = ("listen", "cache")
+    fixed = ("listen", "cache", "admin")
     for key in fixed:
         if getattr(new, key) != getattr(old, key):
             _log.warning("this change takes effect at the next restart", extra={"key": key})
