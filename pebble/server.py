@@ -40,7 +40,8 @@ def free_port() -> int:
 class Pebble:
     """One CA. It validates HTTP-01 at `http_port`; every name resolves to 127.0.0.1.
 
-    `binding_keys`: kid to base64url key of the external accounts that it demands. Files and logs go to `directory`.
+    `binding_keys`: kid to base64url key of the external accounts that it demands. `validation_seconds`: it
+    looks after up to so many. Files and logs go to `directory`.
     Leaving the context stops the processes.
     """
 
@@ -56,6 +57,7 @@ class Pebble:
         binding_keys: dict[str, str] | None = None,
         alternate_roots: int = 0,
         profiles: dict[str, timedelta] | None = None,
+        validation_seconds: int = 0,
     ) -> None:
         self.directory = directory
         self.bundle = directory / "pebble-api-ca.pem"
@@ -71,6 +73,7 @@ class Pebble:
         self._binding_keys = binding_keys
         self._alternate_roots = alternate_roots
         self._profiles = profiles or {}
+        self._validation_seconds = validation_seconds
         self._processes: list[subprocess.Popen[bytes]] = []
         self._logs: list[IO[bytes]] = []
 
@@ -110,10 +113,12 @@ class Pebble:
         _wait_for_port(self._dns_management)
         config = self.directory / "pebble.json"
         config.write_text(json.dumps(self._config(), indent=2))
+        slow = self._validation_seconds
+        pace = {"PEBBLE_VA_SLEEPTIME": str(slow)} if slow else {"PEBBLE_VA_NOSLEEP": "1"}
         self._spawn(
             "pebble.log",
             [_BIN / "pebble", "-config", config, "-dnsserver", self.dns],
-            PEBBLE_VA_NOSLEEP="1",
+            **pace,
             PEBBLE_WFE_NONCEREJECT=str(self._nonce_reject_percent),
             PEBBLE_AUTHZREUSE="0",
             PEBBLE_ALTERNATE_ROOTS=str(self._alternate_roots),

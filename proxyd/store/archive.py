@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.store.store import Store, StoreError
@@ -17,6 +17,8 @@ _PREVIOUS = 3
 _MOMENT = "%Y%m%d%H%M%S"
 _NAME = re.compile(r"(?P<slot>.+)\+(?P<begin>\d{14})-(?P<end>\d{14})-(?P<mark>[0-9a-f]{16})\Z")
 _LONGEST_SLOT = 160
+#: So long after its end a certificate serves nobody, even by a clock that is wrong by much.
+_MARKED = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +85,25 @@ class Archive:
         for old in [one for one in known if one.file != name][_PREVIOUS:]:
             self.generations.remove(old.file)
 
-    def condemn(self, key: str, certificate: Certificate, why: Mapping[str, str]) -> None:
+    def condemn(self, key: str, certificate: Certificate, why: Mapping[str, str], now: datetime) -> None:
         """Never let it load again: marked durably, its copy deleted. On StoreError at least in this process."""
+        why = {**why, "not_after": certificate.not_after.isoformat()}
         self._condemned.add(fingerprint(certificate))
         try:
             self.generations.remove(_file(key, certificate))
         finally:
-            self.condemned.save(fingerprint(certificate), json.dumps(dict(why), indent=1).encode())
+            self.condemned.save(fingerprint(certificate), json.dumps(why, indent=1).encode())
+        self._forget_old_marks(now)
+
+    def _forget_old_marks(self, now: datetime) -> None:
+        """Marks must not become more and more for ever."""
+        for name in self._names(self.condemned):
+            try:
+                end = datetime.fromisoformat(str(json.loads(self.condemned.load(name) or b"")["not_after"]))
+                if end < now - _MARKED:
+                    self.condemned.remove(name)
+            except (StoreError, ValueError, TypeError, KeyError):  # what cannot be read stays
+                continue
 
     def _names(self, store: Store) -> list[str]:
         try:

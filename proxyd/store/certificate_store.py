@@ -85,8 +85,9 @@ class CertificateStore:
         key = _key(host, certificate.family)
         before = self.previous(host, certificate)
         try:
-            why_now = {"host": host.text, "why": why, "at": self._clock.now().isoformat(timespec="seconds")}
-            self._archive.condemn(key, certificate, why_now)
+            now = self._clock.now()
+            why_now = {"host": host.text, "why": why, "at": now.isoformat(timespec="seconds")}
+            self._archive.condemn(key, certificate, why_now, now)
         finally:
             for place in {key, host.text}:
                 self._clear_place(place, certificate)

@@ -182,6 +182,22 @@ def test_the_mark_may_be_all_that_is_left(tmp_path: Path) -> None:
     assert opened(tmp_path).load(HOST) is None
 
 
+def test_marks_are_forgotten_a_year_after_the_certificate_ended(tmp_path: Path) -> None:
+    marks = tmp_path / "+proxyd/condemned"
+    store, current = opened(tmp_path), certificate(1)
+    for age in (1000, 455, 456, 454):
+        store.condemn(HOST, certificate(age), "taken back")
+    assert len(list(marks.iterdir())) == 2
+    damage = {"0" * 64: b"", "1" * 64: b"[]", "2" * 64: b'{"not_after": 7}', "3" * 64: b'{"not_after": "2020-01-01"}'}
+    for name, text in damage.items():
+        (marks / name).write_bytes(text)
+    store.save(HOST, current)
+    store.condemn(HOST, current, "taken back")
+    assert len(list(marks.iterdir())) == 3 + len(damage)
+    (tmp_path / "a.example").write_bytes(current.pem)
+    assert opened(tmp_path).load(HOST) is None
+
+
 def test_each_family_has_its_own_file_and_generations(tmp_path: Path) -> None:
     store = opened(tmp_path)
     ec, rsa = certificate(1), certificate(2, rsa=True)
