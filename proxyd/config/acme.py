@@ -32,7 +32,13 @@ def _server(written: str) -> str:
         raise ValueError(f"the CA must be asked over TLS: write https://{written.removeprefix('http://')}")
     if url.scheme != "https" or not url.hostname:
         raise ValueError(f"must be one of {', '.join(SERVERS)} or the https URL of an ACME directory")
-    return written
+    known = {_comparable(url): name for name, url in SERVERS.items()}
+    return known.get(_comparable(written), written)  # the same CA, however it is written: with its limits
+
+
+def _comparable(url: str) -> tuple[str, int, str]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443, parts.path.rstrip("/")
 
 
 def _key_type(written: object) -> object:
