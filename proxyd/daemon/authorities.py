@@ -157,12 +157,12 @@ class Authorities:
                 rng=self._rng,
                 dated=self._dated,
             )
-            slug = None if options.server == self._first else re.sub(r"[^a-z0-9.-]+", "_", options.server.lower())
+            named = dict.fromkeys((options.server, options.directory_url))
             eab = options.eab
             account = AcmeAccount(
                 issuer=options.server,
                 transport=transport,
-                keys=AccountKeys(self._store, slug),
+                keys=AccountKeys(self._store, tuple(map(_file_name, named)), options.server == self._first),
                 email=options.email,
                 binding=ExternalBinding(kid=eab.kid, hmac_key=eab.hmac_key.get_secret_value()) if eab else None,
                 may_register=lambda: self._may_register(authority),
@@ -231,6 +231,10 @@ def _binding(options: AcmeOptions) -> str | None:
         return None
     text = f"{options.eab.kid} {options.eab.hmac_key.get_secret_value()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _file_name(server: str) -> str:
+    return re.sub(r"[^a-z0-9.-]+", "_", server.lower())
 
 
 def caa_identities(directory: Mapping[str, object]) -> tuple[str, ...]:

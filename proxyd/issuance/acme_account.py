@@ -15,7 +15,7 @@ from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.issuance.acme_error import AcmeProblem, may_pass
 from proxyd.issuance.acme_signer import AccountSigner
 from proxyd.issuance.acme_transport import AcmeResponse, AcmeTransport
-from proxyd.store.account_keys import AccountKeys
+from proxyd.store.account_keys import AccountKeys, KeptKey
 from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.issuance")
@@ -60,6 +60,7 @@ class AcmeAccount:
         self._email = email
         self._binding = binding
         self._may_register = may_register
+        self.key_files: tuple[str, ...] = ()  # that hold the key which was found
         self._signer: AccountSigner | None = None
         self._registering = asyncio.Lock()
         self._failure: IssuanceError | None = None
@@ -143,26 +144,28 @@ class AcmeAccount:
         await self._keep(key)
         return replace(new, url=old.url)
 
-    async def _found(self) -> tuple[AccountSigner | None, list[PrivateKey]]:
+    async def _found(self) -> tuple[AccountSigner | None, list[KeptKey]]:
         """Return the account of a key that is kept, and the keys."""
-        keys = await asyncio.to_thread(self._keys.load)
+        kept = await asyncio.to_thread(self._keys.load)
         directory = await self._transport.directory()
-        for key in keys:
-            if found := await self._existing(AccountSigner(key), directory["newAccount"]):
-                if key is not keys[0]:  # a change of keys was cut off after the CA had agreed
-                    await self._keep(key)
-                return found, keys
-        return None, keys
+        for one in kept:
+            if found := await self._existing(AccountSigner(one.key), directory["newAccount"]):
+                self.key_files = tuple(other.file for other in kept if _are_same(other.key, one.key))
+                if not one.is_used:  # the CA had agreed when a change of keys was cut off, or it was the first CA once
+                    await self._keep(one.key)
+                return found, kept
+        return None, kept
 
     async def _register(self) -> AccountSigner:
-        found, keys = await self._found()
+        found, kept = await self._found()
         if found is not None:
             return found
         directory = await self._transport.directory()
         self._may_register()
-        key = keys[0] if keys else generate_key("p256")
-        if not keys:
-            await self._keep(key)
+        own = next((one.key for one in kept if one.is_own), None)
+        key = own or generate_key("p256")
+        # A key that the CA does not know may be another CA's, which keeps it when this one's is replaced.
+        await self._keep(key, apart=own is not None)
         signer = AccountSigner(key)
         answer = await self._make(self._registration(signer, directory), directory["newAccount"], signer)
         if answer.location is None:
@@ -231,8 +234,12 @@ class AcmeAccount:
             raise IssuanceError(FailureKind.ACCOUNT_REFUSED, message) from None
         return {**wish, "externalAccountBinding": bound}
 
-    async def _keep(self, key: PrivateKey, *, pending: bool = False) -> None:
+    async def _keep(self, key: PrivateKey, *, pending: bool = False, apart: bool = False) -> None:
         try:
-            await asyncio.to_thread(self._keys.save, key, pending=pending)
+            await asyncio.to_thread(self._keys.save, key, pending=pending, apart=apart)
         except StoreError as error:  # never make an account that would be lost
             raise IssuanceError(FailureKind.LOCAL, f"the account key cannot be kept: {error}") from error
+
+
+def _are_same(one: PrivateKey, other: PrivateKey) -> bool:
+    return AccountSigner(one).thumbprint == AccountSigner(other).thumbprint

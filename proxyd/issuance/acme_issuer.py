@@ -286,7 +286,8 @@ class AcmeIssuer:
             advice = "; read and accept the CA's new terms, then `proxyd renew`"
         elif problem.kind == "unauthorized" and not problem.subproblems:  # no name has been looked at yet
             kind = FailureKind.ACCOUNT_REFUSED
-            advice = "; the account is of no use any more: move its key (acme_account+key) away, a new one is made"
+            files = " and ".join(self.account.key_files) or "acme_account+key"
+            advice = f"; the account is of no use any more: move its key ({files}) away, a new one is made"
         cause = f"{refused.failure.cause}{advice}"
         return IssuanceError(kind, f"{refused}{advice}", host=host, cause=cause, problem=problem)
 

@@ -11,34 +11,57 @@ _log = logging.getLogger("proxyd.store")
 _FIRST = "acme_account+key"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptKey:
+    """A key that may be the CA's. `is_used`: it lies where `save` puts one; `is_own`: not another CA's for sure."""
+
+    key: PrivateKey
+    file: str
+    is_used: bool
+    is_own: bool
+
+
 @dataclass(frozen=True, slots=True)
 class AccountKeys:
-    """The key that is in use, and the one that shall follow it. `ca` is None for the first CA: autocert's name."""
+    """The key that is in use, and the one that shall follow it.
+
+    `names` are what the CA may be called in files, the present one first. The file without a name (autocert's) is of
+    the CA that was the first when it was made, which nobody has written down: so every CA may find its key there.
+    """
 
     store: CertificateStore
-    ca: str | None = None
+    names: tuple[str, ...]
+    is_first: bool
 
-    def load(self) -> list[PrivateKey]:
-        """Return the key in use, then one whose change was cut off. Blocks. Broken files are not used.
+    def load(self) -> list[KeptKey]:
+        """Return the key in use, one whose change was cut off, then those that may be another CA's. Blocks.
 
-        Raises StoreError when the disk cannot be read now: a new account would not be the answer.
+        Broken files are not used. Raises StoreError when the disk cannot be read now: a new account would not be the
+        answer.
         """
-        used = self.store.load_account_key() if self.ca is None else self._read(self._name)
-        return [key for key in (used, self._read(self._pending)) if key is not None]
+        used = self._used()
+        named = [f"{_FIRST}+{name}" for name in self.names]
+        files = dict.fromkeys((used, *named, _FIRST))
+        return [
+            KeptKey(key=key, file=one, is_used=one == used, is_own=file in (used, *named))
+            for file in files
+            for one in (file, f"{file}+next")
+            if (key := self._read(one))
+        ]
 
-    def save(self, key: PrivateKey, *, pending: bool = False) -> None:
-        """Keep the key, durably. Blocks. Raises StoreError."""
-        self.store.store.save(self._pending if pending else self._name, key_to_pem(key))
+    def save(self, key: PrivateKey, *, pending: bool = False, apart: bool = False) -> None:
+        """Keep the key, durably; `apart`: from now on in a file of this CA alone. Blocks. Raises StoreError."""
+        file = f"{_FIRST}+{self.names[0]}" if apart else self._used()
+        self.store.store.save(f"{file}+next" if pending else file, key_to_pem(key))
 
-    @property
-    def _name(self) -> str:
-        return _FIRST if self.ca is None else f"{_FIRST}+{self.ca}"
-
-    @property
-    def _pending(self) -> str:
-        return f"{self._name}+next"
+    def _used(self) -> str:
+        kept = {*self.store.store.names()}
+        named = [f"{_FIRST}+{name}" for name in self.names]
+        return next((file for file in named if file in kept), _FIRST if self.is_first else named[0])
 
     def _read(self, name: str) -> PrivateKey | None:
+        if name == _FIRST:
+            return self.store.load_account_key()
         try:
             pem = self.store.store.load(name)
             return None if pem is None else key_from_pem(pem)

@@ -4,6 +4,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives import serialization
 
 from pebble.server import Pebble
@@ -106,3 +107,38 @@ def test_a_ca_that_is_down_is_said(daemon: DaemonProcess, upstream: Upstream) ->
     shown = command(daemon, "account", "show")
     assert shown.status == 1
     assert "cannot be reached" in shown.out
+
+
+@pytest.mark.parametrize("by_reload", [True, False])
+def test_a_ca_is_tried_out_first_and_each_keeps_its_account(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, by_reload: bool
+) -> None:
+    """Staging before production and back, by reload or restart: the key of each is found, whichever is rotated."""
+
+    def ca(name: str) -> Pebble:
+        return Pebble(tmp_path / name, http_port=daemon.http_port, tls_port=daemon.https_port)
+
+    with ca("staging") as staging, ca("production") as production:
+
+        def change(ca: Pebble, *, by_reload: bool) -> None:
+            daemon.configure({HOST: upstream.port}, pebble=ca)
+            if by_reload:
+                daemon.reload()
+            else:
+                assert daemon.stop() == 0
+                daemon.start()
+            assert command(daemon, "renew", "--force", HOST).status == 0  # so often is too often for our ceiling
+            HttpsClient(daemon.https_port, ca.root()).wait_for([HOST], daemon=daemon)
+
+        daemon.configure({HOST: upstream.port}, pebble=staging)
+        daemon.start()
+        HttpsClient(daemon.https_port, staging.root()).wait_for([HOST], daemon=daemon)
+        change(production, by_reload=by_reload)
+        change(production, by_reload=False)
+        assert command(daemon, "account", "rotate-key").status == 0
+        change(staging, by_reload=by_reload)
+        change(staging, by_reload=False)
+        assert command(daemon, "account", "rotate-key").status == 0
+        change(production, by_reload=False)
+        assert [accounts_made(one) for one in (staging, production)] == [1, 1]
+        assert "not taken as a renewal" not in daemon.log()

@@ -57,7 +57,7 @@ class Client:
             request_seconds=request_seconds,
         )
         self.account = AcmeAccount(
-            issuer="ca", transport=self.transport, keys=AccountKeys(self.store, None), email=email
+            issuer="ca", transport=self.transport, keys=AccountKeys(self.store, ("ca",), True), email=email
         )
         solvers = (TlsAlpn01Solver(self.challenges), Http01Solver(self.board))
         self.issuer = AcmeIssuer(
