@@ -43,9 +43,14 @@ class Authority:
         """Return why an order is not sent now and from when on it may be, or None."""
         if self._probe_at is not None and now < self._probe_at and self._last is not None:
             return self._told_to(order, self._last), self._probe_at
-        if self.ledger and (refusal := self.ledger.refusal(order, now)):
-            message = f"{order.host}: not asked of {self.name}: {refusal}"
-            return Failure(kind=FailureKind.RATE_LIMITED, message=message), refusal.until
+        return self._limit(order, now)
+
+    def instead(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
+        """Count an order that is sent in the place of one that the CA refused; or return why it is not sent."""
+        if found := self._limit(order, now):
+            return found
+        if self.ledger:
+            self.ledger.spend(order, now)
         return None
 
     def turn(self, until: datetime) -> datetime:
@@ -182,6 +187,12 @@ class Authority:
             self._probe_at = min(at, now + _ACCOUNT_PROBE)
             known = (Hostname.from_wire(str(name)) for name in names) if isinstance(names, list) else ()
             self._last_names = tuple(name for name in known if name)
+
+    def _limit(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
+        if self.ledger and (refusal := self.ledger.refusal(order, now)):
+            message = f"{order.host}: not asked of {self.name}: {refusal}"
+            return Failure(kind=FailureKind.RATE_LIMITED, message=message), refusal.until
+        return None
 
     def _trouble(self, order: CertificateOrder, failure: Failure, now: datetime) -> None:
         self._failures += 1

@@ -344,17 +344,14 @@ class Fleet:
 
         Return what is sent instead at once, or None: nothing, because the CA's limits hold for an order without it.
         """
-        order = replace(task.order, replaces=None, account=None)
+        order, authority = replace(task.order, replaces=None, account=None), self.authority(task.issuer)
         if member := self._members.get(task.lineage):
             member.refused_replaces = task.order.replaces
-        if ledger := self.authority(task.issuer).ledger:
-            if refusal := ledger.refusal(order, now):
-                message = f"{order.host}: not asked of {task.issuer}: {refusal}"
-                failure = Failure(kind=FailureKind.RATE_LIMITED, message=message)
-                self._event(task.lineage, Postponed(failure, refusal.until), now)
-                self.postponed(task.lineage, failure, refusal.until)
-                return None
-            ledger.spend(order, now)
+        if refused := authority.instead(order, now):
+            self._ended(task, now)
+            if member:
+                self._put_off(task.lineage, member, refused, now)
+            return None
         return replace(task, order=order)
 
     def not_sent(self, task: OrderTask, failure: Failure, until: datetime, now: datetime) -> None:

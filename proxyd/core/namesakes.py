@@ -31,10 +31,9 @@ class Namesakes:
         return {one for one in sharing if one != lineage and {*one.names} == {*lineage.names}}
 
     def waits(self, lineage: Lineage) -> bool:
-        """Return whether an order runs that proves one of the names; if so, `ended` of that order returns `lineage`."""
+        """Return whether an order runs that proves one of the names; `ended` of that order then returns `lineage`."""
         for name in lineage.names:
-            running = self._proving.get(name)
-            if running is not None and running != lineage:
+            if running := self._proving.get(name):  # also its own, from before it left and came back
                 self._behind.setdefault(running, set()).add(lineage)
                 return True
         return False

@@ -270,16 +270,35 @@ def test_two_orders_never_prove_a_name_at_the_same_time() -> None:
     assert {first.lineage, second.lineage} == {*twins()}
 
 
-def test_a_name_that_left_while_its_order_ran_waits_for_its_end_when_it_is_back() -> None:
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_host_that_comes_back_while_its_order_runs_waits_for_its_end(number: int) -> None:
     fleet = fleet_of(0)
-    first, _ = twins()
-    fleet.update(plans(first), NOW)
+    fleet.update(plans(twins()[0]), NOW)
     (task,) = orders_of(fleet, NOW)
-    fleet.forget(first)
-    fleet.update(plans(twins()[1]), NOW)
+    fleet.forget(task.lineage)
+    fleet.update(plans(twins()[number]), NOW)
     assert not orders_of(fleet, NOW)
-    fleet.failed(task, Failure(kind=FailureKind.CA, message="slow"), NOW)
+    fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message="gone"), NOW, NOW)
     assert len(orders_of(fleet, NOW)) == 1
+
+
+def test_an_order_that_a_limit_ends_in_the_middle_keeps_no_other_of_the_name_waiting() -> None:
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
+    authority = fleet.authority(CA, LETS_ENCRYPT)
+    authority.has_ari = True
+    first, second = twins()
+    fleet.update(plans(first), NOW)
+    fleet.found(first, held(1, NOW - timedelta(days=89)), NOW)
+    (task,) = orders_of(fleet, NOW)
+    assert authority.ledger is not None
+    for _ in range(6):
+        authority.ledger.spend(replace(task.order, replaces=None), NOW)
+    fleet.update(plans(second), NOW)
+    assert not orders_of(fleet, NOW)
+    assert fleet.replaces_refused(task, NOW) is None
+    fleet.forget(first)
+    (task,) = orders_of(fleet, NOW + timedelta(days=14))
+    assert task.lineage == second
 
 
 def test_two_key_kinds_of_a_host_fail_less_than_five_times_in_the_first_hour() -> None:
