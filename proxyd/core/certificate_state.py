@@ -257,3 +257,19 @@ def _left(state: CertificateState, now: datetime) -> CertificateState:
             return state
         case _:
             assert_never(state)
+
+
+def waits_for_first(state: CertificateState) -> bool:
+    """Return whether no order was sent yet."""
+    return isinstance(state, Missing) or (isinstance(state, Waiting) and state.failures == 0)
+
+
+def waits_for_ca(state: CertificateState) -> bool:
+    """Return whether the next order waits only until the CA works again, or takes our account again."""
+    match state:
+        case Waiting(failure=failure):  # ACCOUNT_REFUSED: not sent because another host's order was refused so
+            return failure.kind in (FailureKind.CA, FailureKind.ACCOUNT_REFUSED)
+        case Blocked(failure=failure):
+            return failure.kind is FailureKind.ACCOUNT_REFUSED
+        case Missing() | Ordering() | Ready() | Dormant():
+            return False

@@ -139,7 +139,8 @@ def _coming(facts: Facts, now: datetime) -> str:
             told = ""
             if window is not None:
                 why = f", because {window.explanation_url}" if window.explanation_url else ""
-                told = f", a moment in the CA's window {_at(window.start)} to {_at(window.end)}{why}"
+                place = "a moment in" if at >= window.start else "spread ahead of"
+                told = f", {place} the CA's window {_at(window.start)} to {_at(window.end)}{why}"
             return f"It is renewed {when(at, now)}{told}."
         case Waiting(failure=failure) if failure.is_anothers_turn:
             return "The other daemon orders; what it obtains serves here within seconds."

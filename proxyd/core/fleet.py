@@ -7,18 +7,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from proxyd.core.agenda import Agenda
-from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import (
     Blocked,
-    CertificateState,
     Dormant,
     Event,
     Failed,
     LeftUs,
-    Missing,
     Obtained,
-    Ordering,
     Postponed,
     Ready,
     Started,
@@ -28,6 +24,8 @@ from proxyd.core.certificate_state import (
     due_at,
     settled,
     step,
+    waits_for_ca,
+    waits_for_first,
 )
 from proxyd.core.circuit_breaker import closed_until
 from proxyd.core.failure import Failure, FailureKind
@@ -35,10 +33,9 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
 from proxyd.core.namesakes import Namesakes
-from proxyd.core.rate_ledger import CaLimits
 from proxyd.core.renewal import RenewalWindow, ask_again_at, is_ending, renew_at, spread
+from proxyd.core.roster import Roster
 from proxyd.core.slots import Slot, Slots
-from proxyd.core.status import Facts
 from proxyd.core.task import OrderTask, Task, WindowTask
 
 if TYPE_CHECKING:
@@ -53,14 +50,12 @@ _UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL, FailureKi
 _BLOCKING = (FailureKind.HOST_REFUSED, FailureKind.ACCOUNT_REFUSED)
 
 
-class Fleet:
-    """Every managed certificate with its state. The caller does the tasks and reports how they ended."""
+class Fleet(Roster):
+    """Moves every managed certificate through its states. The caller does the tasks and reports how they ended."""
 
     def __init__(self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str]) -> None:
+        super().__init__(registered_domain=registered_domain)
         self._rng = rng
-        self._registered_domain = registered_domain
-        self._members: dict[Lineage, Member] = {}
-        self._authorities: dict[str, Authority] = {}
         self._slots = Slots()
         self._namesakes = Namesakes()
         self._orders = Agenda()
@@ -69,23 +64,6 @@ class Fleet:
         self.postponed: Callable[[Lineage, Failure, datetime], None] = lambda _lineage, _failure, _until: None
 
     # What is managed
-
-    def authority(self, name: str, limits: CaLimits | None = None) -> Authority:
-        """Return what is known of a CA, made at the first call."""
-        if name not in self._authorities:
-            self._authorities[name] = Authority(name, limits, registered_domain=self._registered_domain)
-        return self._authorities[name]
-
-    def manage(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
-        """Take care of exactly these from now on; return those that are new."""
-        wanted = {plan.lineage: plan for plan in plans}
-        self.keep_only(wanted)
-        return self.update(wanted.values(), now)
-
-    def keep_only(self, lineages: Iterable[Lineage]) -> None:
-        """Take care of all others no longer."""
-        for gone in self._members.keys() - set(lineages):
-            self.forget(gone)
 
     def update(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
         """Take care of these too, as their plans now say; return those that are new.
@@ -132,46 +110,6 @@ class Fleet:
         waits = isinstance(member.state, Waiting | Blocked | Dormant)
         if not waits or now < renew_at(held.validity, None, 0):  # what failed is not forgotten by a restart
             self._ready(lineage, member, now)
-
-    def state(self, lineage: Lineage) -> CertificateState | None:
-        """Return the state of a lineage."""
-        member = self._members.get(lineage)
-        return member.state if member else None
-
-    def lineages(self) -> list[Lineage]:
-        """Return every lineage."""
-        return list(self._members)
-
-    def states(self) -> Mapping[Lineage, CertificateState]:
-        """Return the state of every lineage."""
-        return {lineage: member.state for lineage, member in self._members.items()}
-
-    def facts(self, hosts: frozenset[Hostname] | None = None) -> list[Facts]:
-        """Return what is known of the lineages, for status and explanations; `hosts`: only of these names."""
-        found = self._members.items()
-        wanted = (
-            found if hosts is None else [(one, member) for one, member in found if not {*one.names}.isdisjoint(hosts)]
-        )
-        return [Facts(plan=member.plan, state=member.state, held=member.held) for _, member in wanted]
-
-    def plan(self, lineage: Lineage) -> Plan | None:
-        """Return how a lineage is obtained."""
-        member = self._members.get(lineage)
-        return member.plan if member else None
-
-    def held(self, lineage: Lineage) -> Held | None:
-        """Return what is known of the certificate that serves."""
-        member = self._members.get(lineage)
-        return member.held if member else None
-
-    def authorities(self) -> Mapping[str, Authority]:
-        """Return every CA that is known, by name."""
-        return self._authorities
-
-    def document(self, lineage: Lineage) -> dict[str, object]:
-        """Return what a restart must not forget of a lineage, as JSON values."""
-        member = self._members.get(lineage)
-        return member.document() if member else {}
 
     def restore(self, lineage: Lineage, document: Mapping[str, object], now: datetime) -> None:
         """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
@@ -262,7 +200,7 @@ class Fleet:
     def postpone(self, lineage: Lineage, failure: Failure, until: datetime, now: datetime) -> None:
         """Put off a first order; costs no failure, and never touches what runs, serves or failed already."""
         member = self._members.get(lineage)
-        if member and (isinstance(member.state, Missing) or _waits_for_first(member.state)):
+        if member and (waits_for_first(member.state)):
             self._event(lineage, Postponed(failure, until), now)
 
     def left(self, lineage: Lineage, now: datetime) -> None:
@@ -511,7 +449,7 @@ class Fleet:
     def _release(self, issuer: str, now: datetime) -> None:
         """The CA works again: nobody has to wait out a time that was chosen because it did not."""
         for lineage, member in self._members.items():
-            if issuer in member.plan.issuers and _waits_for_ca(member.state):
+            if issuer in member.plan.issuers and waits_for_ca(member.state):
                 self._event(lineage, Wished(), now)
 
     def _event(self, lineage: Lineage, event: Event, now: datetime) -> None:
@@ -523,17 +461,3 @@ class Fleet:
         member = self._members[lineage]
         self._orders.put(lineage, due_at(member.state, now))
         self._windows.put(lineage, member.ask_at)
-
-
-def _waits_for_first(state: CertificateState) -> bool:
-    return isinstance(state, Waiting) and state.failures == 0
-
-
-def _waits_for_ca(state: CertificateState) -> bool:
-    match state:
-        case Waiting(failure=failure):  # ACCOUNT_REFUSED: not sent because another host's order was refused so
-            return failure.kind in (FailureKind.CA, FailureKind.ACCOUNT_REFUSED)
-        case Blocked(failure=failure):
-            return failure.kind is FailureKind.ACCOUNT_REFUSED
-        case Missing() | Ordering() | Ready() | Dormant():
-            return False

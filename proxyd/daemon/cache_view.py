@@ -61,7 +61,7 @@ class CacheView:
                     authority = self.fleet.authority(options.server, limits_of(options))
                     self._memory.recall_authority(authority, now)
         plans = [*plans_of(self._config), *plans_on_demand(self._config, self._memory.names())]
-        for lineage in self.fleet.manage(plans, now):
+        for lineage in self.fleet.update(plans, now):
             self._memory.recall(self.fleet, lineage, now)
             if held and lineage in held:
                 self.fleet.found(lineage, held[lineage], now)

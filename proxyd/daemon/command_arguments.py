@@ -44,7 +44,7 @@ def flag(request: Request, name: str) -> bool:
 
 def lineages_of(renewer: Renewer, hosts: Sequence[Hostname]) -> list[Lineage]:
     """Return what serves the names, each once; raises Refused when one is unknown or none is named."""
-    found = {host: renewer.lineages(host) for host in hosts}
+    found = {host: renewer.fleet.lineages_of(host) for host in hosts}
     refuse_unknown(hosts, {host: one for host, one in found.items() if one})
     if not hosts:
         raise Refused("no host is named")

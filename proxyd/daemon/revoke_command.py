@@ -50,7 +50,7 @@ class RevokeCommand:
         hosts = hosts_of(request)
         if len(hosts) != 1:
             raise Refused("revoke takes one host")
-        if not self._certificates.renewer.lineages(hosts[0]) and (left := await self._left_behind(hosts[0])):
+        if not self._certificates.renewer.fleet.lineages_of(hosts[0]) and (left := await self._left_behind(hosts[0])):
             results = [await self._revoke(old, reason, tell) for old in left]  # nobody is refused by it
             complete = all(one["revoked"] for one in results)
             return {"results": results, "complete": complete, "replaced": False, "configured": False}

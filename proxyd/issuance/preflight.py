@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from proxyd.core.certificate_state import CertificateState, Missing, Ordering, Waiting
+from proxyd.core.certificate_state import CertificateState, Missing, Ordering, Waiting, waits_for_first
 from proxyd.core.clock import Clock
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.lineage import Lineage
@@ -135,7 +135,12 @@ class Preflight:
 
     def _delay(self, lineage: Lineage, found: Sequence[Finding]) -> bool:
         state = self._renewer.fleet.state(lineage)
-        if not self._may_hold(lineage) or not _is_unordered(state) or not self._score(lineage).is_trusted:
+        if (
+            not self._may_hold(lineage)
+            or state is None
+            or not waits_for_first(state)
+            or not self._score(lineage).is_trusted
+        ):
             return False
         text = "; ".join(one.text for one in found if one.is_definite)
         message = f"{lineage.host}: the first order waits a minute, because it would fail: {text}"
@@ -174,9 +179,7 @@ def _key(lineage: Lineage) -> str:
     return f"preflight {lineage.host}"
 
 
-def _is_unordered(state: CertificateState | None) -> bool:
-    return isinstance(state, Missing) or (isinstance(state, Waiting) and state.failures == 0)
-
-
 def _is_before_first(state: CertificateState | None) -> bool:
-    return _is_unordered(state) or (isinstance(state, Ordering) and state.failures == 0)
+    if state is None:
+        return False
+    return waits_for_first(state) or (isinstance(state, Ordering) and state.failures == 0)

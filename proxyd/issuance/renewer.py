@@ -11,7 +11,6 @@ from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Wa
 from proxyd.core.clock import Clock
 from proxyd.core.failure import Failure, FailureKind, IssuanceError
 from proxyd.core.fleet import Fleet
-from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.core.renewal import ends_too_early
 from proxyd.core.task import OrderTask, WindowTask
@@ -345,7 +344,7 @@ class Renewer:
         fields = {
             "serial": f"{certificate.serial:x}",
             "not_after": certificate.not_after,
-            "renew_at": self._due(lineage),
+            "renew_at": self._fleet.due(lineage, self._clock.now()),
             "challenge": issuance.challenge,
         }
         _log.info("certificate issued", extra={"host": lineage.host, "issuer": task.issuer, **fields})
@@ -390,14 +389,6 @@ class Renewer:
     def _remember(self, task: OrderTask) -> None:
         self._memory.keep_lineage(self._fleet, task.lineage)
         self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
-
-    def _due(self, lineage: Lineage) -> datetime | None:
-        state = self._fleet.state(lineage)
-        return due_at(state, self._clock.now()) if state else None
-
-    def lineages(self, host: Hostname) -> list[Lineage]:
-        """Return the lineages that serve a name."""
-        return [one for one in self._fleet.states() if host == one.host or host in one.names]
 
 
 def _waiting(state: CertificateState | None, now: datetime) -> dict[str, object]:

@@ -2,9 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 
-from proxyd.core.certificate_state import due_at
 from proxyd.core.clock import Clock
 from proxyd.core.failure import IssuanceError
 from proxyd.core.fleet import Fleet
@@ -65,14 +63,11 @@ class WindowQuestion:
 
     def _end(self, task: WindowTask, answer: WindowAnswer) -> None:
         lineage, window = task.lineage, answer.window
-        before = self._due(lineage)
-        self._fleet.window(lineage, task.cert_id, window, answer.retry_after, self._clock.now())
+        now = self._clock.now()
+        before = self._fleet.due(lineage, now)
+        self._fleet.window(lineage, task.cert_id, window, answer.retry_after, now)
         self._memory.keep_lineage(self._fleet, lineage)
-        if window is not None and (due := self._due(lineage)) != before:
+        if window is not None and (due := self._fleet.due(lineage, now)) != before:
             fields = {"start": window.start, "end": window.end, "explanation": window.explanation_url}
             _log.info("renewal placed in the CA's window", extra={"host": lineage.host, "at": due, **fields})
             self._memory.note("window", lineage.host, task.issuer, renew_at=due, **fields)
-
-    def _due(self, lineage: Lineage) -> datetime | None:
-        state = self._fleet.state(lineage)
-        return due_at(state, self._clock.now()) if state else None

@@ -70,7 +70,7 @@ class Simulation:
         self.fleet = self._new_fleet()
 
     def run(self) -> list[str]:
-        self.fleet.manage(self._plans(), START)
+        self.fleet.update(self._plans(), START)
         for host in self.hosts.values():
             for _, back in host.away:
                 self._at(back + timedelta(seconds=30), partial(self._wish, host.lineage))
@@ -130,7 +130,7 @@ class Simulation:
         for host in self.hosts.values():
             host.asked = host.told_at = None
         self.fleet.authority(CA).read_document(authority, now)
-        for lineage in self.fleet.manage(self._plans(), now):
+        for lineage in self.fleet.update(self._plans(), now):
             self.fleet.restore(lineage, documents[lineage], now)
             if certificate := self.hosts[lineage].certificate:
                 self.fleet.found(lineage, _held(certificate), now)

@@ -31,7 +31,7 @@ def fleet_of(count: int) -> Fleet:
     """Every host has a certificate of our account; the last one has none."""
     fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
     fleet.authority(CA)
-    fleet.manage([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(count)], NOW)
+    fleet.update([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(count)], NOW)
     for one in range(count - 1):
         validity = Validity(not_before=NOW - timedelta(days=1), not_after=NOW + timedelta(days=89))
         held = Held(validity=validity, serial=one, cert_id=f"ari{one}", issuer=CA, is_owned=True)
@@ -124,7 +124,7 @@ def test_windows_are_asked_for_twice_a_day_after_a_step_back() -> None:
 
 def test_a_ca_that_seemed_down_by_a_wrong_clock_is_asked_at_once_when_it_is_right() -> None:
     fleet = fleet_of(1)
-    fleet.manage([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(3)], NOW)
+    fleet.update([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(3)], NOW)
     failure = Failure(kind=FailureKind.CA, message="certificate has expired")
     for task in fleet.tasks(NOW + YEARS, 4, 0):
         assert isinstance(task, OrderTask)
@@ -157,7 +157,7 @@ def test_full_buckets_of_a_wrong_clock_do_not_starve_us() -> None:
 def test_a_backlog_at_a_limit_sends_every_order_that_is_allowed_and_does_little_else() -> None:
     fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
     fleet.authority(CA, LETS_ENCRYPT)
-    fleet.manage([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(2000)], NOW)
+    fleet.update([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(2000)], NOW)
     looks, told = Counter[datetime](), list[Lineage]()
     fleet.postponed = lambda one, _failure, _until: told.append(one)
     sent, now, end = 0, NOW, NOW + timedelta(hours=6)
@@ -215,7 +215,7 @@ def test_an_order_whose_replaces_is_refused_is_sent_once_more_within_the_limits_
     fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
     authority = fleet.authority(CA, LETS_ENCRYPT)
     authority.has_ari = True
-    fleet.manage([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(9)], NOW)
+    fleet.update([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(9)], NOW)
     for one in range(9):
         validity = Validity(not_before=NOW - timedelta(days=89), not_after=NOW + timedelta(days=1))
         held = Held(validity=validity, serial=one, cert_id=f"ari{one}", issuer=CA, is_owned=True, account="old")
@@ -398,7 +398,7 @@ def in_vain(*, has_ari: bool, restarts: bool, days: int) -> list[datetime]:
         fleet = Fleet(rng=Random(len(ordered)), registered_domain=lambda name: name.text)
         fleet.authority(CA).has_ari = has_ari
         fleet.authority(CA).read_document(authority, now)
-        fleet.manage([plan], now)
+        fleet.update([plan], now)
         fleet.restore(plan.lineage, document, now)
         fleet.found(plan.lineage, held, now)
         return fleet
@@ -430,7 +430,7 @@ def test_certificates_in_vain_are_tried_again_as_failed_validations_are() -> Non
     fleet.authority(CA).has_ari = True
     validity = Validity(not_before=NOW - timedelta(days=60), not_after=NOW + timedelta(days=30))
     held = Held(validity=validity, serial=1, cert_id="a.b", issuer=CA, is_owned=True)
-    fleet.manage([Plan(lineage=lineage(0), issuers=(CA,), challenges=("http-01",))], now)
+    fleet.update([Plan(lineage=lineage(0), issuers=(CA,), challenges=("http-01",))], now)
     fleet.found(lineage(0), held, now)
     for _ in range(5):
         fleet.issued_in_vain(order_of(fleet, now), Failure(kind=FailureKind.UNUSABLE, message="taken back"), now)

@@ -48,7 +48,7 @@ def test_no_document_stops_a_host(document: dict[str, Any], has_certificate: boo
     """Whatever the journal holds: the host is shown, explained, and ordered within eight days or when it is due."""
     fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
     fleet.authority(CA)
-    fleet.manage([PLAN], NOW)
+    fleet.update([PLAN], NOW)
     fleet.restore(LINEAGE, document, NOW)
     if has_certificate:
         fleet.found(LINEAGE, HELD, NOW)

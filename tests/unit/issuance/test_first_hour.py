@@ -32,7 +32,7 @@ class _Life:
         self._memory.open()
         self._fleet = Fleet(rng=Random(seed), registered_domain=lambda name: name.text)
         self._memory.recall_authority(self._fleet.authority(CA, limits), now)
-        self._fleet.manage([PLAN], now)
+        self._fleet.update([PLAN], now)
         self._memory.recall(self._fleet, LINEAGE, now)
 
     def fail_what_is_due(self) -> int:
