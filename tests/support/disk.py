@@ -61,6 +61,7 @@ class TinyDisk:
 
     def prepare(self) -> None:
         libc, here = ctypes.CDLL(None, use_errno=True), Path.cwd()
+        root = os.open(f"/proc/{self._holder.pid}/root", os.O_RDONLY | os.O_DIRECTORY)
         for name, kind in (("user", _CLONE_NEWUSER), ("mnt", _CLONE_NEWNS)):
             if kind == _CLONE_NEWUSER and os.geteuid() == 0:
                 continue
@@ -68,6 +69,9 @@ class TinyDisk:
             if libc.setns(namespace, kind) != 0:
                 raise OSError(ctypes.get_errno(), f"setns {name}")
             os.close(namespace)
+        os.fchdir(root)  # a namespace entered begins at its own root, which is not ours inside a chroot
+        os.chroot(".")
+        os.close(root)
         os.chdir(here)
 
     def fill(self) -> None:
@@ -110,9 +114,12 @@ def _takes(file: FileIO) -> bool:
 def tiny_disk(cache: Path, *, kib: int) -> Iterator[TinyDisk]:
     cache.mkdir(parents=True, exist_ok=True)
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    script = 'mount -t tmpfs -o "size=$1k,mode=0700" none "$2" && echo ready && exec cat'
+    # The root of a chroot is no mount, so it can only be made private by those who made it.
+    script = (
+        'mount --make-rprivate / || true; mount -t tmpfs -o "size=$1k,mode=0700" none "$2" && echo ready && exec cat'
+    )
     with subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", *user, "sh", "-c", script, "sh", str(kib), str(cache)],
+        ["unshare", "--mount", "--propagation", "unchanged", *user, "sh", "-c", script, "sh", str(kib), str(cache)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as holder:
