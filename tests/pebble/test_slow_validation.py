@@ -1,5 +1,6 @@
 """A CA that takes its time to look, as real ones do: proofs of many names overlap, and none disturbs another."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ HOSTS = [f"h{number}.example.test" for number in range(4)]
 SHARED, ALIASES = "shared.example.test", ["www.shared.example.test", "api.shared.example.test"]
 #: Each look begins after up to so many seconds.
 _SECONDS = 3
+
+
+@pytest.fixture
+def pebble(tmp_path: Path, daemon: DaemonProcess) -> Iterator[Pebble]:
+    ports = {"http_port": daemon.http_port, "tls_port": daemon.https_port}
+    with Pebble(tmp_path / "pebble", **ports, validation_seconds=_SECONDS) as pebble:
+        yield pebble
 
 
 def names_of(file: Path) -> set[str]:
@@ -33,45 +41,33 @@ def are_all_there(daemon: DaemonProcess, wanted: dict[str, set[str]]) -> bool:
     "challenges", [["tls-alpn-01", "http-01"], ["tls-alpn-01"], ["http-01"]], ids=["both", "tls-alpn-01", "http-01"]
 )
 def test_proofs_that_overlap_do_not_disturb_each_other(
-    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, challenges: list[str]
+    pebble: Pebble, daemon: DaemonProcess, upstream: Upstream, challenges: list[str]
 ) -> None:
-    with Pebble(
-        tmp_path / "pebble",
-        http_port=daemon.http_port,
-        tls_port=daemon.https_port,
-        validation_seconds=_SECONDS,
-    ) as pebble:
-        acme = {
-            "server": pebble.url,
-            "ca_bundle": str(pebble.bundle),
-            "challenges": challenges,
-            "key_type": ["p256", "rsa2048"],
-        }
-        shared = {"upstream": upstream.port, "aliases": ALIASES, "certificate": "shared"}
-        daemon.configure({**dict.fromkeys(HOSTS, upstream.port), SHARED: shared}, acme=acme)
-        daemon.start()
-        wanted = {**{host: {host} for host in HOSTS}, SHARED: {SHARED, *ALIASES}}
-        eventually(lambda: are_all_there(daemon, wanted), what=daemon.log, seconds=90)
-        eventually(lambda: daemon.log().count("certificate issued") == 2 * len(wanted), what=daemon.log)
-        assert "no certificate" not in daemon.log()
-        assert pebble.orders() == 2 * len(wanted)
+    acme = {
+        "server": pebble.url,
+        "ca_bundle": str(pebble.bundle),
+        "challenges": challenges,
+        "key_type": ["p256", "rsa2048"],
+    }
+    shared = {"upstream": upstream.port, "aliases": ALIASES, "certificate": "shared"}
+    daemon.configure({**dict.fromkeys(HOSTS, upstream.port), SHARED: shared}, acme=acme)
+    daemon.start()
+    wanted = {**{host: {host} for host in HOSTS}, SHARED: {SHARED, *ALIASES}}
+    eventually(lambda: are_all_there(daemon, wanted), what=daemon.log, seconds=90)
+    eventually(lambda: daemon.log().count("certificate issued") == 2 * len(wanted), what=daemon.log)
+    assert "no certificate" not in daemon.log()
+    assert pebble.orders() == 2 * len(wanted)
 
 
 def test_a_name_that_moves_into_a_shared_certificate_while_it_is_proved_costs_no_failure(
-    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+    pebble: Pebble, daemon: DaemonProcess, upstream: Upstream
 ) -> None:
-    with Pebble(
-        tmp_path / "pebble",
-        http_port=daemon.http_port,
-        tls_port=daemon.https_port,
-        validation_seconds=_SECONDS,
-    ) as pebble:
-        acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle), "challenges": ["tls-alpn-01"]}
-        options = {"upstream": upstream.port, "aliases": ALIASES}
-        daemon.configure({SHARED: options}, acme=acme)
-        daemon.start()
-        daemon.wait_for("order placed")
-        daemon.configure({SHARED: {**options, "certificate": "shared"}}, acme=acme)
-        daemon.reload()
-        eventually(lambda: names_of(daemon.cache / SHARED) == {SHARED, *ALIASES}, what=daemon.log, seconds=60)
-        assert "no certificate" not in daemon.log()
+    acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle), "challenges": ["tls-alpn-01"]}
+    options = {"upstream": upstream.port, "aliases": ALIASES}
+    daemon.configure({SHARED: options}, acme=acme)
+    daemon.start()
+    daemon.wait_for("order placed")
+    daemon.configure({SHARED: {**options, "certificate": "shared"}}, acme=acme)
+    daemon.reload()
+    eventually(lambda: names_of(daemon.cache / SHARED) == {SHARED, *ALIASES}, what=daemon.log, seconds=60)
+    assert "no certificate" not in daemon.log()
