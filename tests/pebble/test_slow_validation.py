@@ -18,8 +18,8 @@ _SECONDS = 3
 
 @pytest.fixture
 def pebble(tmp_path: Path, daemon: DaemonProcess) -> Iterator[Pebble]:
-    ports = {"http_port": daemon.http_port, "tls_port": daemon.https_port}
-    with Pebble(tmp_path / "pebble", **ports, validation_seconds=_SECONDS) as pebble:
+    http, tls = daemon.http_port, daemon.https_port
+    with Pebble(tmp_path / "pebble", http_port=http, tls_port=tls, validation_seconds=_SECONDS) as pebble:
         yield pebble
 
 
