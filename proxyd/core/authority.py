@@ -36,7 +36,7 @@ class Authority:
         self._account: Failure | None = None
         self._last: Failure | None = None
         self._last_names: tuple[Hostname, ...] = ()
-        self._asked_as: str | None = None
+        self.asked_as: str | None = None  # what decides about the account, as a short text
         self._turn: datetime | None = None
 
     def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
@@ -123,11 +123,11 @@ class Authority:
         """Forget that the account was refused: a person changed it."""
         self._works()
 
-    def asked_as(self, options: str) -> None:
-        """Say what decides about the account, as a short text; what the CA refused of another one is over."""
-        if self._account and options != self._asked_as:
+    def ask_as(self, options: str) -> None:
+        """Say what decides about the account from now on; what the CA refused of another one is over."""
+        if self._account and options != self.asked_as:
             self._works()
-        self._asked_as = options
+        self.asked_as = options
 
     def settle(self, now: datetime) -> None:
         """Take back what only a wrong clock can have said; its TLS certificate may have seemed invalid by it."""
@@ -169,7 +169,7 @@ class Authority:
             "failure": self._account.to_document(),
             "names": [name.text for name in self._last_names],
             "probe_at": self._probe_at.isoformat(),
-            "asked_as": self._asked_as,
+            "asked_as": self.asked_as,
         }
 
     def _read_refused(self, document: object, now: datetime) -> None:
@@ -182,8 +182,8 @@ class Authority:
         if failure is None or failure.kind is not FailureKind.ACCOUNT_REFUSED or at is None:
             return
         asked_as = fields.get("asked_as")
-        if isinstance(asked_as, str) and self._asked_as in (None, asked_as):
-            self._asked_as, self._account, self._last = asked_as, failure, failure
+        if isinstance(asked_as, str) and self.asked_as in (None, asked_as):
+            self.asked_as, self._account, self._last = asked_as, failure, failure
             self._probe_at = min(at, now + _ACCOUNT_PROBE)
             known = (Hostname.from_wire(str(name)) for name in names) if isinstance(names, list) else ()
             self._last_names = tuple(name for name in known if name)

@@ -252,7 +252,8 @@ class Fleet(Roster):
     ) -> None:
         """Say that the order gave none; `unfinished`: it may yet, when it is gone on with."""
         member = self._members.get(task.lineage)
-        if failure.kind in _BLOCKING and (member is None or member.plan.fingerprint != task.fingerprint):
+        is_same = task.asked_as == self.authority(task.issuer).asked_as
+        if failure.kind in _BLOCKING and not (is_same and member and member.plan.fingerprint == task.fingerprint):
             self.not_sent(task, failure, now, now)  # the CA refused what a new configuration has changed meanwhile
             return
         self._ended(task, now)
@@ -368,6 +369,7 @@ class Fleet(Roster):
             forced=member.forced,
             resumed=resumed,
             fingerprint=member.plan.fingerprint,
+            asked_as=self.authority(member.issuer).asked_as,
         )
 
     def _ended(self, task: OrderTask, now: datetime) -> None:

@@ -20,6 +20,7 @@ class OrderTask:
     forced: bool = False
     resumed: bool = False
     fingerprint: str = ""  # of the plan that it was begun under
+    asked_as: str | None = None  # what decided about the account then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

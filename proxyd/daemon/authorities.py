@@ -81,7 +81,7 @@ class Authorities:
         for one in {id(one): one for one in options.values()}.values():  # most hosts share theirs
             identities[self._ca(one).authority].add(repr(_identity(one)))
         for authority, several in identities.items():
-            authority.asked_as(hashlib.sha256("".join(sorted(several)).encode()).hexdigest()[:16])
+            authority.ask_as(hashlib.sha256("".join(sorted(several)).encode()).hexdigest()[:16])
         self._config, self._options = config, options
 
     def issuer(self, lineage: Lineage, name: str) -> Issuer | None:

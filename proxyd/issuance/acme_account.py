@@ -148,7 +148,9 @@ class AcmeAccount:
         """Return the account of a key that is kept, and the keys."""
         kept = await asyncio.to_thread(self._keys.load)
         directory = await self._transport.directory()
-        for one in kept:
+        for place, one in enumerate(kept):
+            if any(_are_same(one.key, other.key) for other in kept[:place]):
+                continue  # the CA was asked for this key already
             if found := await self._existing(AccountSigner(one.key), directory["newAccount"]):
                 self.key_files = tuple(other.file for other in kept if _are_same(other.key, one.key))
                 if not one.is_used:  # the CA had agreed when a change of keys was cut off, or it was the first CA once

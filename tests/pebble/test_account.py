@@ -127,6 +127,7 @@ def test_a_ca_is_tried_out_first_and_each_keeps_its_account(
             else:
                 assert daemon.stop() == 0
                 daemon.start()
+                eventually(lambda: command(daemon, "account").status == 0)  # the control socket is there after the rest
             assert command(daemon, "renew", "--force", HOST).status == 0  # so often is too often for our ceiling
             HttpsClient(daemon.https_port, ca.root()).wait_for([HOST], daemon=daemon)
 

@@ -25,9 +25,9 @@ def connect(address: str, port: int, root: bytes, *, server_name: str | None = N
         raise
 
 
-def serves(address: str, port: int, root: bytes) -> bool:
+def serves(address: str, port: int, root: bytes, *, server_name: str | None = None) -> bool:
     try:
-        connect(address, port, root).close()
+        connect(address, port, root, server_name=server_name).close()
     except OSError:
         return False
     return True
@@ -64,7 +64,7 @@ def test_an_address_is_proved_and_served_to_clients_without_sni(
             assert get(tls, f"{bracketed}:{daemon.https_port}").startswith(b"HTTP/1.1 200 ")
         with connect(address, daemon.https_port, root) as tls:
             assert get(tls, HOST).startswith(b"HTTP/1.1 421 ")
-        eventually(lambda: (daemon.cache / HOST).exists(), what=daemon.log)
+        eventually(lambda: serves(address, daemon.https_port, root, server_name=HOST), what=daemon.log)
         with connect(address, daemon.https_port, root, server_name=HOST) as tls:  # names are served as ever
             assert get(tls, HOST).startswith(b"HTTP/1.1 200 ")
         daemon.wait_for("certificate issued")

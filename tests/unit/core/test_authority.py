@@ -67,13 +67,13 @@ def restarted(authority: Authority, now: datetime) -> Authority:
 
 
 def test_a_refused_account_is_probed_once_an_hour_whatever_restarts(authority: Authority) -> None:
-    authority.asked_as("options")
+    authority.ask_as("options")
     refusal = failure(FailureKind.ACCOUNT_REFUSED, "one.example: userActionRequired: x", "userActionRequired")
     authority.failed(order("one.example"), refusal, NOW)
     for minutes in (0, 20, 59):
         now = NOW + timedelta(minutes=minutes)
         authority = restarted(authority, now)
-        authority.asked_as("options")
+        authority.ask_as("options")
         refused = authority.refusal(order("two.example"), now)
         assert refused is not None
         assert (refused[0].kind, refused[1]) == (FailureKind.ACCOUNT_REFUSED, NOW + HOUR)
@@ -91,13 +91,13 @@ def test_a_refused_account_is_probed_once_an_hour_whatever_restarts(authority: A
 
 @pytest.mark.parametrize("when", ["asked first", "read first"])
 def test_a_refusal_of_an_account_that_is_another_now_is_over(authority: Authority, when: str) -> None:
-    authority.asked_as("without eab")
+    authority.ask_as("without eab")
     authority.failed(order("one.example"), failure(FailureKind.ACCOUNT_REFUSED, "one.example: no", "no"), NOW)
     again = Authority(CA, None, registered_domain=lambda name: name.text)
     if when == "asked first":
-        again.asked_as("with eab")
+        again.ask_as("with eab")
     again.read_document(authority.to_document(NOW), NOW)
-    again.asked_as("with eab")
+    again.ask_as("with eab")
     assert again.refusal(order("one.example"), NOW) is None
 
 
@@ -113,7 +113,7 @@ def test_a_refusal_of_an_account_that_is_another_now_is_over(authority: Authorit
     ],
 )
 def test_a_broken_refusal_blocks_nothing_for_long(authority: Authority, broken: dict[str, object]) -> None:
-    authority.asked_as("options")
+    authority.ask_as("options")
     authority.failed(order("one.example"), failure(FailureKind.ACCOUNT_REFUSED, "one.example: no", "no"), NOW)
     document = authority.to_document(NOW)
     again = Authority(CA, None, registered_domain=lambda name: name.text)
@@ -123,7 +123,7 @@ def test_a_broken_refusal_blocks_nothing_for_long(authority: Authority, broken: 
 
 def full_document() -> dict[str, Any]:
     known = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
-    known.asked_as("me")
+    known.ask_as("me")
     known.started(order("one.example"), NOW)
     known.succeeded(order("one.example"), NOW)
     known.failed(

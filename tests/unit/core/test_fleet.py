@@ -440,3 +440,13 @@ def test_certificates_in_vain_are_tried_again_as_failed_validations_are() -> Non
         now = due
     assert [round(wait, -len(str(int(wait))) + 1) for wait in waits[:3]] == [1, 10, 100]
     assert all(0.9 <= wait / 1440 <= 1.1 for wait in waits[3:])
+
+
+def test_a_refusal_of_an_account_that_was_changed_meanwhile_blocks_nobody() -> None:
+    """A reload changes the account before the plans: an order from before may end in between."""
+    fleet = fleet_of(1)
+    fleet.authority(CA).ask_as("wrong key")
+    task = order_of(fleet, NOW)
+    fleet.authority(CA).ask_as("right key")
+    fleet.failed(task, Failure(kind=FailureKind.ACCOUNT_REFUSED, message="wrong key"), NOW)
+    assert order_of(fleet, NOW).lineage == lineage(0)
