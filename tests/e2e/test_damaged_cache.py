@@ -1,7 +1,6 @@
 """Each file of the cache is damaged in each way: the daemon starts, serves every other host, repairs and says so."""
 
 import shutil
-import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,8 +89,7 @@ def test_a_damaged_file_costs_no_other_host(origin: Origin, name: str) -> None:
 
 
 def events(daemon: DaemonProcess) -> list[str]:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-        return [kind for (kind,) in connection.execute("SELECT kind FROM event")]
+    return [kind for (kind,) in daemon.journal("SELECT kind FROM event")]
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "missing"])

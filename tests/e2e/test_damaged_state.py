@@ -111,5 +111,4 @@ def said(origin: Origin, text: str) -> bool:
 
 
 def kinds(origin: Origin) -> set[str]:
-    with closing(sqlite3.connect(journal(origin.daemon.cache))) as connection:
-        return {kind for (kind,) in connection.execute("SELECT kind FROM event")}
+    return {kind for (kind,) in origin.daemon.journal("SELECT kind FROM event")}

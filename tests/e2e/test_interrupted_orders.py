@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -46,8 +45,7 @@ def configure(daemon: DaemonProcess, ca: FakeCa, upstream: Upstream, *hosts: str
 
 
 def spent(daemon: DaemonProcess, ca: FakeCa, bucket: str, refill: timedelta) -> float:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-        rows = connection.execute("SELECT document FROM state WHERE name = ?", (f"ca {ca.url}",)).fetchall()
+    rows = daemon.journal("SELECT document FROM state WHERE name = ?", f"ca {ca.url}")
     kept = json.loads(rows[0][0])["ledger"].get(bucket) if rows else None
     return (datetime.fromisoformat(kept) - datetime.now(UTC)) / refill if kept else 0.0
 
@@ -86,8 +84,7 @@ def test_a_kill_at_each_step_costs_no_second_order(
 
 
 def events(daemon: DaemonProcess) -> list[str]:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-        return [kind for (kind,) in connection.execute("SELECT kind FROM event ORDER BY id")]
+    return [kind for (kind,) in daemon.journal("SELECT kind FROM event ORDER BY id")]
 
 
 def test_a_kill_before_the_ca_said_that_it_took_the_order(

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import resource
 import socket
-import sqlite3
 import ssl
 import statistics
 import time
@@ -99,9 +98,8 @@ def files(daemon: DaemonProcess) -> set[str]:
 
 
 def journal(daemon: DaemonProcess) -> int:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-        ((events,),) = connection.execute("SELECT count(*) FROM event").fetchall()
-        return int(events)
+    ((events,),) = daemon.journal("SELECT count(*) FROM event")
+    return int(events)
 
 
 @pytest.mark.parametrize("kind", ["denied", "unknown", "no ask"])

@@ -1,8 +1,6 @@
 """What a CA may demand and offer: external accounts, profiles, other roots, and that it forgets us."""
 
 import base64
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -137,10 +135,7 @@ def test_after_the_account_key_was_lost_certificates_are_renewed_by_the_new_acco
         assert daemon.stop() == 0
         (daemon.cache / "acme_account+key").unlink()
         if not is_known:  # as the versions before kept it
-            with closing(sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3")) as journal, journal:
-                journal.execute(
-                    "UPDATE state SET document = json_remove(document, '$.account') WHERE name LIKE 'held %'"
-                )
+            daemon.journal("UPDATE state SET document = json_remove(document, '$.account') WHERE name LIKE 'held %'")
         daemon.start()
         placed = pebble.orders()
         assert command(daemon, "renew", "--all").status == 0, daemon.log()[-4000:]

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sqlite3
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,8 +18,7 @@ HOST = "one.example.test"
 
 
 def states(daemon: DaemonProcess) -> dict[str, dict[str, object]]:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-        return {name: json.loads(text) for name, text in connection.execute("SELECT name, document FROM state")}
+    return {name: json.loads(text) for name, text in daemon.journal("SELECT name, document FROM state")}
 
 
 def negotiated(daemon: DaemonProcess, pebble: Pebble, protocols: list[str]) -> str | None:
@@ -129,8 +127,7 @@ def test_a_renewal_names_what_it_replaces(tmp_path: Path, daemon: DaemonProcess,
         daemon.start()
         eventually(lambda: daemon.log().count("certificate issued") >= 3, what=daemon.log)
         assert daemon.stop() == 0
-        with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-            rows = connection.execute("SELECT fields FROM event WHERE kind = 'order started'").fetchall()
+        rows = daemon.journal("SELECT fields FROM event WHERE kind = 'order started'")
         started = [json.loads(fields) for (fields,) in rows]
         assert "replaces" not in started[0]
         assert started[1]["replaces"]

@@ -1,7 +1,6 @@
 """What a CA with known limits is spared: wishes for all are spread, and what waits is recorded once."""
 
 import json
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,8 +17,7 @@ def acme(ca: FakeCa, orders: int) -> dict[str, object]:
 
 
 def events(daemon: DaemonProcess, kind: str) -> list[tuple[str, dict[str, object]]]:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-        rows = connection.execute("SELECT host, fields FROM event WHERE kind = ?", (kind,)).fetchall()
+    rows = daemon.journal("SELECT host, fields FROM event WHERE kind = ?", kind)
     return [(host, json.loads(fields)) for host, fields in rows]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -22,13 +21,8 @@ ELSEWHERE, UNKNOWN, CLOSED = "elsewhere.example.test", "unknown.example.test", "
 SECONDS = 45.0
 
 
-def journal(daemon: DaemonProcess, query: str, *values: object) -> list[tuple[str, ...]]:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3", timeout=5) as connection:
-        return connection.execute(query, values).fetchall()
-
-
 def events(daemon: DaemonProcess, host: str, kind: str) -> list[dict[str, object]]:
-    rows = journal(daemon, "SELECT fields FROM event WHERE host = ? AND kind = ? ORDER BY id", host, kind)
+    rows = daemon.journal("SELECT fields FROM event WHERE host = ? AND kind = ? ORDER BY id", host, kind)
     return [json.loads(fields) for (fields,) in rows]
 
 
@@ -109,7 +103,7 @@ def test_what_is_mended_in_dns_or_firewall_ends_the_wait(
 
 
 def states(daemon: DaemonProcess, prefix: str) -> dict[str, dict[str, object]]:
-    rows = journal(daemon, "SELECT name, document FROM state WHERE name LIKE ?", f"{prefix} %")
+    rows = daemon.journal("SELECT name, document FROM state WHERE name LIKE ?", f"{prefix} %")
     return {name: json.loads(document) for name, document in rows}
 
 
@@ -200,13 +194,11 @@ def test_a_host_that_left_is_dormant_and_wakes_when_its_dns_comes_back(
 
 def _age(daemon: DaemonProcess, by: timedelta) -> None:
     """Let the times of a failing host lie back, as if the daemon had failed for days."""
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3", timeout=5) as connection:
-        rows = connection.execute("SELECT name, document FROM state WHERE name LIKE 'names %'").fetchall()
-        for name, text in rows:
-            document = json.loads(text)
-            for key in ("failing_since", "elsewhere_since"):
-                document[key] = (datetime.fromisoformat(document[key]) - by).isoformat()
-            connection.execute("UPDATE state SET document = ? WHERE name = ?", (json.dumps(document), name))
+    for name, text in daemon.journal("SELECT name, document FROM state WHERE name LIKE 'names %'"):
+        document = json.loads(text)
+        for key in ("failing_since", "elsewhere_since"):
+            document[key] = (datetime.fromisoformat(document[key]) - by).isoformat()
+        daemon.journal("UPDATE state SET document = ? WHERE name = ?", json.dumps(document), name)
 
 
 def check_online(daemon: DaemonProcess) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import signal
 import socket
-import sqlite3
 import ssl
 import subprocess
 import sys
@@ -98,8 +97,7 @@ def raw_alert(daemon: DaemonProcess, data: bytes) -> bytes:
 
 
 def events(daemon: DaemonProcess, kind: str) -> list[tuple[str, dict[str, object]]]:
-    with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-        rows = connection.execute("SELECT host, fields FROM event WHERE kind = ?", (kind,)).fetchall()
+    rows = daemon.journal("SELECT host, fields FROM event WHERE kind = ?", kind)
     return [(host, json.loads(fields)) for host, fields in rows]
 
 
@@ -267,8 +265,7 @@ def test_renewed_when_idle_asked_before_and_forgotten_when_refused(
         assert alert(daemon, A) == "served"
         assert ask.asked.count(A) >= 3
         assert daemon.stop() == 0
-        with sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3") as connection:
-            kept = {name for (name,) in connection.execute("SELECT name FROM state")}
+        kept = {name for (name,) in daemon.journal("SELECT name FROM state")}
         assert f"lineage {A} p256" in kept
         assert not any(B in name for name in kept)
 

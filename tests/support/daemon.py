@@ -3,13 +3,15 @@
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import yaml
 
@@ -91,6 +93,11 @@ class DaemonProcess:
 
     def forget_log(self) -> None:
         os.truncate(self._log_path, 0)
+
+    def journal(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the journal's database, or change it."""
+        with closing(sqlite3.connect(self.cache / "+proxyd" / "journal.sqlite3", timeout=5)) as connection, connection:
+            return connection.execute(query, values).fetchall()
 
     def wait_for(self, text: str, *, seconds: float = SECONDS) -> None:
         eventually(lambda: text in self.log(), what=self.log, seconds=seconds)
