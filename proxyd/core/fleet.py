@@ -1,6 +1,7 @@
 """The deciding half of the renewer: what to do next for every host. No I/O, no clock: a simulation can live in it."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
 from proxyd.core.namesakes import Namesakes
+from proxyd.core.order_queue import OrderQueue
 from proxyd.core.renewal import RenewalWindow, ask_again_at, is_ending, renew_at, spread
 from proxyd.core.roster import Roster
 from proxyd.core.slots import Slot, Slots
@@ -53,12 +55,16 @@ _BLOCKING = (FailureKind.HOST_REFUSED, FailureKind.ACCOUNT_REFUSED)
 class Fleet(Roster):
     """Moves every managed certificate through its states. The caller does the tasks and reports how they ended."""
 
-    def __init__(self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str]) -> None:
+    def __init__(
+        self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str], orders_per_ca: int = sys.maxsize
+    ) -> None:
         super().__init__(registered_domain=registered_domain)
         self._rng = rng
+        self._orders_per_ca = orders_per_ca
+        self._under_way: dict[Lineage, str] = {}  # at which CA
         self._slots = Slots()
         self._namesakes = Namesakes()
-        self._orders = Agenda()
+        self._orders = OrderQueue()
         self._windows = Agenda()
         #: Told of every order that is due and not sent: why, and from when on it may be.
         self.postponed: Callable[[Lineage, Failure, datetime], None] = lambda _lineage, _failure, _until: None
@@ -82,6 +88,8 @@ class Fleet(Roster):
                 if mended:
                     member.tried = ()
                     self._event(plan.lineage, Wished(), now)
+                else:
+                    self._schedule(plan.lineage, now)  # in the line of another CA
         return new
 
     def add(self, plan: Plan, now: datetime) -> bool:
@@ -98,7 +106,7 @@ class Fleet(Roster):
         if member := self._members.pop(lineage, None):
             self._free_slot(member)
             self._namesakes.remove(lineage)
-            self._orders.put(lineage, None)
+            self._orders.drop(lineage)
             self._windows.put(lineage, None)
 
     def found(self, lineage: Lineage, held: Held, now: datetime) -> None:
@@ -138,17 +146,18 @@ class Fleet(Roster):
 
     def wake_at(self, *, orders: bool = True, windows: bool = True) -> datetime | None:
         """Return when the next task of these kinds may be due."""
-        times = [agenda.next_at() for agenda, wanted in ((self._orders, orders), (self._windows, windows)) if wanted]
+        times = [self._orders.next_at(self._full()) if orders else None, self._windows.next_at() if windows else None]
         return min((at for at in times if at is not None), default=None)
 
     def tasks(self, now: datetime, room: int, windows: int = sys.maxsize) -> list[Task]:
-        """Return what shall be begun now, longest overdue first; it counts as begun.
+        """Return what shall be begun now, who is urgent first, then longest overdue; it counts as begun.
 
-        At most `room` orders, and questions for `windows` windows: after a restart those of a whole fleet are due.
+        At most `room` orders, no more of one CA than it may have under way, and questions for `windows` windows:
+        after a restart those of a whole fleet are due.
         """
         tasks: list[Task] = []
         looks = 0
-        while len(tasks) < room and looks < _LOOKS_AT_ONCE and (lineage := self._orders.take(now)):
+        while len(tasks) < room and looks < _LOOKS_AT_ONCE and (lineage := self._orders.take(now, self._full())):
             looks += 1
             member = self._members[lineage]
             due = due_at(member.state, now)
@@ -183,12 +192,12 @@ class Fleet(Roster):
         at: datetime | None = None,
         hint: str | None = None,
     ) -> None:
-        """Order at the next chance, or at `at`, within the budget.
+        """Order at the next chance, before those for whom nobody waits; or at `at`, in the line. Within the budget.
 
         `forced` passes our own ceiling once, never the CA's limits; `hint`: the challenge type to try first this time.
         """
         if member := self._members.get(lineage):
-            member.forced, member.hint = forced, hint
+            member.forced, member.hint, member.urgent = forced, hint, at is None
             self._event(lineage, Wished(at), now)
 
     def interrupted(self, lineage: Lineage, issuer: str, now: datetime) -> None:
@@ -214,7 +223,8 @@ class Fleet(Roster):
         self._ended(task, now)
         freed = self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
-            member.held, member.ca, member.tried, member.forced, member.hint = held, 0, (), False, None
+            member.held, member.ca, member.tried = held, 0, ()
+            member.wish_is_over()
             member.interrupted, member.in_vain = None, False
             member.worked = challenge or member.worked
             self._ready(task.lineage, member, now)
@@ -229,7 +239,8 @@ class Fleet(Roster):
         self._ended(task, now)
         self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
-            member.interrupted, member.ca, member.forced, member.in_vain = None, 0, False, True
+            member.interrupted, member.ca, member.in_vain = None, 0, True
+            member.wish_is_over()
             lifetime = member.held.validity.lifetime if member.held else None
             self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
 
@@ -274,7 +285,8 @@ class Fleet(Roster):
             member.ca += 1
             self._event(task.lineage, Postponed(failure, now), now)
             return
-        member.ca, member.forced, member.hint = 0, False, None
+        member.ca = 0
+        member.wish_is_over()
         lifetime = member.held.validity.lifetime if member.held else None
         self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
 
@@ -333,6 +345,9 @@ class Fleet(Roster):
             return None
         if member.interrupted in member.plan.issuers[member.ca :]:
             member.ca = member.plan.issuers.index(member.interrupted or "")
+            if member.issuer in self._full():
+                self._schedule(lineage, now)
+                return None
             return self._task(lineage, member, self._next_order(member, now), now, resumed=True)
         if failed := self._twin_failed(lineage, member, now):
             self._put_off(lineage, member, failed, now)
@@ -345,6 +360,9 @@ class Fleet(Roster):
             refused = self._refusal(member, order, now)
         if refused:
             self._put_off(lineage, member, refused, now)
+            return None
+        if member.issuer in self._full():  # the one that the attempt has come to: it waits in that line
+            self._schedule(lineage, now)
             return None
         self.authority(member.issuer).started(order, now)
         return self._task(lineage, member, order, now)
@@ -360,6 +378,7 @@ class Fleet(Roster):
         self, lineage: Lineage, member: Member, order: CertificateOrder, now: datetime, *, resumed: bool = False
     ) -> OrderTask:
         self._namesakes.began(lineage)
+        self._under_way[lineage] = member.issuer
         self._event(lineage, Started(), now)
         return OrderTask(
             lineage=lineage,
@@ -372,7 +391,12 @@ class Fleet(Roster):
             asked_as=self.authority(member.issuer).asked_as,
         )
 
+    def _full(self) -> set[str]:
+        """Return the CAs that have as many orders under way as they may."""
+        return {name for name, count in Counter(self._under_way.values()).items() if count >= self._orders_per_ca}
+
     def _ended(self, task: OrderTask, now: datetime) -> None:
+        self._under_way.pop(task.lineage, None)
         for lineage in self._namesakes.ended(task.lineage):
             if lineage in self._members:
                 self._schedule(lineage, now)
@@ -461,5 +485,5 @@ class Fleet(Roster):
 
     def _schedule(self, lineage: Lineage, now: datetime) -> None:
         member = self._members[lineage]
-        self._orders.put(lineage, due_at(member.state, now))
+        self._orders.put(lineage, due_at(member.state, now), member.issuer, urgent=member.urgent)
         self._windows.put(lineage, member.ask_at)

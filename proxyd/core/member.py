@@ -29,6 +29,7 @@ class Member:
     hint: str | None = None  # the challenge type whose way was just seen open
     refused_replaces: str | None = None
     forced: bool = False
+    urgent: bool = False  # somebody waits for the next order: a person, or who mended a name
     in_vain: bool = False  # the last certificate must not serve: the next one may be like it
     interrupted: str | None = None  # the CA at which an order waits to be gone on with
     asking: bool = False
@@ -66,6 +67,10 @@ class Member:
                 return other_way or failure.kind is not FailureKind.VALIDATION
             case Missing() | Ordering() | Dormant():
                 return False
+
+    def wish_is_over(self) -> None:
+        """Forget what was wished for the next order only."""
+        self.forced, self.urgent, self.hint = False, False, None
 
     def next_order(self, *, has_ari: bool, now: datetime) -> CertificateOrder:
         """Return what would be ordered next; `has_ari`: the CA takes `replaces`."""

@@ -49,6 +49,7 @@ from proxyd.tls.challenge_table import ChallengeTable
 
 _BOTH: tuple[KeyFamily, ...] = ("ec", "rsa")
 _log = logging.getLogger("proxyd.certificates")
+_ORDERS_PER_CA = 4
 #: A name under a wildcard host whose certificate ran out before this is new again.
 _LONG_EXPIRED = timedelta(days=30)
 
@@ -88,7 +89,7 @@ class Certificates:
             is_alone=self._is_alone,
             clock=clock,
         )
-        self._fleet = Fleet(rng=rng, registered_domain=registered_domains())
+        self._fleet = Fleet(rng=rng, registered_domain=registered_domains(), orders_per_ca=_ORDERS_PER_CA)
         self._authorities = Authorities(
             store=self._store,
             orders=self._orders,

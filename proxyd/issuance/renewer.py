@@ -27,7 +27,7 @@ from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
-_CONCURRENT = 4
+_CONCURRENT = 16  # of all CAs together; a CA that hangs holds no more than the fleet gives it
 _CONCURRENT_WINDOWS = 8
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
 _HELD_BACK = timedelta(hours=1)
@@ -181,7 +181,7 @@ class Renewer:
             if serving and (held := self._memory.held(lineage, serving)) != self._fleet.held(lineage):
                 self._fleet.found(lineage, held, now)
             if lineage in self._held_back:
-                self._fleet.wish(lineage, now)
+                self._fleet.wish(lineage, now, at=now)
             self._memory.recall(self._fleet, lineage, now)
             for pending in self._orders.of(lineage):
                 self._fleet.interrupted(lineage, pending.issuer, now)

@@ -18,7 +18,7 @@ from proxyd.core.renewal import RenewalWindow, Validity
 from proxyd.core.task import OrderTask, WindowTask
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
-CA = "https://ca.example/dir"
+CA, OTHER_CA = "https://ca.example/dir", "https://other.example/dir"
 YEARS, HOUR = timedelta(days=3650), timedelta(hours=1)
 
 
@@ -450,3 +450,67 @@ def test_a_refusal_of_an_account_that_was_changed_meanwhile_blocks_nobody() -> N
     fleet.authority(CA).ask_as("right key")
     fleet.failed(task, Failure(kind=FailureKind.ACCOUNT_REFUSED, message="wrong key"), NOW)
     assert order_of(fleet, NOW).lineage == lineage(0)
+
+
+def two_cas(count: int) -> Fleet:
+    """Four orders of each CA; `count` hosts at one, host 99 at the other."""
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text, orders_per_ca=4)
+    other = Plan(lineage=lineage(99), issuers=(OTHER_CA,), challenges=("http-01",))
+    fleet.update([*plans(*map(lineage, range(count))), other], NOW)
+    return fleet
+
+
+def test_a_ca_that_hangs_keeps_nobody_waiting_who_wants_another() -> None:
+    fleet = two_cas(9)
+    began = orders_of(fleet, NOW, 16)
+    assert Counter(task.issuer for task in began) == {CA: 4, OTHER_CA: 1}
+    assert not orders_of(fleet, NOW + HOUR, 16)
+    assert fleet.wake_at(windows=False) is None  # the end of an order wakes us
+    fleet.failed(began[0], Failure(kind=FailureKind.HOST_REFUSED, message="no"), NOW + HOUR)
+    assert len(orders_of(fleet, NOW + HOUR, 16)) == 1
+
+
+def test_the_next_ca_of_a_host_has_slots_of_its_own_as_well() -> None:
+    fleet = two_cas(0)
+    both = [Plan(lineage=lineage(one), issuers=(CA, OTHER_CA), challenges=("http-01",)) for one in range(8)]
+    fleet.update(both, NOW)
+    under_way = {task.lineage: task for task in orders_of(fleet, NOW, 16)}
+    most, done, now = Counter[str](), 0, NOW
+    while under_way:
+        task = under_way.pop(next(iter(under_way)))
+        if task.issuer == CA:
+            fleet.failed(task, Failure(kind=FailureKind.CA, message="down"), now)
+        else:
+            done += 1
+            fleet.issued(task, replace(held(done), issuer=OTHER_CA), "http-01", now)
+        under_way |= {task.lineage: task for task in orders_of(fleet, now, 16)}
+        most |= Counter(task.issuer for task in under_way.values())
+        now += timedelta(seconds=1)
+    assert done == 9
+    assert most == {CA: 4, OTHER_CA: 4}
+
+
+def test_what_somebody_waits_for_is_ordered_before_the_rest_of_a_backlog() -> None:
+    fleet = two_cas(30)
+    began = [task for task in orders_of(fleet, NOW, 16) if task.issuer == CA]
+    for task in began:
+        fleet.failed(task, no_answer(task), NOW)
+    mended, soon = began[0].lineage, NOW + timedelta(seconds=1)
+    fleet.wish(mended, soon)
+    fleet.wish(lineage(7), soon, at=soon)  # one of `renew --all`
+    orders = orders_of(fleet, soon, 16)
+    assert len(orders) == 4
+    assert orders[0].lineage == mended
+    assert lineage(7) not in {task.lineage for task in orders}
+    fleet.issued(orders[0], held(1), "http-01", soon)
+    fleet.wish(lineage(29), soon)
+    for _ in plans(lineage(29))[0].challenges:  # the first attempt tries both
+        (task,) = orders_of(fleet, soon, 16)
+        assert task.lineage == lineage(29)
+        fleet.failed(task, no_answer(task), soon)
+    (task,) = orders_of(fleet, soon + timedelta(minutes=5), 16)
+    assert task.lineage != lineage(29)  # its wish is over
+
+
+def no_answer(task: OrderTask) -> Failure:
+    return Failure(kind=FailureKind.VALIDATION, message="no", challenge=task.challenges[0])
