@@ -27,7 +27,7 @@ class Authority:
 
     def __init__(self, name: str, limits: CaLimits | None, *, registered_domain: Callable[[Hostname], str]) -> None:
         self.name = name
-        self.has_ari = False
+        self.has_ari = False  # as it last said: what is due at a start is ordered before it can be asked again
         self.ledger = RateLedger(limits, registered_domain=registered_domain) if limits else None
         self._issued: dict[str, list[datetime]] = {}
         self._failures = 0
@@ -148,11 +148,14 @@ class Authority:
             "ledger": self.ledger.to_document(now) if self.ledger else {},
             "issued": {key: times for key, times in issued.items() if times},
             "refused": self._refused(),
+            "has_ari": self.has_ari,
         }
 
     def read_document(self, document: Mapping[str, object], now: datetime) -> None:
         """Take over what `to_document` gave. Broken parts are skipped."""
         ledger, issued = document.get("ledger"), document.get("issued")
+        if isinstance(has_ari := document.get("has_ari"), bool):
+            self.has_ari = has_ari
         if self.ledger and isinstance(ledger, Mapping):
             self.ledger.read_document(ledger, now)
         for key, times in issued.items() if isinstance(issued, Mapping) else ():

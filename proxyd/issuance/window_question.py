@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from proxyd.core.clock import Clock
 from proxyd.core.failure import IssuanceError
@@ -40,19 +41,23 @@ class WindowQuestion:
             self._end(task, answer)
 
     async def learn(self, issuer: Issuer, name: str) -> None:
-        """Find out whether the CA `name` tells windows; one that does not answer does not. Raises no IssuanceError."""
-        try:
-            has_windows = await issuer.has_windows()
-        except IssuanceError:
-            has_windows = False
-        self._fleet.authority(name).has_ari = has_windows
+        """Find out whether the CA `name` tells windows; what was known of one that does not answer stays."""
+        with suppress(IssuanceError):
+            self._learned(name, await issuer.has_windows())
+
+    def _learned(self, name: str, has_windows: bool) -> None:
+        authority = self._fleet.authority(name)
+        if authority.has_ari != has_windows:
+            authority.has_ari = has_windows
+            self._memory.keep_authority(authority, self._clock.now())
 
     async def _answer(self, task: WindowTask) -> WindowAnswer:
-        authority, issuer = self._fleet.authority(task.issuer), self._issuer_of(task.lineage, task.issuer)
-        if issuer is None or not await issuer.has_windows():
-            authority.has_ari = False
+        issuer = self._issuer_of(task.lineage, task.issuer)
+        if issuer is None:
             return _NOTHING
-        authority.has_ari = True
+        self._learned(task.issuer, await issuer.has_windows())
+        if not self._fleet.authority(task.issuer).has_ari:
+            return _NOTHING
         answer = await issuer.renewal_window(task.cert_id)
         if answer.window is None:
             _log.warning(

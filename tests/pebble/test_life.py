@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -131,6 +131,27 @@ def test_a_renewal_names_what_it_replaces(tmp_path: Path, daemon: DaemonProcess,
         started = [json.loads(fields) for (fields,) in rows]
         assert "replaces" not in started[0]
         assert started[1]["replaces"]
+
+
+def test_what_is_due_at_a_start_names_what_it_replaces(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    """It is ordered before the CA can be asked whether it tells windows."""
+    hosts: dict[str, object] = {f"h{number}.example.test": upstream.port for number in range(3)}
+    life = timedelta(seconds=40)
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port, lifetime=life) as pebble:
+        daemon.configure(hosts, pebble=pebble)
+        daemon.start()
+        eventually(lambda: daemon.log().count("certificate issued") == 3, what=daemon.log)
+        assert daemon.stop() == 0
+        due = datetime.now(UTC) + life / 2
+        eventually(lambda: datetime.now(UTC) > due)
+        daemon.start()
+        eventually(lambda: daemon.log().count("certificate issued") >= 6, what=daemon.log)
+        assert daemon.stop() == 0
+        rows = daemon.journal("SELECT fields FROM event WHERE kind = 'order started' ORDER BY id")
+        started = [json.loads(fields) for (fields,) in rows]
+        assert ["replaces" in one for one in started[:6]] == [False] * 3 + [True] * 3
 
 
 def test_a_broken_journal_costs_history_and_no_certificate(

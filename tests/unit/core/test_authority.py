@@ -124,6 +124,7 @@ def test_a_broken_refusal_blocks_nothing_for_long(authority: Authority, broken: 
 def full_document() -> dict[str, Any]:
     known = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
     known.ask_as("me")
+    known.has_ari = True
     known.started(order("one.example"), NOW)
     known.succeeded(order("one.example"), NOW)
     known.failed(
@@ -154,4 +155,5 @@ def test_what_is_kept_is_read_again() -> None:
     again = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
     again.read_document(full_document(), NOW)
     assert again.history(order("one.example")) == [NOW]
+    assert again.has_ari
     assert again.to_document(NOW) == full_document()
