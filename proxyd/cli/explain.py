@@ -40,7 +40,7 @@ def explain(file: Path | None, as_json: bool, host: str) -> None:
         _show(document)
     if note:
         print(note, file=sys.stderr)
-    sys.exit(1 if document["status"]["needs_a_person"] or document.get("clock") else 0)
+    sys.exit(1 if document["status"]["needs_a_person"] or document.get("clock") or document.get("cache") else 0)
 
 
 def _from_cache(control: Control, host: Hostname) -> tuple[Document, str]:

@@ -46,4 +46,4 @@ def renew(
 
 def _status(answer: Mapping[str, Any], no_wait: bool) -> int:
     good = ("renewed", "ordering") if no_wait else ("renewed",)
-    return 0 if all(one["result"] in good for one in answer["results"].values()) else 1
+    return 0 if all(one["result"] in good and not one.get("alarms") for one in answer["results"].values()) else 1

@@ -1,7 +1,9 @@
 """`proxyd status`: how every host is."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -72,7 +74,7 @@ def _show(document: Document) -> None:
             moment(row["not_after"], now),
             moment(row["renew_at"], now),
             moment(row["next_try"], now),
-            row["last_error"] or (f"see {row['explanation_url']}" if row["explanation_url"] else "-"),
+            _trouble(row),
         )
         for host, row in document["hosts"].items()
     ]
@@ -81,11 +83,17 @@ def _show(document: Document) -> None:
         for pattern, one in document.get("on_demand", {}).items()
     ]
     show_table(_HEAD, rows)
-    if document.get("clock"):  # a daemon of an older version tells none
-        print(printable(document["clock"]))
+    for key in ("clock", "cache"):
+        if document.get(key):  # a daemon of an older version tells none
+            print(printable(document[key]))
     for issuer, room in document["budget"].items():
         if room["waiting"]:
             first, last = min(room["waiting"].values()), max(room["waiting"].values())
             count = len(room["waiting"])
             text = f"{issuer}: {count} wait for a limit; the next order may be sent {moment(first, now)}"
             print(printable(text + (f", the last {moment(last, now)}" if count > 1 else "")))
+
+
+def _trouble(row: Mapping[str, Any]) -> str:
+    told = [*row.get("alarms", ()), *([row["last_error"]] if row["last_error"] else [])]
+    return "; ".join(told) or (f"see {row['explanation_url']}" if row["explanation_url"] else "-")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from proxyd.core.alarm import Alarm
 from proxyd.core.certificate_state import Blocked, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.clock_watch import Doubt
 from proxyd.core.diagnosis import diagnose
@@ -38,17 +39,18 @@ def explain(
     profiles: Mapping[str, str | None],
     runs: bool = True,
     doubt: Doubt | None = None,
+    cache: Alarm | None = None,
 ) -> list[Section]:
     """Return the story of `host`; `events` oldest first, `profiles` by CA, `runs`: a daemon does what is planned.
 
-    `doubt`: why the clock of the machine is not believed.
+    `doubt`: why the clock of the machine is not believed; `cache`: why nothing can be kept.
     """
     sections = [Section(title="Policy", lines=tuple(_policy(one, profiles) for one in facts))]
     sections.append(Section(title="What serves", lines=tuple(_serving(host, one, now) for one in facts)))
     sections.append(history(events))
     if seen := next((one for one in reversed(events) if one.kind in _LOOKS and "addresses" in one.fields), None):
         sections.append(Section(title="The name as seen from here", lines=tuple(_view(seen))))
-    why, to_do = _causes(host, facts, events)
+    why, to_do = _causes(host, facts, events, cache)
     if doubt is not None:
         why, to_do = (f"It is this machine: {doubt.reason}.", *why), (SET_THE_CLOCK, *to_do)
     if why:
@@ -102,9 +104,12 @@ def _view(event: JournalEvent) -> list[str]:
 
 
 def _causes(
-    host: Hostname, facts: Sequence[Facts], events: Sequence[JournalEvent]
+    host: Hostname, facts: Sequence[Facts], events: Sequence[JournalEvent], cache: Alarm | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     why, to_do = dict[str, None](), dict[str, None]()
+    for alarm in (*([cache] if cache else []), *(alarm for one in facts for alarm in one.alarms)):
+        why[f"{alarm.reason[0].upper()}{alarm.reason[1:]}."] = None
+        to_do[alarm.to_do] = None
     for one in facts:
         if (failure := _failure(one)) is not None:
             found = diagnose(host, failure, events)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
+from proxyd.core.alarm import Alarm
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
@@ -20,12 +21,16 @@ _PASSING = (FailureKind.CA, FailureKind.RATE_LIMITED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of one lineage. `damage`: why what is on the disk cannot serve."""
+    """What is known of one lineage.
+
+    `damage`: why what is on the disk cannot serve; `alarms`: what needs a person although something serves.
+    """
 
     plan: Plan
     state: CertificateState
     held: Held | None
     damage: str | None = None
+    alarms: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,7 @@ class HostStatus:
     next_try: datetime | None = None
     explanation_url: str | None = None
     needs_a_person: bool = False
+    alarms: tuple[str, ...] = ()
 
     def to_document(self) -> dict[str, object]:
         """Return the row as JSON values (times RFC 3339, UTC)."""
@@ -59,6 +65,7 @@ class HostStatus:
             "next_try": rfc3339(self.next_try),
             "explanation_url": self.explanation_url,
             "needs_a_person": self.needs_a_person,
+            "alarms": list(self.alarms),
         }
 
 
@@ -81,16 +88,19 @@ def status_document(
     version: str,
     from_daemon: bool,
     doubt: Doubt | None = None,
+    cache: Alarm | None = None,
     on_demand: Mapping[str, Mapping[str, object]] | None = None,
 ) -> dict[str, object]:
-    """Return what `proxyd status --json` and /status.json promise; `doubt`: why the clock is not believed.
+    """Return what `proxyd status --json` and /status.json promise.
 
-    `on_demand`: what each wildcard host allows.
+    `doubt`: why the clock is not believed; `cache`: why nothing can be kept; `on_demand`: what each wildcard host
+    allows.
     """
     return {
         "version": version,
-        "ok": doubt is None and not any(row.needs_a_person for row in rows.values()),
+        "ok": doubt is None and cache is None and not any(row.needs_a_person for row in rows.values()),
         "clock": doubt.reason if doubt else None,
+        "cache": cache.reason if cache else None,
         "from": "daemon" if from_daemon else "cache",
         "hosts": {host.text: row.to_document() for host, row in rows.items()},
         "on_demand": dict(on_demand or {}),
@@ -139,7 +149,9 @@ def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
         last_error=last_error,
         next_try=None if isinstance(facts.state, Ready) else due,
         explanation_url=url,
-        needs_a_person=_needs_a_person(state, failure, failures, held, now) and not _is_given_up(facts, failures),
+        needs_a_person=bool(facts.alarms)
+        or (_needs_a_person(state, failure, failures, held, now) and not _is_given_up(facts, failures)),
+        alarms=tuple(alarm.reason for alarm in facts.alarms),
     )
 
 

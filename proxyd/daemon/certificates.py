@@ -18,6 +18,8 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.core.renewal import Validity
+from proxyd.core.status import Facts
+from proxyd.daemon.alarms import Alarms
 from proxyd.daemon.authorities import Authorities, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.cache_load import CacheLoad
@@ -126,6 +128,12 @@ class Certificates:
             clock=clock,
             is_held=lambda: self.clock_guard.holds,
         )
+        self.alarms = Alarms(
+            store=self._store.store,
+            memory=self.memory,
+            commit=self.renewer.commit,
+            installation=self._installation,
+        )
         self._pickup = Pickup(
             store=self._store,
             load=self._found,
@@ -143,14 +151,7 @@ class Certificates:
 
         Raises StoreError when it keeps nothing and has nothing either: what is in it serves, whatever the disk does.
         """
-        try:
-            self._store.store.probe()
-        except StoreError as error:
-            if not self._store.store.names():
-                raise
-            reason = str(error)
-            _log.error("the cache serves as it is, but nothing can be kept and ordered", extra={"reason": reason})
-            self.memory.note("cache not writable", None, None, reason=reason)
+        self.alarms.open()
         self._turn.open()
         if self._turn.reason is not None:
             self._pickup.remember()
@@ -175,6 +176,7 @@ class Certificates:
             group.create_task(self.renewer.run())
             group.create_task(self.renewer.commit.retry())
             group.create_task(self.names.run())
+            group.create_task(self.alarms.run())
             group.create_task(self._turn.run(self._take_over, self._pickup.look))
             if self._turn.reason is None:
                 group.create_task(self._abandon_unwanted())
@@ -240,6 +242,10 @@ class Certificates:
         self.names.validated.note(lineage)
         self._clock.found([Validity(not_before=certificate.not_before, not_after=certificate.not_after)])
         return await self._installation.install(lineage, certificate)
+
+    def facts(self, hosts: frozenset[Hostname] | None = None) -> list[Facts]:
+        """Return what is known of every lineage, or of those that serve `hosts`."""
+        return self.alarms.mark(self._fleet.facts(hosts))
 
     @property
     def store(self) -> CertificateStore:

@@ -62,7 +62,7 @@ class Commands:
     async def _status(self, request: Request, _tell: Tell) -> Document:
         fleet, now = self._certificates.renewer.fleet, self._clock.now()
         hosts = hosts_or_patterns_of(request)
-        facts = fleet.facts(frozenset(hosts) or None)
+        facts, cache = self._certificates.facts(frozenset(hosts) or None), self._certificates.alarms.cache
         left, doubt = orders_left(fleet, self._clock), self._certificates.clock_guard.doubt
         on_demand, look = self._certificates.on_demand, self._on_demand(now)
 
@@ -71,22 +71,27 @@ class Commands:
             refuse_unknown(hosts, {**rows, **dict.fromkeys(Hostname(one.text) for one in views)})
             budget = budget_document(facts, left)
             shown = {one.text: view.to_document() for one, view in views.items()}
-            return status_document(rows, budget, version=__version__, from_daemon=True, doubt=doubt, on_demand=shown)
+            return status_document(
+                rows, budget, version=__version__, from_daemon=True, doubt=doubt, cache=cache, on_demand=shown
+            )
 
         return await asyncio.to_thread(document)
 
     async def _explain(self, request: Request, _tell: Tell) -> Document:
         (host, *_) = hosts = hosts_or_patterns_of(request) or [Hostname("")]
-        facts, now = self._certificates.renewer.fleet.facts(frozenset({host})), self._clock.now()
+        facts, now = self._certificates.facts(frozenset({host})), self._clock.now()
         doubt, memory = self._certificates.clock_guard.doubt, self._certificates.memory
+        cache = self._certificates.alarms.cache
         refusal, look = self._certificates.on_demand.refusal(host), self._on_demand(now)
 
         def document() -> Document:
             if not facts and (view := view_of(host, look())):
-                return on_demand_story(host, view, memory.history, now, refusal=refusal, runs=True, doubt=doubt)
+                return on_demand_story(
+                    host, view, memory.history, now, refusal=refusal, runs=True, doubt=doubt, cache=cache
+                )
             refuse_unknown(hosts, {host: facts} if facts else {})
             events = merged([memory.history(name) for name in names_of(host, facts)])
-            return story(host, facts, events, now, config=self._config, runs=True, doubt=doubt)
+            return story(host, facts, events, now, config=self._config, runs=True, doubt=doubt, cache=cache)
 
         return await asyncio.to_thread(document)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from proxyd.config.model import Config
+from proxyd.core.alarm import Alarm
 from proxyd.core.clock_watch import Doubt
 from proxyd.core.explanation import SET_THE_CLOCK, START_THE_DAEMON, Section, explain
 from proxyd.core.hostname import Hostname
@@ -38,11 +39,12 @@ def story(
     config: Callable[[], Config],
     runs: bool,
     doubt: Doubt | None,
+    cache: Alarm | None = None,
 ) -> Document:
     """Return what `proxyd explain --json` prints; the sections are for people."""
-    row = host_statuses(facts, now)[host]
-    sections = explain(host, facts, events, now, profiles=_profiles(config(), facts), runs=runs, doubt=doubt)
-    return _document(row, sections, events, runs=runs, doubt=doubt)
+    row, profiles = host_statuses(facts, now)[host], _profiles(config(), facts)
+    sections = explain(host, facts, events, now, profiles=profiles, runs=runs, doubt=doubt, cache=cache)
+    return _document(row, sections, events, runs=runs, doubt=doubt, cache=cache)
 
 
 def on_demand_story(
@@ -54,27 +56,36 @@ def on_demand_story(
     refusal: Refusal | None,
     runs: bool,
     doubt: Doubt | None,
+    cache: Alarm | None = None,
 ) -> Document:
     """Return the same of a wildcard host, or of a name under one that has neither certificate nor order."""
     urgent = [*([] if runs else [START_THE_DAEMON]), *([SET_THE_CLOCK] if doubt else [])]
+    urgent += [f"{cache.reason}. {cache.to_do}"] if cache else []
     pattern = Hostname(view.pattern.text)
     if host == pattern:
         events = merged([history(host)])
         sections = explain_pattern(view, events, now, urgent=urgent)
-        return _document(pattern_status(host, view), sections, events, runs=runs, doubt=doubt)
+        return _document(pattern_status(host, view), sections, events, runs=runs, doubt=doubt, cache=cache)
     events = merged([history(host), history(pattern)])
     sections = explain_unserved(host, view, refusal, events, now, urgent=urgent)
-    return _document(unserved_status(host, view, refusal), sections, events, runs=runs, doubt=doubt)
+    return _document(unserved_status(host, view, refusal), sections, events, runs=runs, doubt=doubt, cache=cache)
 
 
 def _document(
-    row: HostStatus, sections: Sequence[Section], events: Sequence[JournalEvent], *, runs: bool, doubt: Doubt | None
+    row: HostStatus,
+    sections: Sequence[Section],
+    events: Sequence[JournalEvent],
+    *,
+    runs: bool,
+    doubt: Doubt | None,
+    cache: Alarm | None,
 ) -> Document:
     return {
         "host": row.host.text,
         "from": "daemon" if runs else "cache",
         "status": row.to_document(),
         "clock": doubt.reason if doubt else None,
+        "cache": cache.reason if cache else None,
         "sections": [{"title": one.title, "lines": list(one.lines)} for one in sections],
         "events": [
             {

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from proxyd.certs.certificate import Certificate
+from proxyd.core.alarm import Alarm
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
@@ -50,6 +51,35 @@ class Installation:
         self._clock = clock
         self._look_again = look_again
         self._patience = patience
+        self._unconfirmed: dict[Lineage, str] = {}
+
+    def alarms(self) -> Iterator[tuple[Lineage, Alarm]]:
+        """Return which certificates serve although nobody knows that clients see them."""
+        for lineage, reason in self._unconfirmed.items():
+            yield (
+                lineage,
+                Alarm(
+                    reason=f"the certificate is not confirmed, clients may see another one or none: {reason}",
+                    to_do="Look at what the text names (`openssl s_client` or a browser shows what clients "
+                    "see); it is looked at again every minute.",
+                ),
+            )
+
+    async def look_again(self) -> None:
+        """End the alarms whose reason has gone: clients see the certificate now."""
+        for lineage in list(self._unconfirmed):
+            serving, address = self._table.of_kind(lineage.host, lineage.key_kind), self._address(lineage)
+            if serving is None or address is None:  # the host was removed, or we listen elsewhere
+                self._unconfirmed.pop(lineage, None)
+                continue
+            seen, reason = await look(address, lineage.host, serving, seconds=self._patience)
+            if lineage not in self._unconfirmed or serving != self._table.of_kind(lineage.host, lineage.key_kind):
+                continue  # replaced meanwhile
+            if seen is Seen.RIGHT:
+                _log.info("the certificate is confirmed now", extra={"host": lineage.host})
+                self._confirmed(lineage, serving)
+            else:
+                self._unconfirmed[lineage] = _trouble(address, seen, reason)
 
     def show(self, lineage: Lineage, certificate: Certificate) -> None:
         """Serve `certificate` for the names of the lineage that it covers. Raises ssl.SSLError, OSError."""
@@ -61,6 +91,7 @@ class Installation:
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         before = {name: self._table.certificates(name) for name in lineage.names}
+        self._unconfirmed.pop(lineage, None)
         try:
             self.show(lineage, certificate)
             wrong = next((name for name in lineage.names if not self._table.confirm(name, certificate)), None)
@@ -69,7 +100,7 @@ class Installation:
         except OSError as error:
             self._restore(before)
             reason = f"this machine has no room for it now: {error.strerror}; what served before serves on"
-            self._alarm(lineage, reason)
+            self._tell(lineage, reason)
             return NoRoom(reason=reason)
         if wrong is not None:
             reason = f"a handshake in memory for {wrong} showed another certificate"
@@ -79,24 +110,23 @@ class Installation:
 
     async def _confirm(self, lineage: Lineage, certificate: Certificate, before: _Before) -> Installed:
         """Look through a real connection to our listener: a wrong certificate is taken back, silence only alarms."""
-        listening = self._listening_at()
-        if listening is None or (address := place(listening, lineage.host)) is None:
+        address = self._address(lineage)
+        if address is None:
             return Serving()
-        shown = f"our own listener {address[0]}:{address[1]}"
         for number in range(_LOOKS):
             if number:
                 await asyncio.sleep(self._look_again.total_seconds())
             seen, reason = await look(address, lineage.host, certificate, seconds=self._patience)
             match seen:
                 case Seen.RIGHT:
-                    self._memory.note("confirmed", lineage.host, None, serial=f"{certificate.serial:x}")
+                    self._confirmed(lineage, certificate)
                     return Serving()
                 case Seen.NOTHING:
-                    self._alarm(lineage, f"{shown} could not be looked at: {reason}")
+                    self._alarm(lineage, _trouble(address, seen, reason))
                     return Serving()
                 case Seen.WRONG:
                     continue
-        reason = f"{shown} shows another certificate: look whether another program listens there too"
+        reason = _trouble(address, Seen.WRONG)
         if self._valid(before[lineage.host], certificate) is None:  # nothing better to show
             self._alarm(lineage, reason)
             return Serving()
@@ -104,7 +134,7 @@ class Installation:
 
     def _take_back(self, lineage: Lineage, certificate: Certificate, before: _Before, reason: str) -> TakenBack:
         self._restore(before)
-        self._alarm(lineage, f"{reason}; what served before serves again")
+        self._tell(lineage, f"{reason}; what served before serves again")
         return TakenBack(reason=reason, previous=self._valid(before[lineage.host], certificate))
 
     def _restore(self, before: _Before) -> None:
@@ -116,6 +146,25 @@ class Installation:
         usable = (one for one in before if one.not_before <= now < one.not_after and one.leaf != certificate.leaf)
         return next((one for one in usable if one.family == certificate.family or len(before) == 1), None)
 
-    def _alarm(self, lineage: Lineage, message: str) -> None:
+    def _address(self, lineage: Lineage) -> tuple[str, int] | None:
+        listening = self._listening_at()
+        return place(listening, lineage.host) if listening else None
+
+    def _confirmed(self, lineage: Lineage, certificate: Certificate) -> None:
+        self._unconfirmed.pop(lineage, None)
+        self._memory.note("confirmed", lineage.host, None, serial=f"{certificate.serial:x}")
+
+    def _alarm(self, lineage: Lineage, reason: str) -> None:
+        self._unconfirmed[lineage] = reason
+        self._tell(lineage, reason)
+
+    def _tell(self, lineage: Lineage, message: str) -> None:
         _log.error("the new certificate is not confirmed", extra={"host": lineage.host, "reason": message})
         self._memory.note("not confirmed", lineage.host, None, reason=message)
+
+
+def _trouble(address: tuple[str, int], seen: Seen, why: str = "") -> str:
+    shown = f"our own listener {address[0]}:{address[1]}"
+    if seen is Seen.WRONG:
+        return f"{shown} shows another certificate: look whether another program listens there too"
+    return f"{shown} could not be looked at: {why}"

@@ -44,7 +44,7 @@ class RenewCommand:
         results: dict[str, Document] = {}
 
         async def watch(lineage: Lineage) -> None:
-            results[str(lineage)] = described(lineage, await self.outcome(lineage, before[lineage]))
+            results[str(lineage)] = self._alarmed(lineage, await self.outcome(lineage, before[lineage]))
             await tell(results[str(lineage)])
 
         async with asyncio.TaskGroup() as group:
@@ -71,6 +71,13 @@ class RenewCommand:
             clock=self._clock,
             seconds=_WAIT_SECONDS,
         )
+
+    def _alarmed(self, lineage: Lineage, ended: Outcome) -> Document:
+        """Return an outcome; a new certificate may serve and yet not be kept, or not be what clients see."""
+        result = described(lineage, ended)
+        facts = self._certificates.facts(frozenset({lineage.host}))
+        alarms = [alarm.reason for one in facts if one.plan.lineage == lineage for alarm in one.alarms]
+        return {**result, "alarms": alarms, "text": "; but ".join((result["text"], *alarms))}
 
     def _begun(self, lineage: Lineage) -> Document:
         refused = self._fleet.refusal(lineage, self._clock.now())

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from proxyd.certs.certificate import Certificate
+from proxyd.core.alarm import Alarm
 from proxyd.core.lineage import Held, Lineage
 from proxyd.core.renewal import Validity, renew_at
 from proxyd.issuance.issuer import Issuer
@@ -17,6 +19,14 @@ from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Delayed:
+    """A certificate with which something is still to be done, and why it was not."""
+
+    certificate: Certificate
+    reason: str
 
 
 class Commit:
@@ -36,8 +46,27 @@ class Commit:
         self._memory = memory
         self._keeper = keeper
         self._issuer_of = issuer_of
-        self._unsaved: dict[Lineage, Certificate] = {}
-        self._unused: dict[Lineage, Certificate] = {}
+        self._unsaved: dict[Lineage, _Delayed] = {}
+        self._unused: dict[Lineage, _Delayed] = {}
+
+    def alarms(self) -> Iterator[tuple[Lineage, Alarm]]:
+        """Return what this machine does not take."""
+        for lineage, delayed in self._unused.items():
+            yield (
+                lineage,
+                Alarm(
+                    reason=f"the new certificate does not serve yet: {delayed.reason}",
+                    to_do="Give this machine what it lacks; it is tried again at least every minute.",
+                ),
+            )
+        for lineage, delayed in self._unsaved.items():
+            yield (
+                lineage,
+                Alarm(
+                    reason=f"the certificate that serves is in memory only, a restart loses it: {delayed.reason}",
+                    to_do="Do what the text says before the daemon ends; saving is tried again at least every minute.",
+                ),
+            )
 
     async def keep(self, lineage: Lineage, certificate: Certificate, held: Held) -> None:
         """Save it, and which CA gave it."""
@@ -51,8 +80,8 @@ class Commit:
         match outcome:
             case TakenBack():
                 await self._take_back(lineage, certificate, outcome, before)
-            case NoRoom():
-                self._unused[lineage] = certificate
+            case NoRoom(reason=reason):
+                self._unused[lineage] = _Delayed(certificate, reason)
             case Serving():
                 pass
         return outcome
@@ -94,28 +123,29 @@ class Commit:
             await asyncio.sleep(pause)
             is_waiting = bool(self._unsaved or self._unused)
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS) if is_waiting else _FIRST_RETRY_SECONDS
-            for lineage, certificate in list(self._unsaved.items()):
-                await self._save(lineage, certificate)
-                await self.end_orders(lineage, certificate)
-            for lineage, certificate in list(self._unused.items()):
-                await self.use(lineage, certificate, None)
+            for lineage, delayed in list(self._unsaved.items()):
+                await self._save(lineage, delayed.certificate)
+                await self.end_orders(lineage, delayed.certificate)
+            for lineage, delayed in list(self._unused.items()):
+                await self.use(lineage, delayed.certificate, None)
 
     async def save_again(self) -> None:
         """Try once more to keep what the disk did not take: the process ends."""
-        for lineage, certificate in list(self._unsaved.items()):
-            await self._save(lineage, certificate)
+        for lineage, delayed in list(self._unsaved.items()):
+            await self._save(lineage, delayed.certificate)
 
     async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
         try:
             await asyncio.to_thread(self._store.save, lineage.host, certificate)
         except StoreError as error:
-            if self._unsaved.get(lineage) != certificate:  # else it is known
+            known = self._unsaved.get(lineage)
+            if known is None or known.certificate != certificate:
                 _log.error(
                     "the new certificate serves, but could not be kept: saving is tried again, at least every minute",
                     extra={"host": lineage.host, "reason": str(error)},
                 )
                 self._memory.note("not kept", lineage.host, None, reason=str(error))
-            self._unsaved[lineage] = certificate
+            self._unsaved[lineage] = _Delayed(certificate, str(error))
         else:
             if self._unsaved.pop(lineage, None) is not None:
                 _log.info("the certificate is kept now", extra={"host": lineage.host})

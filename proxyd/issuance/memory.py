@@ -31,6 +31,11 @@ class Memory:
         self._states: dict[str, Mapping[str, JsonValue]] = {}
         self._knows_history = False
 
+    @property
+    def trouble(self) -> str | None:
+        """Return why nothing of this is kept on disk now."""
+        return self._journal.trouble
+
     def open(self, *, is_first: bool = False) -> None:
         """Read everything; `is_first`: the cache holds nothing that a CA gave. Blocks on the disk."""
         self._journal.open()

@@ -35,6 +35,7 @@ class DirectoryStore:
         self._aside = self._private / "aside"
         self._seen: tuple[int, int] | None = None
         self._tightened = 0
+        self.trouble: str | None = None
 
     def load(self, key: str) -> bytes | None:
         path = self._path(key)
@@ -80,6 +81,7 @@ class DirectoryStore:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise StoreError(f"{path} cannot be written: {error.strerror}; {self._advice(error)}") from error
+        self.trouble = None
 
     def remove(self, key: str) -> None:
         try:
@@ -126,6 +128,14 @@ class DirectoryStore:
         return DirectoryStore(self._root, clock=self._clock, place=place)
 
     def probe(self) -> None:
+        try:
+            self._prove()
+        except StoreError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
+
+    def _prove(self) -> None:
         test = self._temporary / f"probe.{secrets.token_hex(6)}"
         try:
             self._make_directories()

@@ -60,6 +60,7 @@ class Journal:
         self._asked = self._answered = 0  # flushes
         self._dropped = 0
         self._pause = 0.0  # seconds until the next try; 0: the disk takes everything
+        self.trouble: str | None = None  # why it is not written now
         self._thread: threading.Thread | None = None
         self._written = 0
 
@@ -185,6 +186,7 @@ class Journal:
                 extra={"file": self._path, "reason": str(error)},
             )
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self.trouble = f"the journal {self._path} cannot be written: {error}; free space or repair the disk"
 
     def _set_aside(self) -> None:
         moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
@@ -229,7 +231,7 @@ class Journal:
     def _recovered(self) -> None:
         if self._pause:
             _log.warning("the journal is written again", extra={"file": self._path, "lost_events": self._dropped})
-            self._pause, self._dropped = 0.0, 0
+            self._pause, self._dropped, self.trouble = 0.0, 0, None
 
     def _write(self, events: Sequence[JournalEvent], states: Mapping[str, Mapping[str, JsonValue] | None]) -> None:
         if not events and not states and not self._pause:

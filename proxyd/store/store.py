@@ -12,7 +12,12 @@ class DamagedError(StoreError):
 
 
 class Store(Protocol):
-    """All methods block on the disk (call them off the event loop); keys are file names without a slash."""
+    """All methods block on the disk (call them off the event loop); keys are file names without a slash.
+
+    `trouble`: why the last probe failed, until something could be written again.
+    """
+
+    trouble: str | None
 
     def load(self, key: str) -> bytes | None:
         """Return the bytes, or None when there are none. Raises StoreError when they cannot be read."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.daemon.descriptors import FEWEST
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.disk import ClosedDisk, Disk, tiny_disk
 from tests.support.fake_ca import FakeCa
@@ -50,7 +51,8 @@ def client(daemon: DaemonProcess, upstream: Upstream, ca: FakeCa, disk: Disk) ->
 
 def configure(daemon: DaemonProcess, ca: FakeCa, upstream: Upstream, *hosts: str) -> None:
     acme = {"server": ca.url, "ca_bundle": str(ca.bundle)}
-    daemon.configure(dict.fromkeys(hosts, upstream.port), acme=acme)
+    admin = {"socket": str(daemon.directory / "control.sock")}  # not on the disk that takes nothing
+    daemon.configure(dict.fromkeys(hosts, upstream.port), acme=acme, admin=admin)
 
 
 @pytest.mark.parametrize("end", ["there is room again", "it is stopped", "it is killed"])
@@ -68,12 +70,21 @@ def test_a_disk_that_takes_nothing_when_the_certificate_comes(
     client.wait_for([NEW], daemon=daemon)
     leaves = client.leaf(OLD), client.leaf(NEW)
     daemon.wait_for("the new certificate serves, but could not be kept")
+    told = command(daemon, "status", "--json")
+    assert (told.status, told.json["ok"], told.json["hosts"][NEW]["state"]) == (1, False, "ready")
+    assert "is in memory only" in told.json["hosts"][NEW]["alarms"][0]
+    assert "is in memory only" in command(daemon, "status").out
+    explained = command(daemon, "explain", NEW)
+    assert explained.status == 1
+    assert "Do what the text says before the daemon ends" in explained.out
+    assert "Nothing." not in explained.out
     assert not (disk.cache / NEW).exists()
     assert (disk.cache / OLD).read_bytes() == old
     configure(daemon, ca, upstream, OLD, NEW, NEXT)
     daemon.reload()
     daemon.wait_for("no certificate is ordered, because it could not be kept")
     assert ca.orders() == 2
+    assert "is not writable" in command(daemon, "status", "--json").json["cache"]
     configure(daemon, ca, upstream, OLD, NEW)
     if end == "it is killed":
         daemon.stop(signal.SIGKILL)
@@ -84,6 +95,8 @@ def test_a_disk_that_takes_nothing_when_the_certificate_comes(
         if end == "there is room again":
             daemon.wait_for("the certificate is kept now")
             eventually((disk.cache / NEW).exists)
+            eventually(lambda: command(daemon, "explain", NEW).status == 0)  # it makes the journal try again
+            assert command(daemon, "status", OLD, NEW).status == 0
         assert daemon.stop() == 0
         assert (disk.cache / NEW).exists()
     daemon.start(prepare=disk.prepare)
@@ -102,6 +115,10 @@ def test_a_cache_that_cannot_be_written_at_the_start(daemon: DaemonProcess, clie
     daemon.start(prepare=disk.prepare)
     assert client.leaf(OLD) == leaf
     assert "the cache serves as it is, but nothing can be kept and ordered" in daemon.log()
+    told = command(daemon, "explain", OLD)
+    assert told.status == 1
+    assert "is not writable" in told.out
+    assert "nothing is ordered" in told.out
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log()
     names = (OLD, "acme_account+key")

@@ -70,6 +70,9 @@ def test_a_wrong_leaf_is_taken_back_for_good_and_silence_only_alarms(
         live = daemon.cache / HOST
         daemon.wait_for("certificate issued")
         assert "could not be looked at" in daemon.log()  # nothing listens at the address: an alarm only
+        row = command(daemon, "status", "--json").json["hosts"][HOST]
+        assert (row["state"], row["needs_a_person"]) == ("ready", True)
+        assert "the certificate is not confirmed" in row["alarms"][0]
         first = Certificate.parse(live.read_bytes())
         with another_program(daemon.https_port):
             done = command(daemon, "renew", HOST)

@@ -2,6 +2,8 @@
 
 import ctypes
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.support.daemon import DaemonProcess
 
@@ -20,3 +22,14 @@ def limit(daemon: DaemonProcess, which: int, value: int | None) -> None:
     pid = daemon.process.pid
     _, hard = resource.prlimit(pid, which)
     resource.prlimit(pid, which, (hard if value is None else value, hard))
+
+
+@contextmanager
+def nothing_can_be_written() -> Iterator[None]:
+    """Refuse this process every byte in a file, as a full disk does (EFBIG instead of ENOSPC)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

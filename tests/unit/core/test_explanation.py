@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from proxyd.core.alarm import Alarm
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.clock_watch import Doubt
 from proxyd.core.explanation import explain
@@ -231,6 +232,15 @@ def test_a_wrong_clock_is_told_of_every_host(holds: bool) -> None:
     assert "the clock of this machine says 2036-01-01" in told["Why"]
     assert "timedatectl" in told["What to do"]
     assert ("Nothing is ordered" in told["What comes next"]) is holds
+
+
+def test_alarms_of_a_ready_host_are_told_with_what_ends_them() -> None:
+    alarms = (Alarm(reason="the certificate is not confirmed", to_do="Look."),)
+    facts = [Facts(plan=PLAN, state=Ready(renew_at=NOW + timedelta(days=1)), held=HELD, alarms=alarms)]
+    cache = Alarm(reason="the cache is not writable", to_do="Repair the disk.")
+    sections = {one.title: one.lines for one in explain(HOST, facts, [], NOW, profiles={}, cache=cache)}
+    assert sections["Why"] == ("The cache is not writable.", "The certificate is not confirmed.")
+    assert sections["What to do"] == ("Repair the disk.", "Look.")
 
 
 def test_two_kinds_of_keys_are_told_apart() -> None:

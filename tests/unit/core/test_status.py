@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from proxyd.core.alarm import Alarm
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
@@ -56,7 +57,29 @@ def test_a_ready_host() -> None:
         "next_try": None,
         "explanation_url": "https://ca.example/why",
         "needs_a_person": False,
+        "alarms": [],
     }
+
+
+def test_an_alarm_needs_a_person_although_the_host_is_ready() -> None:
+    alarm = Alarm(reason="the certificate that serves is in memory only", to_do="Repair the disk.")
+    state = Ready(renew_at=NOW + timedelta(days=50))
+    rows = host_statuses([Facts(plan=plan(), state=state, held=held(), alarms=(alarm,))], NOW)
+    document = status_document(rows, {}, version="1", from_daemon=True)
+    assert document["ok"] is False
+    assert (rows[HOST].state, rows[HOST].last_error) == ("ready", None)
+    assert rows[HOST].to_document()["alarms"] == ["the certificate that serves is in memory only"]
+
+
+def test_the_key_kind_with_an_alarm_is_shown() -> None:
+    state = Ready(renew_at=NOW + timedelta(days=50))
+    alarm = Alarm(reason="not confirmed", to_do="Look.")
+    facts = [
+        Facts(plan=plan(), state=state, held=held(), alarms=(alarm,)),
+        Facts(plan=plan(kind="rsa2048"), state=state, held=held()),
+    ]
+    for order in (facts, facts[::-1]):
+        assert host_statuses(order, NOW)[HOST].alarms == ("not confirmed",)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +124,7 @@ def test_the_document_and_its_budget() -> None:
     assert document["ok"] is True
     assert document["from"] == "cache"
     assert document["clock"] is None
+    assert document["cache"] is None
     assert document["budget"] == {
         "letsencrypt": {
             "orders_left": 3,
@@ -116,3 +140,10 @@ def test_a_wrong_clock_needs_a_person() -> None:
     document = status_document({}, {}, version="1", from_daemon=True, doubt=doubt)
     assert document["ok"] is False
     assert document["clock"] == "the clock of this machine jumped"
+
+
+def test_a_cache_that_takes_nothing_needs_a_person() -> None:
+    cache = Alarm(reason="the cache /c is not writable: Read-only file system", to_do="Repair the disk.")
+    document = status_document({}, {}, version="1", from_daemon=True, cache=cache)
+    assert document["ok"] is False
+    assert document["cache"] == "the cache /c is not writable: Read-only file system"

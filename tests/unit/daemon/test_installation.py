@@ -83,6 +83,9 @@ class World:
     def events(self, host: Hostname = HOST) -> list[str]:
         return [event.kind for event in self.memory.history(host)]
 
+    def alarm(self) -> str:
+        return "; ".join(alarm.reason for _, alarm in self.installation.alarms())
+
     def reason(self, kind: str) -> str:
         return next(one.text("reason") for one in self.memory.history(HOST) if one.kind == kind)
 
@@ -147,6 +150,7 @@ async def test_a_wrong_leaf_puts_the_previous_certificate_back_for_good(world: W
     assert "another program" in outcome.reason
     assert all(world.table.confirm(name, previous) for name in (HOST, ALIAS))
     assert world.events() == ["not confirmed", "taken back"]
+    assert world.alarm() == ""  # the state of the host says it
     assert "what served before serves again" in world.reason("not confirmed")
     assert world.store.load(HOST) == previous
     assert world.memory.held(both, previous).issuer == CA  # its window is asked for again
@@ -227,6 +231,30 @@ async def test_silence_only_alarms(world: World, takes_connections: bool) -> Non
     assert world.events() == ["not confirmed"]
     assert "could not be looked at" in world.reason("not confirmed")
     assert not world.store.is_condemned(new)
+
+
+async def test_an_alarm_lasts_until_clients_see_the_certificate(world: World) -> None:
+    new = certificate(HOST)
+    with silence() as world.listening:
+        await world.use(lineage(HOST), new)
+        await world.installation.look_again()
+        assert "could not be looked at" in world.alarm()
+    async with another_program(program(certificate(HOST))) as world.listening:
+        await world.installation.look_again()
+        assert "shows another certificate" in world.alarm()
+        assert world.table.certificate(HOST) == new  # what serves is not touched any more
+    async with our_listener(world.table, world.memory) as world.listening:
+        await world.installation.look_again()
+    assert world.alarm() == ""
+    assert world.events() == ["not confirmed", "confirmed"]
+
+
+async def test_a_host_that_was_removed_alarms_no_more(world: World) -> None:
+    with silence() as world.listening:
+        await world.use(lineage(HOST), certificate(HOST))
+        world.table.remove(HOST)
+        await world.installation.look_again()
+    assert world.alarm() == ""
 
 
 async def test_without_a_listener_the_handshake_in_memory_is_all(world: World) -> None:
