@@ -1,6 +1,7 @@
 """`proxyd check`: is the file right, and does the world see the hosts here?"""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -18,6 +19,8 @@ def check(file: Path | None, online: bool) -> None:
     """Say every mistake in the configuration file at once."""
     chosen = find(file)
     found = load_or_exit(chosen)
+    for warning in found.warnings:
+        print(warning, file=sys.stderr)
     count = len(found.served)
     print(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")
     if online:

@@ -20,6 +20,7 @@ SERVERS = {
 }
 #: A CA allows far less; more is a slip of the pen.
 MAX_NEW_PER_DAY = 100_000
+Challenge = Literal["tls-alpn-01", "http-01"]
 KeyType = Literal["p256", "p384", "rsa2048", "rsa3072", "rsa4096"]
 _KEY_TYPES = get_args(KeyType)
 
@@ -110,7 +111,7 @@ class AcmeOptions(Options):
     ca_bundle: File | None = option(None, "PEM that the CA's own API is verified against (private CA, Pebble)")
     eab: Eab | None = option(None, "{kid: K, hmac_key: SECRET}")
     profile: str | None = option(None, "e.g. shortlived, tlsserver; must be one that the CA offers")
-    challenges: tuple[Literal["tls-alpn-01", "http-01"], ...] = option(
+    challenges: tuple[Challenge, ...] = option(
         ("tls-alpn-01", "http-01"), "how control is proved, in this order; what worked comes first the next time"
     )
     dns: DnsChallenge | None = option(None, "{provider: NAME, credentials: {}} for dns-01", today=[None])

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxyd.config.acme import AcmeOptions
+from proxyd.config.acme_check import AcmeFinding, acme_findings
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
@@ -82,11 +83,13 @@ class _Reading:
             hosts = {}
         top = self._validate(Config, {**data, "hosts": {}}, ())
         defaults = top.defaults if top else HostOptions()
-        if top is not None:
-            self._check_fallback(top.acme, ("acme",))
+        acme: dict[Location, AcmeOptions] = {}
         options: dict[Hostname | HostPattern, HostOptions] = {}
         for key, name, own in self._hosts(hosts, defaults):
             options[name] = own
+            is_own = own.acme is not None and own.acme is not defaults.acme
+            place = ("hosts", key, "acme") if is_own else ("acme",) if own.acme is None else ("defaults", "acme")
+            acme[place] = own.acme or AcmeOptions()
             if top is None:
                 continue
             if isinstance(name, HostPattern):
@@ -95,9 +98,10 @@ class _Reading:
             else:
                 self._check_names(top, ("hosts", key), (name, *own.aliases), own)
                 self._check_listed(("hosts", key), own)
+        warnings = self._check_acme(top, acme) if top else []
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._mistakes)
-        return top.model_copy(update={"hosts": options})
+        return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
 
     def _hosts(
         self, written: dict[str, Any], defaults: HostOptions
@@ -154,8 +158,6 @@ class _Reading:
                     "set acme.server to the https URL of your own CA",
                     at_key=True,
                 )
-        if options.acme is not None:
-            self._check_fallback(options.acme, (*place, "acme"))
 
     def _check_wildcard(self, config: Config, place: Location, host: HostPattern, options: HostOptions) -> None:
         acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
@@ -183,13 +185,24 @@ class _Reading:
             where = (*place, "acme", "on_demand")
             self._wrong(where, "is for wildcard hosts: this one is listed and has its certificate at once; remove it")
 
-    def _check_fallback(self, acme: AcmeOptions, place: Location) -> None:
-        for index, ca in enumerate(acme.fallback):
-            if "server" not in ca.model_fields_set or ca.fallback:
-                message = "needs a server of its own, and no further fallback"
-                self._wrong((*place, "fallback", index), message)
-            if ca.on_demand is not None:
-                self._wrong((*place, "fallback", index, "on_demand"), "belongs to acme itself, not to a fallback")
+    def _check_acme(self, config: Config, written: Mapping[Location, AcmeOptions]) -> list[Mistake]:
+        """Say once what comes from the top, and for each host what its own `acme` brings; return the warnings."""
+        common: set[AcmeFinding] = set()
+        warnings: list[Mistake] = []
+        for place, own in sorted(written.items(), key=lambda one: len(one[0])):
+            is_top = place == ("acme",)
+            chosen = config.acme if is_top else overlay(config.acme, own)
+            for one in acme_findings(chosen, config.acme if is_top else own, config.listen):
+                if one in common and one.location[0] not in own.model_fields_set:
+                    continue
+                if is_top:
+                    common.add(one)
+                location = (*place, *one.location)
+                if one.is_mistake:
+                    self._wrong(location, one.message)
+                else:
+                    warnings.append(self._document.mistake(location, f"warning: {one.message}"))
+        return warnings
 
     def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:
         before = len(self._mistakes)

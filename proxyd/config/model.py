@@ -1,14 +1,14 @@
 """The whole file as a value."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BeforeValidator, PrivateAttr, SecretStr
 
-from proxyd.config.acme import AcmeOptions, OnDemand
+from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
 from proxyd.config.values import DnsServers, Duration, File, Listen, Name, Network, Size
@@ -23,6 +23,15 @@ class ListenOptions(Options):
     http: Listen = option(":80", "ACME HTTP-01 first, always; then 308 to https. [] turns it off")
     http2: bool = option(True, "offer HTTP/2", today=[False])
     proxy_protocol: tuple[Network, ...] = option((), "CIDRs whose connections start with a PROXY header", today=[[]])
+
+    @staticmethod
+    def needed_by(challenge: str) -> Literal["https", "http"]:
+        """Return which listener answers a challenge."""
+        return "http" if challenge == "http-01" else "https"
+
+    def usable(self, challenges: tuple[Challenge, ...]) -> tuple[Challenge, ...]:
+        """Return the challenges for which something listens."""
+        return tuple(one for one in challenges if getattr(self, self.needed_by(one)))
 
 
 class Limits(Options):
@@ -92,6 +101,19 @@ class Config(Options):
         doc='HOST: UPSTREAM, or HOST: {options}; "*.HOST" for the names under it'
     )
 
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is no mistake and hardly meant, each with its place in the file."""
+        return self._warnings
+
+    def with_warnings(self, warnings: Iterable[str]) -> "Config":
+        """Return the same configuration with what is to be said of it."""
+        found = self.model_copy()
+        found._warnings = tuple(warnings)
+        return found
+
     @cached_property
     def names(self) -> Mapping[Hostname, HostOptions]:
         """Return every name that is listed, aliases included, with its options."""
@@ -135,15 +157,18 @@ class Config(Options):
         return self.acme_of(pattern).on_demand
 
     def acme_of(self, host: Hostname | HostPattern) -> AcmeOptions:
-        """Return how certificates of a served name are obtained; each fallback inherits what is not the CA's own."""
+        """Return how certificates of a served name are obtained: only what can be proved by what listens here.
+
+        Each fallback inherits what is not the CA's own.
+        """
         options = self.wildcards.get(host) if isinstance(host, HostPattern) else self.table.get(host)
         own = options.acme if options else None
-        return self.common_acme if own is None else _inherited(overlay(self.acme, own))
+        return self.common_acme if own is None else self._inherited(overlay(self.acme, own))
 
     @cached_property
     def common_acme(self) -> AcmeOptions:
         """Return what holds for all hosts without options of their own: one object, however many they are."""
-        return _inherited(self.acme)
+        return self._inherited(self.acme)
 
     @property
     def cache_directory(self) -> Path:
@@ -157,8 +182,9 @@ class Config(Options):
             return system
         return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "proxyd"
 
-
-def _inherited(chosen: AcmeOptions) -> AcmeOptions:
-    common = {"email": chosen.email, "key_type": chosen.key_type, "challenges": chosen.challenges}
-    fallback = tuple(overlay(AcmeOptions(**common), one) for one in chosen.fallback)
-    return chosen.model_copy(update={"fallback": fallback})
+    def _inherited(self, chosen: AcmeOptions) -> AcmeOptions:
+        challenges = self.listen.usable(chosen.challenges)
+        common = AcmeOptions(email=chosen.email, key_type=chosen.key_type, challenges=challenges)
+        others = [one for one in chosen.fallback if one.server != chosen.server]  # a host may name it as its first
+        fallback = tuple(overlay(common, one) for one in others)
+        return chosen.model_copy(update={"challenges": challenges, "fallback": fallback})

@@ -64,6 +64,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
+        _log_warnings(self._config)
         self._certificates.open()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -164,6 +165,7 @@ class Daemon:
             except CaBundleError as error:
                 _log.error("reload refused, nothing changed", extra={"mistake": str(error)})
             else:
+                _log_warnings(config)
                 await asyncio.to_thread(_log_changes, old, config)  # compares every host
                 set_up(level=config.log.level, format=config.log.format)
                 _log.info("reloaded", extra={"hosts": len(config.served)})
@@ -192,6 +194,11 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     return stop, reload
+
+
+def _log_warnings(config: Config) -> None:
+    for warning in config.warnings:
+        _log.warning("look at the configuration", extra={"at": warning})
 
 
 def _log_changes(old: Config, new: Config) -> None:
