@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from proxyd.core.backoff import LONGEST_WAIT, retry_at
 from proxyd.core.failure import Failure, FailureKind
-from proxyd.core.renewal import RenewalWindow, ask_again_at
+from proxyd.core.renewal import RenewalWindow
 
 if TYPE_CHECKING:
     import random
@@ -22,34 +22,51 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordering:
-    """An order runs; `failures` in a row before it, `unproved` of them failed validations; `dormant`: it was before."""
+    """An order runs; `failures` in a row before it, `unproved` of them failed validations; `dormant`: it was before.
+
+    `last`: why the order before gave none.
+    """
 
     failures: int
     unproved: int = 0
     dormant: "Dormant | None" = None
+    last: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A certificate serves; the next order is due at `renew_at`, the CA is asked for its window at `ask_ari_at`."""
+    """A certificate serves; the next order is due at `renew_at`.
+
+    `planned`: when it would be, had nobody wished for it sooner; `refused`: why the last wish was not fulfilled.
+    """
 
     renew_at: datetime
-    ask_ari_at: datetime | None = None
     window: RenewalWindow | None = None
+    planned: datetime | None = None
+    refused: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The last order failed; the next one is due at `retry_at`. What served before keeps serving."""
+    """The last order failed, or none could be sent; one is due at `retry_at`. What served before keeps serving.
+
+    `failure` is what it waits for now; `last`, when that is only why no order was sent, why the last one gave none.
+    """
 
     retry_at: datetime
     failures: int
     failure: Failure
     unproved: int = 0
+    last: Failure | None = None
 
     @property
     def reason(self) -> str:
         return self.failure.message
+
+    @property
+    def trouble(self) -> Failure:
+        """Return what keeps the certificate from being obtained, whatever puts the next order off."""
+        return self.last or self.failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +111,6 @@ class Obtained:
     """A certificate is there: issued just now, or found in the store; `renew_at` is where its renewal was placed."""
 
     renew_at: datetime
-    ask_ari_at: datetime | None = None
     window: RenewalWindow | None = None
 
 
@@ -103,7 +119,6 @@ class WindowLearned:
     """The CA told its window (None: it has none, or none that makes sense) for the serving certificate."""
 
     renew_at: datetime
-    ask_ari_at: datetime
     window: RenewalWindow | None
 
 
@@ -117,17 +132,24 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The order was not sent: a limit has no room before `until`. Costs no failure."""
+    """The order was not sent: a limit has no room before `until`. Costs no failure.
+
+    `was_sent`: it was, and another challenge type or CA is tried. `ends_wish`: our own ceiling is what has no room, and
+    a certificate that serves is renewed when it is planned.
+    """
 
     failure: Failure
     until: datetime
+    was_sent: bool = False
+    ends_wish: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wished:
-    """Try now, or at `at`: a person said so, the configuration changed, or what failed looks mended."""
+    """Try now, or at `at`: a person said so (`is_extra`), the configuration changed, or what failed looks mended."""
 
     at: datetime | None = None
+    is_extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +165,17 @@ def step(state: CertificateState, event: Event, now: datetime, rng: "random.Rand
     match event:
         case Started():
             dormant = state if isinstance(state, Dormant) else None
-            return Ordering(failures=_failures(state), unproved=_unproved(state), dormant=dormant)
-        case Obtained(renew_at=at, ask_ari_at=ask, window=window):
-            return Ready(renew_at=at, ask_ari_at=ask, window=window)
-        case WindowLearned(renew_at=at, ask_ari_at=ask, window=window):
-            return Ready(renew_at=at, ask_ari_at=ask, window=window) if isinstance(state, Ready) else state
+            return Ordering(failures=_failures(state), unproved=_unproved(state), dormant=dormant, last=_last(state))
+        case Obtained(renew_at=at, window=window):
+            return Ready(renew_at=at, window=window)
+        case WindowLearned():
+            return _placed(state, event)
         case Failed(failure=failure, lifetime=lifetime):
             return _failed(state, failure, now, rng, lifetime)
-        case Postponed(failure=failure, until=until):
-            failures, unproved = _failures(state), _unproved(state)
-            if dormant := _dormant(state):  # only an order that succeeds, or a change of its names, wakes it
-                return replace(dormant, probe_at=until, failures=failures, unproved=unproved)
-            return Waiting(retry_at=until, failures=failures, failure=failure, unproved=unproved)
-        case Wished(at=at):
-            return _wished(state, now if at is None else at)
+        case Postponed():
+            return _postponed(state, event, now)
+        case Wished(at=at, is_extra=is_extra):
+            return _wished(state, now if at is None else at, is_extra=is_extra)
         case LeftUs():
             return _left(state, now)
         case _:
@@ -185,8 +204,6 @@ def settled(state: CertificateState, now: datetime, rng: "random.Random") -> Cer
             return replace(state, probe_at=_anew(state, now, rng))
         case Dormant(since=since, probe_at=at):
             return replace(state, since=min(since, now), probe_at=min(at, now + _DORMANT_RETRY))
-        case Ready(ask_ari_at=at) if at is not None:
-            return replace(state, ask_ari_at=min(at, ask_again_at(now, timedelta.max)))
         case _:
             return state
 
@@ -214,6 +231,42 @@ def _dormant(state: CertificateState) -> Dormant | None:
             return None
 
 
+def _last(state: CertificateState) -> Failure | None:
+    """Return why the last order gave none, as far as it still matters."""
+    match state:
+        case Ordering(last=last):
+            return last
+        case Waiting(failures=failures, failure=failure, last=last):
+            return last or (failure if failures or failure.may_be_dns else None)
+        case Blocked(failure=failure) | Dormant(failure=failure):
+            return failure
+        case Missing() | Ready():
+            return None
+        case _:
+            assert_never(state)
+
+
+def _placed(state: CertificateState, learned: WindowLearned) -> CertificateState:
+    match state:
+        case Ready(planned=None):
+            return replace(state, renew_at=learned.renew_at, window=learned.window)
+        case Ready(renew_at=wished):  # it is as near as before, and the plan another
+            at = learned.renew_at
+            return replace(state, renew_at=min(wished, at), planned=at, window=learned.window)
+        case _:
+            return state
+
+
+def _postponed(state: CertificateState, event: Postponed, now: datetime) -> CertificateState:
+    failures, unproved, failure = _failures(state), _unproved(state), event.failure
+    if event.ends_wish and isinstance(state, Ready) and state.planned is not None and state.planned > now:
+        return replace(state, renew_at=state.planned, planned=None, refused=failure)
+    if dormant := _dormant(state):  # only an order that succeeds, or a change of its names, wakes it
+        return replace(dormant, probe_at=event.until, failures=failures, unproved=unproved)
+    last = failure if event.was_sent else _last(state)
+    return Waiting(retry_at=event.until, failures=failures, failure=failure, unproved=unproved, last=last)
+
+
 def _tries(failure: Failure, failures: int, unproved: int) -> int:
     """Failed validations have a schedule of their own: a CA that was down costs the host nothing of it."""
     return unproved if failure.kind is FailureKind.VALIDATION else failures - unproved
@@ -234,12 +287,13 @@ def _failed(
     return Waiting(retry_at=again, failures=failures, failure=failure, unproved=unproved)
 
 
-def _wished(state: CertificateState, at: datetime) -> CertificateState:
+def _wished(state: CertificateState, at: datetime, *, is_extra: bool) -> CertificateState:
     match state:
         case Missing() | Ordering():
             return state
-        case Ready(renew_at=due, ask_ari_at=ask, window=window):
-            return Ready(renew_at=min(due, at), ask_ari_at=ask, window=window)
+        case Ready(renew_at=due, planned=planned):
+            plan = (planned or due) if is_extra else None
+            return replace(state, renew_at=min(due, at), planned=plan, refused=None)
         case Waiting(retry_at=due):
             return replace(state, retry_at=min(due, at))
         case Blocked(failures=failures, failure=failure) | Dormant(failures=failures, failure=failure):

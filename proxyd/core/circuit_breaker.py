@@ -3,10 +3,26 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock_watch import TOLERANCE
+from proxyd.core.failure import Failure, FailureKind
 
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _SHORT_LIFE = timedelta(days=6)
+
+
+def ceiling(
+    order: CertificateOrder, history: Iterable[datetime], *, now: datetime, lifetime: timedelta | None = None
+) -> tuple[Failure, datetime] | None:
+    """Return why the order may not be sent now and from when on it may, or None."""
+    until = closed_until(history, exempt=order.replaces is not None, now=now, lifetime=lifetime)
+    if until is None:
+        return None
+    message = (
+        f"{order.host}: enough certificates were ordered for these names lately; the next order is allowed at "
+        f"{until:%Y-%m-%d %H:%M} UTC (proxyd renew --force {order.host} goes past this)"
+    )
+    return Failure(kind=FailureKind.RATE_LIMITED, message=message, retry_at=until, is_ceiling=True), until
 
 
 def closed_until(

@@ -50,7 +50,7 @@ def explain(
     sections.append(history(events))
     if seen := next((one for one in reversed(events) if one.kind in _LOOKS and "addresses" in one.fields), None):
         sections.append(Section(title="The name as seen from here", lines=tuple(_view(seen))))
-    why, to_do = _causes(host, facts, events, cache)
+    why, to_do = _causes(host, facts, events, now, cache)
     if doubt is not None:
         why, to_do = (f"It is this machine: {doubt.reason}.", *why), (SET_THE_CLOCK, *to_do)
     if why:
@@ -104,14 +104,14 @@ def _view(event: JournalEvent) -> list[str]:
 
 
 def _causes(
-    host: Hostname, facts: Sequence[Facts], events: Sequence[JournalEvent], cache: Alarm | None
+    host: Hostname, facts: Sequence[Facts], events: Sequence[JournalEvent], now: datetime, cache: Alarm | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     why, to_do = dict[str, None](), dict[str, None]()
     for alarm in (*([cache] if cache else []), *(alarm for one in facts for alarm in one.alarms)):
         why[f"{alarm.reason[0].upper()}{alarm.reason[1:]}."] = None
         to_do[alarm.to_do] = None
     for one in facts:
-        if (failure := _failure(one)) is not None:
+        for failure in _failures(one, now):
             found = diagnose(host, failure, events)
             why[found.why] = None
             if found.to_do:
@@ -119,12 +119,16 @@ def _causes(
     return tuple(why), tuple(to_do)
 
 
-def _failure(facts: Facts) -> Failure | None:
+def _failures(facts: Facts, now: datetime) -> Sequence[Failure]:
     match facts.state:
-        case Waiting(failure=failure) | Blocked(failure=failure) | Dormant(failure=failure):
-            return failure
+        case Waiting(failure=failure, trouble=trouble):
+            return (trouble,) if trouble == failure else (trouble, failure)
+        case Blocked(failure=failure) | Dormant(failure=failure):
+            return (failure,)
+        case Ready(refused=Failure(retry_at=until) as refused) if until is not None and until > now:
+            return (refused,)
         case Missing() | Ordering() | Ready():
-            return None
+            return ()
         case _:
             assert_never(facts.state)
 
@@ -149,7 +153,7 @@ def _coming(facts: Facts, now: datetime) -> str:
             return f"It is renewed {when(at, now)}{told}."
         case Waiting(failure=failure) if failure.is_anothers_turn:
             return "The other daemon orders; what it obtains serves here within seconds."
-        case Waiting(retry_at=at, failures=failures, failure=failure):
+        case Waiting(retry_at=at, failures=failures, trouble=failure):
             count = f" after {failures} {'failure' if failures == 1 else 'failures'}" if failures else ""
             sooner = ", or at once when its DNS changes" if failure.may_be_dns else ""
             return f"The next order{count} is sent {when(at, now)}{sooner}."

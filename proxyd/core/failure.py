@@ -63,7 +63,8 @@ class Failure:
     `cause` is the message without the name of any host, empty when it is nobody else's trouble; `problem` is the ACME
     problem type, `challenge` the challenge type that failed; `limit`: which of the CA's limits said no, by its name in
     core/rate_ledger.py. `addresses`: where the CA looked for us, by its own words.
-    `is_anothers_turn`: nothing was sent, because another process orders for the same cache.
+    `is_anothers_turn`: nothing was sent, because another process orders for the same cache; `is_ceiling`: because of
+    our own ceiling (core/circuit_breaker.py).
     """
 
     kind: FailureKind
@@ -76,6 +77,7 @@ class Failure:
     limit: str | None = None
     addresses: tuple[str, ...] = ()
     is_anothers_turn: bool = False
+    is_ceiling: bool = False
 
     @property
     def may_be_dns(self) -> bool:

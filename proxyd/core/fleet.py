@@ -28,7 +28,7 @@ from proxyd.core.certificate_state import (
     waits_for_ca,
     waits_for_first,
 )
-from proxyd.core.circuit_breaker import closed_until
+from proxyd.core.circuit_breaker import ceiling
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
@@ -114,10 +114,12 @@ class Fleet(Roster):
         member = self._members.get(lineage)
         if member is None:
             return
-        member.held = held
+        self._holds(member, held, now)
         waits = isinstance(member.state, Waiting | Blocked | Dormant)
         if not waits or now < renew_at(held.validity, None, 0):  # what failed is not forgotten by a restart
             self._ready(lineage, member, now)
+        else:
+            self._schedule(lineage, now)
 
     def restore(self, lineage: Lineage, document: Mapping[str, object], now: datetime) -> None:
         """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
@@ -134,6 +136,8 @@ class Fleet(Roster):
             self._release(name, now)
         for lineage, member in self._members.items():
             member.state = settled(member.state, now, self._rng)
+            if member.ask_ari_at is not None:
+                member.ask_ari_at = min(member.ask_ari_at, ask_again_at(now, timedelta.max))
             match member.state, member.held:
                 case Waiting(failure=failure), _ if failure.kind is FailureKind.LOCAL:
                     self._event(lineage, Wished(), now)
@@ -198,7 +202,7 @@ class Fleet(Roster):
         """
         if member := self._members.get(lineage):
             member.forced, member.hint, member.urgent = forced, hint, at is None
-            self._event(lineage, Wished(at), now)
+            self._event(lineage, Wished(at, is_extra=True), now)
 
     def interrupted(self, lineage: Lineage, issuer: str, now: datetime) -> None:
         """Say that an order at `issuer` was cut off by a stop."""
@@ -223,7 +227,8 @@ class Fleet(Roster):
         self._ended(task, now)
         freed = self.authority(task.issuer).succeeded(task.order, now)
         if member := self._members.get(task.lineage):
-            member.held, member.ca, member.tried = held, 0, ()
+            self._holds(member, held, now)
+            member.ca, member.tried = 0, ()
             member.wish_is_over()
             member.interrupted, member.in_vain = None, False
             member.worked = challenge or member.worked
@@ -279,11 +284,11 @@ class Fleet(Roster):
         if failure.kind is FailureKind.VALIDATION:
             again = member.other_challenge(failure)
             if again:
-                self._event(task.lineage, Postponed(failure, now), now)
+                self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
                 return
         if failure.kind in _UNABLE and member.has_other_ca:
             member.ca += 1
-            self._event(task.lineage, Postponed(failure, now), now)
+            self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
             return
         member.ca = 0
         member.wish_is_over()
@@ -320,18 +325,27 @@ class Fleet(Roster):
         if member is None:
             return
         member.asking = False
-        state, held = member.state, member.held
-        if not isinstance(state, Ready) or held is None or held.cert_id != cert_id:
+        state, held, before = member.state, member.held, member.known_window
+        if held is None or held.cert_id != cert_id:
             self._schedule(lineage, now)  # the certificate was replaced meanwhile: the new one's window is asked for
             return
         if window is not None and window.cert_id != cert_id:
             window = None
-        kept = member.known_window = window or state.window
-        at = state.renew_at
-        if kept != state.window:
-            at = self._place(lineage, member, held, kept, now)
-        ask = ask_again_at(now, retry_after)
-        self._event(lineage, WindowLearned(renew_at=at, ask_ari_at=ask, window=kept), now)
+        if before is not None and before.cert_id != cert_id:
+            before = None
+        kept = member.known_window = window or before
+        member.ask_ari_at = ask_again_at(now, retry_after)
+        match state:
+            case Ready():
+                at = state.planned or state.renew_at
+                if kept != state.window:
+                    at = self._place(lineage, member, held, kept, now)
+                self._event(lineage, WindowLearned(renew_at=at, window=kept), now)
+            case Waiting(failure=failure) if kept != before and failure.kind is FailureKind.RATE_LIMITED:
+                at = renew_at(held.validity, kept, spread(lineage.host))  # a limit may not hold in the window
+                self._event(lineage, Wished(max(at, now)), now)
+            case _:
+                self._schedule(lineage, now)
 
     def refusal(self, lineage: Lineage, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order would not be sent now and from when on it may be, or None."""
@@ -371,7 +385,9 @@ class Fleet(Roster):
         failure, until = refused
         until = max(self.authority(member.issuer).turn(until), now + timedelta(seconds=1))
         member.ca = 0
-        self._event(lineage, Postponed(failure, until), now)
+        if failure.is_ceiling:
+            member.wish_is_over()
+        self._event(lineage, Postponed(failure, until, ends_wish=failure.is_ceiling), now)
         self.postponed(lineage, failure, until)
 
     def _task(
@@ -420,35 +436,29 @@ class Fleet(Roster):
         if member.forced or (validity and is_ending(validity, now) and not member.in_vain):
             return None
         lifetime = validity.lifetime if validity else None
-        until = closed_until(authority.history(order), exempt=order.replaces is not None, now=now, lifetime=lifetime)
-        if until is None:
-            return None
-        message = (
-            f"{order.host}: enough certificates were ordered for these names lately; the next order is allowed at "
-            f"{until:%Y-%m-%d %H:%M} UTC (proxyd renew --force {order.host} goes past this)"
-        )
-        return Failure(kind=FailureKind.RATE_LIMITED, message=message), until
+        return ceiling(order, authority.history(order), now=now, lifetime=lifetime)
 
     def _ask(self, lineage: Lineage, member: Member, now: datetime) -> WindowTask | None:
-        held, state = member.held, member.state
-        if held is None or held.issuer is None or not held.cert_id or member.asking or not isinstance(state, Ready):
+        held = member.held
+        if held is None or held.issuer is None or member.ask_at is None or member.ask_at > now:
             return None
-        if state.ask_ari_at is None or state.ask_ari_at > now:
-            return None
-        member.asking = True
-        member.state = replace(state, ask_ari_at=now + _HALF_DAY)
+        member.asking, member.ask_ari_at = True, now + _HALF_DAY
         self._schedule(lineage, now)
         return WindowTask(lineage=lineage, issuer=held.issuer, cert_id=held.cert_id)
+
+    def _holds(self, member: Member, held: Held, now: datetime) -> None:
+        member.held = held
+        if member.known_window is not None and member.known_window.cert_id != held.cert_id:
+            member.known_window = None
+        may_ask = held.cert_id and held.issuer is not None and held.issuer in self._authorities
+        member.ask_ari_at = now if may_ask else None
 
     def _ready(self, lineage: Lineage, member: Member, now: datetime) -> None:
         held, window = member.held, member.known_window
         if held is None:
             return
-        if window is not None and window.cert_id != held.cert_id:
-            member.known_window = window = None
         at = self._place(lineage, member, held, window, now) if member.is_from_plan else now
-        may_ask = held.cert_id and held.issuer is not None and held.issuer in self._authorities
-        self._event(lineage, Obtained(renew_at=at, ask_ari_at=now if may_ask else None, window=window), now)
+        self._event(lineage, Obtained(renew_at=at, window=window), now)
 
     def _place(
         self, lineage: Lineage, member: Member, held: Held, window: RenewalWindow | None, now: datetime

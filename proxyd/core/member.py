@@ -32,6 +32,7 @@ class Member:
     urgent: bool = False  # somebody waits for the next order: a person, or who mended a name
     in_vain: bool = False  # the last certificate must not serve: the next one may be like it
     interrupted: str | None = None  # the CA at which an order waits to be gone on with
+    ask_ari_at: datetime | None = None  # when the CA is asked for the window of what serves
     asking: bool = False
     known_window: RenewalWindow | None = None  # from before a restart
     known_place: tuple[int, datetime] | None = None  # where the last run placed the renewal of the certificate
@@ -53,7 +54,7 @@ class Member:
     @property
     def ask_at(self) -> datetime | None:
         """Return when the question for the window is due."""
-        return self.state.ask_ari_at if isinstance(self.state, Ready) and not self.asking else None
+        return None if self.asking or isinstance(self.state, Ordering) else self.ask_ari_at
 
     def mended_by(self, plan: Plan) -> bool:
         """Return whether another plan may end what keeps the certificate from being obtained."""
@@ -62,7 +63,7 @@ class Member:
                 return self.held is not None and self.held.issuer not in (None, *plan.issuers)
             case Blocked():
                 return True
-            case Waiting(failure=failure):
+            case Waiting(trouble=failure):
                 other_way = plan.issuers != self.plan.issuers or plan.challenges != self.plan.challenges
                 return other_way or failure.kind is not FailureKind.VALIDATION
             case Missing() | Ordering() | Dormant():

@@ -20,8 +20,8 @@ def to_document(state: CertificateState) -> dict[str, object]:
             return {}
         case Ready(window=window):
             return {"state": "ready"} if window is None else {"state": "ready", "window": _window_document(window)}
-        case Waiting(retry_at=at):
-            return _failed_document("waiting", state, at)
+        case Waiting(retry_at=at, last=last):
+            return {**_failed_document("waiting", state, at), **({"last": last.to_document()} if last else {})}
         case Blocked(probe_at=at):
             return _failed_document("blocked", state, at)
         case Dormant(since=since, probe_at=at):
@@ -41,7 +41,8 @@ def read_failed(document: Document) -> Waiting | Blocked | Dormant | None:
         unproved = failures if failure.kind is FailureKind.VALIDATION else 0
     match document.get("state"):
         case "waiting":
-            return Waiting(retry_at=at, failures=failures, failure=failure, unproved=unproved)
+            last = Failure.read(document.get("last"))
+            return Waiting(retry_at=at, failures=failures, failure=failure, unproved=unproved, last=last)
         case "blocked":
             return Blocked(probe_at=at, failures=failures, failure=failure, unproved=unproved)
         case "dormant":

@@ -163,7 +163,7 @@ def _parts(state: CertificateState) -> tuple[str, int, Failure | None, datetime 
             return "ordering", failures, None, None, None
         case Ready(renew_at=at, window=window):
             return "ready", 0, None, at, window.explanation_url if window else None
-        case Waiting(retry_at=at, failures=failures, failure=failure):
+        case Waiting(retry_at=at, failures=failures, trouble=failure):
             return "waiting", failures, failure, at, None
         case Blocked(probe_at=at, failures=failures, failure=failure):
             return "blocked", failures, failure, at, None

@@ -74,6 +74,8 @@ def _ended(
         case (Waiting(failure=failure) | Blocked(failure=failure) | Dormant(failure=failure)) as state:
             until = due_at(state, now)
             return None if until is None or until - now < _SAME_ATTEMPT else NotNow(failure=failure, until=until)
+        case Ready(refused=Failure(retry_at=until) as failure):
+            return NotNow(failure=failure, until=until or now)
         case Missing() | Ordering() | Ready():
             return None
         case None:

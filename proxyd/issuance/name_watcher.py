@@ -88,13 +88,13 @@ class NameWatcher:
             if isinstance(states.get(lineage), Ready | None):
                 self._forget(lineage)
         for lineage, state in states.items():
-            if isinstance(state, Dormant) or (isinstance(state, Waiting | Blocked) and state.failure.may_be_dns):
+            if isinstance(state, Dormant) or (isinstance(state, Waiting | Blocked) and _trouble(state).may_be_dns):
                 self._failed(lineage, state, now)
 
     def _failed(self, lineage: Lineage, state: Waiting | Blocked | Dormant, now: datetime) -> None:
-        if state.failure is self._failures.get(lineage):
+        if _trouble(state) is self._failures.get(lineage):
             return
-        self._failures[lineage] = state.failure
+        self._failures[lineage] = _trouble(state)
         if state.failures:
             self._preflight.ended(lineage, failed=True)
         if watch := self._watches.get(lineage):
@@ -123,7 +123,7 @@ class NameWatcher:
     def _waiting(self, lineage: Lineage, now: datetime) -> Waiting | Blocked | Dormant | None:
         """Return the state of a lineage whose wait a mend of its names would shorten."""
         state = self._renewer.fleet.state(lineage)
-        if not isinstance(state, Dormant) and not (isinstance(state, Waiting | Blocked) and state.failure.may_be_dns):
+        if not isinstance(state, Dormant) and not (isinstance(state, Waiting | Blocked) and _trouble(state).may_be_dns):
             return None
         due = due_at(state, now)
         return state if due is not None and due > now else None
@@ -143,7 +143,7 @@ class NameWatcher:
             tasks = {name: group.create_task(self._look.look(name, vantage)) for name in names}
         watch, now = self._watches.get(lineage), self._clock.now()
         state = self._waiting(lineage, now)
-        if watch is None or state is None or state.failure is not failure:
+        if watch is None or state is None or _trouble(state) is not failure:
             return  # an order ran meanwhile
         views = {name: task.result() for name, task in tasks.items()}
         if not watch.views:
@@ -206,6 +206,11 @@ class NameWatcher:
         if self._kept.get(lineage) != (milestone := watch.milestone):
             self._kept[lineage] = milestone
             self._memory.keep_document(_key(lineage), watch.to_document())
+
+
+def _trouble(state: Waiting | Blocked | Dormant) -> Failure:
+    """A limit that puts the next order off is no reason to look away."""
+    return state.trouble if isinstance(state, Waiting) else state.failure
 
 
 def _key(lineage: Lineage) -> str:

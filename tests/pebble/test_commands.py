@@ -1,6 +1,6 @@
 """`proxyd renew` and `explain` against a real daemon and a real CA."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -37,6 +37,10 @@ def test_a_wish_is_fulfilled_within_our_ceiling(tmp_path: Path, daemon: DaemonPr
         assert done.status == 1
         assert f"proxyd renew --force {HOST} goes past this" in done.out
         assert command(daemon, "status").status == 0  # a ceiling is nobody's trouble
+        row = command(daemon, "status", "--json").json["hosts"][HOST]
+        assert (row["state"], row["next_try"]) == ("ready", None)
+        left = datetime.fromisoformat(row["renew_at"]) - datetime.now(UTC)
+        assert left > timedelta(days=30)  # as planned
         assert "Our own ceiling holds" in command(daemon, "explain", HOST).out
         assert command(daemon, "renew", "--force", HOST).status == 0
         everything = command(daemon, "renew", "--all", "--json")

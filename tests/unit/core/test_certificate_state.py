@@ -53,7 +53,7 @@ STATES: list[CertificateState] = [
 EVENTS: list[Event] = [
     Started(),
     Obtained(renew_at=NOW),
-    WindowLearned(renew_at=NOW, ask_ari_at=NOW, window=None),
+    WindowLearned(renew_at=NOW, window=None),
     *(Failed(failure=failure(kind)) for kind in FailureKind),
     Postponed(failure(), NOW),
     Wished(),
@@ -173,7 +173,7 @@ def states(times: st.SearchStrategy[datetime]) -> st.SearchStrategy[CertificateS
     return st.one_of(
         st.just(Missing()),
         st.builds(Ordering, failures=counts, unproved=few, dormant=st.none() | dormant),
-        st.builds(Ready, renew_at=times, ask_ari_at=st.none() | times, window=st.none()),
+        st.builds(Ready, renew_at=times, window=st.none(), planned=st.none() | times),
         st.builds(Waiting, retry_at=times, failures=counts, unproved=few, failure=failures),
         st.builds(Blocked, probe_at=times, failures=counts, unproved=few, failure=failures),
         dormant,
@@ -190,8 +190,8 @@ def unproved_of(state: CertificateState) -> int:
 
 events: st.SearchStrategy[Event] = st.one_of(
     st.just(Started()),
-    st.builds(Obtained, renew_at=ANY, ask_ari_at=st.none() | ANY, window=st.none()),
-    st.builds(WindowLearned, renew_at=ANY, ask_ari_at=ANY, window=st.none()),
+    st.builds(Obtained, renew_at=ANY, window=st.none()),
+    st.builds(WindowLearned, renew_at=ANY, window=st.none()),
     st.builds(Failed, failure=failures, lifetime=st.none() | st.timedeltas(HOUR, timedelta(days=400))),
     st.builds(Postponed, failures, SOON),
     st.builds(Wished, st.none() | SOON),
@@ -230,8 +230,6 @@ def test_after_a_wrong_clock_nothing_waits_for_longer_than_anything_may(state: C
     assert isinstance(after, Ordering | Ready) or (due is not None and due <= NOW + LONGEST_WAIT)
     assert settled(after, NOW, rng) == after
     assert failures_of(after) == failures_of(state)
-    if isinstance(after, Ready) and after.ask_ari_at is not None:
-        assert after.ask_ari_at <= NOW + 12 * HOUR
 
 
 @given(states(SOON), st.integers(0, 9))
