@@ -216,7 +216,7 @@ def make_api_certificate(directory: Path, bundle: Path) -> None:
         .public_key(root_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False)
-        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(key_usage(ca=True), critical=True)
         .sign(root_key, hashes.SHA256())
     )
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -226,7 +226,7 @@ def make_api_certificate(directory: Path, bundle: Path) -> None:
         .public_key(key.public_key())
         .add_extension(x509.SubjectAlternativeName(names), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
-        .add_extension(_usage(ca=False), critical=True)
+        .add_extension(key_usage(ca=False), critical=True)
         .sign(root_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -237,7 +237,8 @@ def make_api_certificate(directory: Path, bundle: Path) -> None:
     bundle.write_bytes(root.public_bytes(pem))
 
 
-def _usage(*, ca: bool) -> x509.KeyUsage:
+def key_usage(*, ca: bool) -> x509.KeyUsage:
+    """Return what strict clients want to see (RFC 5280 §4.2.1.3): Python's are so from 3.13 on."""
     return x509.KeyUsage(
         digital_signature=not ca,
         content_commitment=False,

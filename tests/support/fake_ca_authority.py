@@ -8,6 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pebble.server import key_usage
+
 _DAY = timedelta(days=1)
 Subject = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
@@ -31,6 +33,7 @@ def authority(text: str, signer: Subject | None = None) -> Subject:
         .not_valid_before(now - _DAY)
         .not_valid_after(now + 3650 * _DAY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False)
         .sign(signing, hashes.SHA256())
