@@ -38,6 +38,11 @@ class Control:
             refuse(str(self._read))
         return self._read
 
+    @property
+    def has_file(self) -> bool:
+        """Return whether a file is chosen or lies at a usual place: without, only a daemon that answers tells."""
+        return self.file is not None or find(None).is_file()
+
     @cached_property
     def _read(self) -> Config | ConfigError:
         try:
@@ -48,7 +53,10 @@ class Control:
     def ask(
         self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None
     ) -> Document:
-        """Return the daemon's answer. Raises Unreachable; exits when the daemon refuses."""
+        """Return the daemon's answer. Raises Unreachable; exits when the daemon refuses.
+
+        Exits with 3, too, when none answers and there is no file to look at instead.
+        """
         chosen, cache = self._place()
         bare = Config.model_construct()
         places = candidates(chosen, cache or bare.cache_directory)
@@ -57,6 +65,10 @@ class Control:
         except CommandRefused as refused:
             print(refused, file=sys.stderr)
             raise SystemExit(refused.status) from None
+        except Unreachable as error:
+            if self.has_file:
+                raise
+            unreachable(error, more=f"; there is no configuration file either ({find(None)}): name yours with -c")
 
     def ask_or_exit(
         self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None
@@ -70,7 +82,7 @@ class Control:
     def _place(self) -> tuple[Path | None, Path | None]:
         """Return the socket that the file names, and the cache that the daemon must keep; None where it names none."""
         file = find(self.file)
-        if self.file is None and not file.is_file():
+        if not self.has_file:  # as `proxyd run HOST=UPSTREAM` was started
             return None, None
         if isinstance(self._read, ConfigError):
             if self.file is not None and not file.is_file():
@@ -79,12 +91,12 @@ class Control:
         return self._read.admin.socket, self._read.cache_directory
 
 
-def unreachable(error: Unreachable) -> NoReturn:
+def unreachable(error: Unreachable, *, more: str = "") -> NoReturn:
     """Say that no daemon answers and exit with 3."""
     hint = (
         "run this as root or as the daemon's user" if error.is_denied else "is it running? (`systemctl status proxyd`)"
     )
-    print(f"{error}; {hint}", file=sys.stderr)
+    print(f"{error}; {hint}{more}", file=sys.stderr)
     raise SystemExit(3)
 
 
