@@ -64,7 +64,9 @@ def ask(
 
 
 def _exchange(sock: socket.socket, line: bytes, progress: Callable[[Document], None]) -> Document:
-    with contextlib.suppress(BrokenPipeError):  # refused before it was read: the reason is there to be read
+    with contextlib.suppress(
+        BrokenPipeError, ConnectionResetError
+    ):  # refused before it was read: the reason is there to be read
         sock.sendall(line)
     with sock.makefile("rb") as lines:
         while received := lines.readline(_MAX_LINE):

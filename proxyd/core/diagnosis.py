@@ -11,6 +11,7 @@ from proxyd.core.journal_event import JournalEvent
 
 _PORTS = {"http-01": "80", "tls-alpn-01": "443"}
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,;)]")
+_TERMS = re.compile(r"terms at (https://\S+)")
 #: Let's Encrypt begins its details with the address: "2.5.1.7: Fetching http://…", "2001:db8::1: Invalid response …".
 _LOOKED_AT = re.compile(r"(?:^|[\s:])((?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}:[0-9a-f:]+[0-9a-f]): (?=[A-Z])")
 #: Some CAs call a refused connection "unauthorized".
@@ -51,9 +52,11 @@ def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
                 f"Change the configuration and reload it, or `proxyd renew {host}`; else one order a day tries again.",
             )
         case FailureKind.ACCOUNT_REFUSED:
+            terms = _TERMS.search(failure.message)
+            settle = f"Open {terms[1]} and accept the CA's terms" if terms else "Settle it with the CA"
             return Diagnosis(
                 f"The CA refuses our account, whatever is asked for: {failure.message}",
-                f"Settle it with the CA, then `proxyd renew {host}`; else one order an hour tries for all hosts.",
+                f"{settle}, then `proxyd renew {host}`; else one order an hour tries for all hosts.",
             )
         case FailureKind.LOCAL if failure.is_anothers_turn:
             return Diagnosis(f"It is not this daemon's turn to order: {failure.message}.")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from proxyd.core.journal_event import JournalEvent
 
-_MOST = 400  # characters of what a CA said
+_MOST = 400  # characters of what a CA said; the JSON has everything
 
 
 def words(event: JournalEvent) -> str:
@@ -23,7 +23,7 @@ def _started(event: JournalEvent) -> str:
 
 def _failed(event: JournalEvent) -> str:
     seen = f"; the CA looked at {', '.join(event.texts('addresses'))}" if event.texts("addresses") else ""
-    return f"{event.issuer} gave none ({event.text('kind')}): {event.text('reason')[:_MOST]}{seen}"
+    return f"{event.issuer} gave none ({event.text('kind')}): {_cut(event.text('reason'))}{seen}"
 
 
 def _arrived(event: JournalEvent) -> str:
@@ -49,7 +49,7 @@ def _preflight(event: JournalEvent) -> str:
 
 
 def _refused(event: JournalEvent) -> str:
-    detail = f" ({event.text('detail')[:_MOST]})" if event.text("detail") else ""
+    detail = f" ({_cut(event.text('detail'))})" if event.text("detail") else ""
     count = event.fields.get("refused")
     return f"names refused: {count}: {event.text('reasons')}; the last one was {event.text('last')}{detail}"
 
@@ -66,6 +66,10 @@ def _wished(event: JournalEvent) -> str:
     return f"a person asked for a new certificate (user {event.fields.get('uid')}, `proxyd {event.text('by')}`){past}"
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST]}…"
+
+
 def _moment(event: JournalEvent, key: str) -> str:
     try:
         return f"{datetime.fromisoformat(event.text(key)).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
@@ -74,7 +78,7 @@ def _moment(event: JournalEvent, key: str) -> str:
 
 
 def _with_reason(text: str) -> Callable[[JournalEvent], str]:
-    return lambda event: f"{text}: {event.text('reason')[:_MOST]}"
+    return lambda event: f"{text}: {_cut(event.text('reason'))}"
 
 
 _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
@@ -85,7 +89,7 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "postponed": _with_reason("not sent"),
     "not ordered": _with_reason("not ordered"),
     "forgotten": _with_reason("forgotten"),
-    "new on demand": lambda event: f"{event.text('client')} asked for it first: {event.text('reason')[:_MOST]}",
+    "new on demand": lambda event: f"{event.text('client')} asked for it first: {_cut(event.text('reason'))}",
     "refused on demand": _refused,
     "challenge request": _arrived,
     "certificate issued": _issued,

@@ -16,12 +16,16 @@ _LIMITS = (
     ("exact set", "duplicates"),
     ("already issued for", "domain"),
 )
+_PAGE = re.compile(r"https://[!-~]{1,500}")
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,)]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What the CA said. `kind` is the type without the ACME prefix; all text is hostile until shown escaped."""
+    """What the CA said. `kind` is the type without the ACME prefix; all text is hostile until shown escaped.
+
+    `page`: where a person does what the CA wants (`instance` of userActionRequired, RFC 8555 §6.7; else its terms).
+    """
 
     kind: str
     detail: str
@@ -29,10 +33,16 @@ class Problem:
     retry_after: timedelta | None = None
     subproblems: tuple["Problem", ...] = ()
     identifier: str | None = None
+    page: str | None = None
 
     @classmethod
-    def parse(cls, document: object, *, status: int, retry_after: timedelta | None = None) -> "Problem":
-        """Return the problem in a decoded JSON body; anything that is none becomes a problem of kind "none"."""
+    def parse(
+        cls, document: object, *, status: int, retry_after: timedelta | None = None, terms: str | None = None
+    ) -> "Problem":
+        """Return the problem in a decoded JSON body; anything that is none becomes a problem of kind "none".
+
+        `terms`: the URL that came with the answer as "terms-of-service".
+        """
         fields = document if isinstance(document, Mapping) else {}
         nested = fields.get("subproblems")
         declared = fields.get("status")
@@ -44,6 +54,7 @@ class Problem:
             retry_after=retry_after,
             subproblems=tuple(_flat(one) for one in (nested if isinstance(nested, list) else [])[:100]),
             identifier=_text(identifier.get("value")) or None if isinstance(identifier, Mapping) else None,
+            page=_page(fields.get("instance")) or _page(terms),
         )
 
     @property
@@ -98,6 +109,11 @@ class Problem:
 def _flat(document: object) -> Problem:
     """RFC 8555 §6.7.1 has no deeper level; a hostile CA could nest without end."""
     return Problem.parse({**document, "subproblems": None} if isinstance(document, Mapping) else None, status=0)
+
+
+def _page(value: object) -> str | None:
+    """Return what a person may open, or None."""
+    return value if isinstance(value, str) and _PAGE.fullmatch(value) else None
 
 
 def _text(value: object) -> str:

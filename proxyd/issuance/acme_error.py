@@ -12,7 +12,13 @@ class AcmeProblem(IssuanceError):
     """The CA answered with a problem document; `refused` says who refused what."""
 
     def __init__(self, kind: FailureKind, refused: str, problem: Problem) -> None:
-        super().__init__(kind, f"{refused}: {problem}", cause=f"{refused}: {problem.title}", problem=problem)
+        advice = ""
+        if problem.kind == "userActionRequired":
+            terms = f"terms at {problem.page} and" if problem.page else "terms,"  # no sign that seems the URL's
+            advice = f"; read and accept the CA's new {terms} then `proxyd renew`"
+        super().__init__(
+            kind, f"{refused}: {problem}{advice}", cause=f"{refused}: {problem.title}{advice}", problem=problem
+        )
         self.problem = problem
 
 

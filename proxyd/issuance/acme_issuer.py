@@ -282,8 +282,6 @@ class AcmeIssuer:
             advice = f"; the CA paused this name after too many failures: mend its DNS, then unpause it at {url}"
         elif problem.kind == "externalAccountRequired":
             advice = "; set acme.eab to the kid and hmac_key that the CA gave you"
-        elif problem.kind == "userActionRequired":
-            advice = "; read and accept the CA's new terms, then `proxyd renew`"
         elif problem.kind == "unauthorized" and not problem.subproblems:  # no name has been looked at yet
             kind = FailureKind.ACCOUNT_REFUSED
             files = " and ".join(self.account.key_files) or "acme_account+key"

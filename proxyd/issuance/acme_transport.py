@@ -38,7 +38,7 @@ _MAX_BODY = 1 << 20
 #: Half of all nonces may be refused (Pebble does that on purpose): 0.5^20 is one in a million.
 _NONCE_TRIES = 20
 _NETWORK_TRIES = 3
-_MAX_ALTERNATES = 10
+_MAX_LINKS = 10
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DIRECTORY_SECONDS, _DIRECTORY_RETRY_SECONDS = 12 * 3600.0, 600.0
@@ -249,9 +249,10 @@ class AcmeTransport:
                 body=content,
                 json=document,
                 retry_after=retry_after,
-                alternates=_alternates(response),
+                alternates=_links(response, "alternate"),
             )
-        problem = Problem.parse(document, status=status, retry_after=retry_after)
+        terms = next(iter(_links(response, "terms-of-service")), None)
+        problem = Problem.parse(document, status=status, retry_after=retry_after, terms=terms)
         if problem.kind == "badNonce":
             _log.debug("the CA refused a nonce", extra={"url": url})
             raise BadNonce(usable(nonce))
@@ -285,12 +286,12 @@ def _joined(url: str, location: str | None) -> str | None:
         return None
 
 
-def _alternates(response: aiohttp.ClientResponse) -> tuple[str, ...]:
+def _links(response: aiohttp.ClientResponse, relation: str) -> tuple[str, ...]:
     try:
-        links = response.links.getall("alternate", [])
+        links = response.links.getall(relation, [])
     except ValueError:
         return ()
-    return tuple(str(link["url"]) for link in links)[:_MAX_ALTERNATES]
+    return tuple(str(link["url"]) for link in links)[:_MAX_LINKS]
 
 
 def _json(content: bytes) -> Mapping[str, Any]:

@@ -123,6 +123,18 @@ CASES: list[tuple[str, Callable[[Answer], Answer], FailureKind, str]] = [
     ("order", always(problem("rejectedIdentifier", 400)), _REFUSED, "rejectedIdentifier"),
     ("order", always(problem("invalidProfile", 400)), _REFUSED, "invalidProfile"),
     ("order", always(problem("userActionRequired", 403)), _ACCOUNT, "terms"),
+    (
+        "order",
+        always(problem("userActionRequired", 403, headers={"Link": '<https://ca.test/t>;rel="terms-of-service"'})),
+        _ACCOUNT,
+        "terms at https://ca.test/t and",
+    ),
+    (
+        "account",
+        always(problem("userActionRequired", 403, instance="https://ca.test/agree")),
+        _ACCOUNT,
+        "terms at https://ca.test/agree and",
+    ),
     ("order", always(problem("unauthorized", 403, "Account is not valid")), _ACCOUNT, "move its key"),
     ("order", always(problem("\x1b]0;x\x07" * 1000, 400, "\r\nforged line" * 10_000)), _CA, "HTTP 400"),
     ("account", always(problem("externalAccountRequired", 401)), _ACCOUNT, "acme.eab"),

@@ -1,5 +1,6 @@
 """`proxyd status` and the control socket, with a real daemon and without one."""
 
+import contextlib
 import json
 import os
 import signal
@@ -129,7 +130,8 @@ def ask_as(uid: int, path: Path) -> str:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(20)
                 sock.connect(str(path))
-                sock.sendall(b'{"command": "status"}\n')
+                with contextlib.suppress(BrokenPipeError):  # refused before it was read: the reason is there
+                    sock.sendall(b'{"command": "status"}\n')
                 os.write(writer, sock.recv(4096))
         except OSError as error:
             os.write(writer, str(error.strerror).encode())

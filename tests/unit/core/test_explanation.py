@@ -139,6 +139,15 @@ SITUATIONS: dict[str, tuple[CertificateState, Held | None, list[JournalEvent]]] 
         None,
         [],
     ),
+    "new terms": (
+        blocked(
+            FailureKind.ACCOUNT_REFUSED,
+            "userActionRequired (HTTP 403): no; read and accept the CA's new terms at https://ca.example/agree?id=7 "
+            "and then `proxyd renew`",
+        ),
+        HELD,
+        [event(1, "order failed", kind="account refused", reason="long " * 100)],
+    ),
     "CA down": (waiting(FailureKind.CA, "the CA letsencrypt cannot be reached"), HELD, []),
     "profile unknown": (
         blocked(FailureKind.HOST_REFUSED, "the CA letsencrypt has no profile 'x': set acme.profile to classic"),

@@ -53,6 +53,22 @@ def test_a_paused_name_has_its_unpause_link() -> None:
     assert problem.unpause_url == "https://portal.letsencrypt.org/sfe/v1/unpause?jwt=abc.def"
 
 
+@pytest.mark.parametrize(
+    ("instance", "terms", "page"),
+    [
+        ("https://ca.example/agree?id=7", "https://ca.example/terms.pdf", "https://ca.example/agree?id=7"),
+        (None, "https://ca.example/terms.pdf", "https://ca.example/terms.pdf"),
+        ("javascript:alert(1)", None, None),
+        ("https://ca.example/\x1b[31m", None, None),
+        ("https://ca.example/" + "x" * 9999, None, None),
+        (7, None, None),
+    ],
+)
+def test_where_a_person_does_what_the_ca_wants(instance: object, terms: str | None, page: str | None) -> None:
+    document = {"type": PREFIX + "userActionRequired", "instance": instance}
+    assert Problem.parse(document, status=403, terms=terms).page == page
+
+
 @pytest.mark.parametrize("text", ["retry after 2026-08-05 12:00:01 UTC: see", "retry after 2026-08-05T12:00:01Z: see"])
 def test_the_time_in_the_text_is_understood(text: str) -> None:
     problem = Problem.parse({"type": PREFIX + "rateLimited", "detail": f"too many: {text}"}, status=429)
