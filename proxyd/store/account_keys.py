@@ -1,14 +1,18 @@
 """The account keys of one CA in a store."""
 
+import contextlib
 import logging
 from dataclasses import dataclass
 
 from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
 from proxyd.store.certificate_store import CertificateStore
-from proxyd.store.store import DamagedError
+from proxyd.store.directory import PRIVATE
+from proxyd.store.store import DamagedError, Store, StoreError
 
 _log = logging.getLogger("proxyd.store")
 _FIRST = "acme_account+key"
+#: Where a key waits until the CA has agreed to it.
+_PENDING = "next-account-keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +45,29 @@ class AccountKeys:
         """
         used = self._used()
         named = [f"{_FIRST}+{name}" for name in self.names]
-        files = dict.fromkeys((used, *named, _FIRST))
-        return [
-            KeptKey(key=key, file=one, is_used=one == used, is_own=file in (used, *named))
-            for file in files
-            for one in (file, f"{file}+next")
-            if (key := self._read(one))
-        ]
+        found = []
+        for file in dict.fromkeys((used, *named, _FIRST)):
+            is_own = file in (used, *named)
+            if key := self._read(file):
+                found.append(KeptKey(key=key, file=file, is_used=file == used, is_own=is_own))
+            if key := self._read_pending(file):
+                found.append(KeptKey(key=key, file=f"{PRIVATE}/{_PENDING}/{file}", is_used=False, is_own=is_own))
+        return found
 
     def save(self, key: PrivateKey, *, pending: bool = False, apart: bool = False) -> None:
         """Keep the key, durably; `apart`: from now on in a file of this CA alone. Blocks. Raises StoreError."""
-        file = f"{_FIRST}+{self.names[0]}" if apart else self._used()
-        self.store.store.save(f"{file}+next" if pending else file, key_to_pem(key))
+        file, pem = f"{_FIRST}+{self.names[0]}" if apart else self._used(), key_to_pem(key)
+        if pending:
+            self._pending.save(file, pem)
+            return
+        self.store.store.save(file, pem)
+        with contextlib.suppress(StoreError):  # twice the same key harms nobody; another one may be the CA's yet
+            if self._pending.load(file) == pem:
+                self._pending.remove(file)
+
+    @property
+    def _pending(self) -> Store:
+        return self.store.store.inside(_PENDING)
 
     def _used(self) -> str:
         kept = {*self.store.store.names()}
@@ -60,11 +75,16 @@ class AccountKeys:
         return next((file for file in named if file in kept), _FIRST if self.is_first else named[0])
 
     def _read(self, name: str) -> PrivateKey | None:
-        if name == _FIRST:
-            return self.store.load_account_key()
-        try:
-            pem = self.store.store.load(name)
-            return None if pem is None else key_from_pem(pem)
-        except (ValueError, DamagedError) as error:
-            _log.error("an account key is broken; another is used", extra={"file": name, "reason": str(error)})
-            return None
+        return self.store.load_account_key() if name == _FIRST else _key(self.store.store, name)
+
+    def _read_pending(self, name: str) -> PrivateKey | None:
+        return _key(self._pending, name)
+
+
+def _key(store: Store, name: str) -> PrivateKey | None:
+    try:
+        pem = store.load(name)
+        return None if pem is None else key_from_pem(pem)
+    except (ValueError, DamagedError) as error:
+        _log.error("an account key is broken; another is used", extra={"file": name, "reason": str(error)})
+        return None

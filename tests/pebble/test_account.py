@@ -63,16 +63,19 @@ def test_a_kill_in_the_middle_loses_no_account(tmp_path: Path, daemon: DaemonPro
         daemon.start()
         HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST], daemon=daemon)
         eventually(lambda: command(daemon, "status").status == 0)
-        file, following = daemon.cache / "acme_account+key", daemon.cache / "acme_account+key+next"
+        file = daemon.cache / "acme_account+key"
+        following = daemon.cache / "+proxyd" / "next-account-keys" / "acme_account+key"
         first = file.read_bytes()
         assert command(daemon, "account", "rotate-key").status == 0
         second = file.read_bytes()
-        assert following.read_bytes() == second
+        assert not following.exists()
         daemon.stop(signal.SIGKILL)
         file.write_bytes(first)  # as if it died between the CA's answer and the rename
+        following.write_bytes(second)
         daemon.start()
         assert command(daemon, "renew", HOST).status == 0
         assert file.read_bytes() == second
+        assert not following.exists()
         assert command(daemon, "account", "rotate-key").status == 0
         third = file.read_bytes()
         daemon.stop(signal.SIGKILL)
@@ -80,6 +83,7 @@ def test_a_kill_in_the_middle_loses_no_account(tmp_path: Path, daemon: DaemonPro
         daemon.start()
         assert command(daemon, "renew", HOST).status == 0
         assert file.read_bytes() == third
+        assert sorted(one.name for one in daemon.cache.iterdir()) == ["+proxyd", "acme_account+key", HOST]
         assert accounts_made(pebble) == 1
 
 
