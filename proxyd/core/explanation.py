@@ -86,6 +86,9 @@ def _serving(host: Hostname, facts: Facts, now: datetime) -> str:
     held = facts.held
     if held is None:
         damage = f" ({facts.damage})" if facts.damage else ""
+        if facts.stand_in_until is not None:
+            until = _at(facts.stand_in_until)
+            return f"No certificate of its own{damage}: one that covers {host}, too, serves until {until}."
         return f"No certificate{damage}: clients that ask for {host} are refused."
     who = held.signed_by or held.issuer or "an unknown CA"
     origin = f", obtained from {held.issuer}" if held.issuer else ""

@@ -23,7 +23,8 @@ _PASSING = (FailureKind.CA, FailureKind.RATE_LIMITED)
 class Facts:
     """What is known of one lineage.
 
-    `damage`: why what is on the disk cannot serve; `alarms`: what needs a person although something serves.
+    `damage`: why what is on the disk cannot serve; `alarms`: what needs a person although something serves;
+    `stand_in_until`: so long another certificate covers the host.
     """
 
     plan: Plan
@@ -31,6 +32,7 @@ class Facts:
     held: Held | None
     damage: str | None = None
     alarms: tuple[Alarm, ...] = ()
+    stand_in_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
 from proxyd.daemon.pickup import Pickup
+from proxyd.daemon.stand_ins import StandIns
 from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_hits import ChallengeHits
@@ -91,6 +92,7 @@ class Certificates:
             is_alone=self._is_alone,
             clock=clock,
         )
+        self._stand_ins = StandIns(table=table, store=self._store, clock=clock)
         self._fleet = Fleet(rng=rng, registered_domain=registered_domains(), orders_per_ca=_ORDERS_PER_CA)
         self._authorities = Authorities(
             store=self._store,
@@ -172,6 +174,7 @@ class Certificates:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.on_demand.run())
             await self._read_first()  # before any order: what the cache has is never ordered
+            group.create_task(self._stand_ins.use_others(self._fleet.lineages()))
             group.create_task(self.clock_guard.run())
             group.create_task(self.renewer.run())
             group.create_task(self.renewer.commit.retry())
@@ -202,6 +205,7 @@ class Certificates:
             self._use(config, {})
         else:
             await self._manage(config, plans, await load.run())
+            await self._stand_ins.use_others(self._fleet.lineages())
 
     async def cache_read(self, host: Hostname) -> bool:
         """Wait for a bounded time until the cache was read for a name; return whether it was."""
@@ -230,6 +234,7 @@ class Certificates:
     async def _manage(self, config: Config, plans: Sequence[Plan], read: Mapping[Lineage, Certificate]) -> None:
         found = {lineage: one for lineage, one in read.items() if one.names >= set(lineage.names)}
         on_demand = self._use(config, found)
+        self._stand_ins.use_loaded(plan.lineage for plan in plans)
         self._clock.found(Validity(not_before=one.not_before, not_after=one.not_after) for one in found.values())
         await self.renewer.manage(
             [*plans, *on_demand],
@@ -245,7 +250,7 @@ class Certificates:
 
     def facts(self, hosts: frozenset[Hostname] | None = None) -> list[Facts]:
         """Return what is known of every lineage, or of those that serve `hosts`."""
-        return self.alarms.mark(self._fleet.facts(hosts))
+        return self._stand_ins.mark(self.alarms.mark(self._fleet.facts(hosts)))
 
     @property
     def store(self) -> CertificateStore:
@@ -271,7 +276,13 @@ class Certificates:
     async def _take_over(self) -> None:
         await self.renewer.read_again()
         await self._pickup.look()
-        self.renewer.take_over(self.serving)
+        self.renewer.take_over(self._own)
+
+    def _own(self, lineage: Lineage) -> Certificate | None:
+        """Return what serves, if it is a certificate of this lineage and no other one that covers its host."""
+        one = self.serving(lineage)
+        is_own = one is not None and not self._stand_ins.holds(lineage.host, one) and one.names >= set(lineage.names)
+        return one if is_own else None
 
     async def _abandon_unwanted(self) -> None:
         """Leave nothing pending at a CA for hosts that were taken out of the configuration while no process ran."""

@@ -1,7 +1,7 @@
 """Certificates and the account key in a store, by autocert's names; earlier generations in the archive."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate
@@ -55,6 +55,21 @@ class CertificateStore:
         shelf = _Shelf(self._archive.listing(), self._archive.marks())
         for host, families in wanted:
             yield self._load(host, families, shelf)
+
+    def of_others(self, known: Collection[Hostname]) -> Iterator[Certificate]:
+        """Return what lies here for hosts that are not `known`. What is broken is left alone."""
+        shelf = _Shelf({}, self._archive.marks())
+        for key in self.store.names():
+            host = _host(key)
+            if host is None or host in known or key not in (host.text, f"{host}+rsa"):
+                continue
+            try:
+                pem = self.store.load(key)
+                found = None if pem is None else Certificate.parse(pem)
+            except (StoreError, InvalidCertificate):
+                continue
+            if found is not None and self._is_fine(found, host, shelf):
+                yield found
 
     def save(self, host: Hostname, certificate: Certificate) -> None:
         """Replace the host's certificate of this family, durably. Raises StoreError; the old file is intact then."""

@@ -89,6 +89,10 @@ class CertificateTable:
         """Return all that serve `host`, one of each key family."""
         return self._certificates.get(host, ())
 
+    def all(self) -> set[Certificate]:
+        """Return everything that serves."""
+        return {one for certificates in self._certificates.values() for one in certificates}
+
     def of_kind(self, host: Hostname, key_kind: str) -> Certificate | None:
         """Return the certificate that serves `host` with a key of the family of `key_kind`."""
         return next((one for one in self.certificates(host) if one.family == key_family(key_kind)), None)

@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from pebble.server import Pebble
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
@@ -170,3 +171,39 @@ def test_a_broken_journal_costs_history_and_no_certificate(
         assert client.leaf(HOST) == leaf
         assert pebble.orders() == 1
         assert "history begins anew" in daemon.log()
+
+
+def test_names_that_are_grouped_otherwise_serve_on_and_are_ordered_at_once(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    names = ("one.example.test", "two.example.test")
+    first, second = ({"upstream": upstream.port, "aliases": [alias]} for alias in reversed(names))
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({names[0]: {**first, "certificate": "shared"}}, pebble=pebble)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, pebble.root())
+        client.wait_for(names, daemon=daemon)
+        leaf = client.leaf(names[0])
+        assert daemon.stop() == 0
+        nowhere = {"server": "https://127.0.0.1:1/dir"}
+        grouped: list[dict[str, object]] = [
+            {names[0]: first},
+            {names[1]: {**second, "certificate": "shared"}},
+            {names[1]: upstream.port},
+        ]
+        for hosts in grouped:
+            daemon.configure(hosts, acme=nowhere)
+            daemon.start()
+            served = names if hosts != grouped[-1] else names[1:]
+            client.wait_for(served, daemon=daemon)
+            assert {client.leaf(name) for name in served} == {leaf}
+            told = command(daemon, "explain", names[1]).out
+            assert "No certificate of its own: one that covers two.example.test, too, serves until" in told
+            assert daemon.stop() == 0
+        assert pebble.orders() == 1
+        daemon.configure({names[0]: first}, pebble=pebble)
+        daemon.start()
+        assert command(daemon, "renew", names[1]).status == 0
+        assert [client.leaf(name) == leaf for name in names] == [True, False]
+        assert pebble.orders() == 2
+        assert daemon.stop() == 0
