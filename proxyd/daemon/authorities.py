@@ -8,7 +8,7 @@ import re
 import ssl
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -58,6 +58,7 @@ class Authorities:
         clock: Clock,
         rng: random.Random,
         dated: Callable[[str, datetime | None], None],
+        turn: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._orders = orders
@@ -66,6 +67,7 @@ class Authorities:
         self._clock = clock
         self._rng = rng
         self._dated = dated
+        self._turn = turn
         self._first: str | None = None
         self._cas: dict[tuple[object, ...], _Ca] = {}
         self._config: Config | None = None
@@ -156,6 +158,7 @@ class Authorities:
                 clock=self._clock,
                 rng=self._rng,
                 dated=self._dated,
+                turn=self._turn,
             )
             named = dict.fromkeys((options.server, options.directory_url))
             eab = options.eab

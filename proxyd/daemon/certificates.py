@@ -37,6 +37,7 @@ from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand, Rule
+from proxyd.issuance.pace import Pace
 from proxyd.issuance.renewer import Renewer
 from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.issuance.turn import OrderTurn
@@ -102,6 +103,7 @@ class Certificates:
             clock=clock,
             rng=rng,
             dated=clock.dated,
+            turn=Pace(is_serving=traffic.is_flowing, clock=clock).turn,
         )
         self.clock_guard = ClockGuard(
             clock, memory=self.memory, ask=self._authorities.ask_time, righted=self._clock_righted

@@ -20,7 +20,7 @@ from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.logs import set_up
-from proxyd.daemon.systemd import notify, notify_reloading
+from proxyd.daemon.systemd import StatusLine, notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
@@ -49,7 +49,7 @@ class Daemon:
             config,
             table=self._table,
             listening_at=self._listening_at,
-            installed=lambda: notify(f"STATUS={self._status()}"),
+            installed=StatusLine(self._status).changed,
             traffic=self._traffic,
             clock=steady,
             rng=rng,

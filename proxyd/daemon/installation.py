@@ -5,6 +5,7 @@ import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.alarm import Alarm
@@ -85,16 +86,15 @@ class Installation:
         """Serve `certificate` for the names of the lineage that it covers. Raises ssl.SSLError, OSError."""
         for name in lineage.names:
             if certificate.covers(name):
-                others = [] if self._is_alone(lineage) else self._table.certificates(name)
-                kept = [one for one in others if one.family != certificate.family]
-                self._table.put(name, sorted((*kept, certificate), key=lambda one: one.family))
+                self._table.put(name, self._beside(lineage, certificate, self._table.certificates(name)))
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         before = {name: self._table.certificates(name) for name in lineage.names}
         self._unconfirmed.pop(lineage, None)
         try:
-            self.show(lineage, certificate)
-            wrong = next((name for name in lineage.names if not self._table.confirm(name, certificate)), None)
+            for name in filter(certificate.covers, lineage.names):
+                await self._table.change(name, partial(self._beside, lineage, certificate))
+            wrong = [name for name in lineage.names if not await self._table.confirm(name, certificate)]
         except ssl.SSLError as error:
             return self._take_back(lineage, certificate, before, f"OpenSSL rejects the new certificate: {error}")
         except OSError as error:
@@ -102,11 +102,18 @@ class Installation:
             reason = f"this machine has no room for it now: {error.strerror}; what served before serves on"
             self._tell(lineage, reason)
             return NoRoom(reason=reason)
-        if wrong is not None:
-            reason = f"a handshake in memory for {wrong} showed another certificate"
+        if wrong:
+            reason = f"a handshake in memory for {wrong[0]} showed another certificate"
             return self._take_back(lineage, certificate, before, reason)
         self._installed()
         return await self._confirm(lineage, certificate, before)
+
+    def _beside(
+        self, lineage: Lineage, certificate: Certificate, others: Sequence[Certificate]
+    ) -> Sequence[Certificate]:
+        """Return what serves a name of the lineage from now on, where `others` serve it now."""
+        kept = [] if self._is_alone(lineage) else [one for one in others if one.family != certificate.family]
+        return sorted((*kept, certificate), key=lambda one: one.family)
 
     async def _confirm(self, lineage: Lineage, certificate: Certificate, before: _Before) -> Installed:
         """Look through a real connection to our listener: a wrong certificate is taken back, silence only alarms."""

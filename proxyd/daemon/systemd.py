@@ -1,11 +1,36 @@
 """The notify protocol of systemd: sd_notify(3). Does nothing where nobody listens."""
 
+import asyncio
 import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 
 _log = logging.getLogger("proxyd.systemd")
+_STATUS_SECONDS = 1.0
+
+
+class StatusLine:
+    """What the service manager shows of us; however often it changes, it is told at most every so many `seconds`."""
+
+    def __init__(self, words: Callable[[], str], *, seconds: float = _STATUS_SECONDS) -> None:
+        self._words = words
+        self._seconds = seconds
+        self._told = float("-inf")
+        self._waiting = False
+
+    def changed(self) -> None:
+        """Tell it now, or soon."""
+        if not self._waiting:
+            self._waiting = True
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(self._told + self._seconds, loop.time()), self._tell)
+
+    def _tell(self) -> None:
+        self._waiting = False
+        self._told = asyncio.get_running_loop().time()
+        notify(f"STATUS={self._words()}")
 
 
 def notify(*lines: str) -> None:

@@ -9,7 +9,7 @@ import json
 import logging
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -57,8 +57,15 @@ class AcmeResponse:
     alternates: tuple[str, ...] = ()  # URLs of other chains (RFC 8555 §7.4.2)
 
 
+async def _at_once() -> None:
+    """Wait for nothing."""
+
+
 class AcmeTransport:
-    """One CA. Every failure is an IssuanceError with its class; retries only what was certainly not done."""
+    """One CA. Every failure is an IssuanceError with its class; retries only what was certainly not done.
+
+    `turn` is awaited before each request: what leads to one is the piece in which certificates are worked at.
+    """
 
     def __init__(
         self,
@@ -69,6 +76,7 @@ class AcmeTransport:
         rng: random.Random,
         request_seconds: float = _SECONDS,
         dated: Callable[[str, datetime | None], None] = lambda _by, _date: None,
+        turn: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._directory_url = directory_url
         self._name = urlsplit(directory_url).netloc
@@ -77,6 +85,7 @@ class AcmeTransport:
         self._rng = rng
         self._seconds = request_seconds
         self._dated = dated
+        self._turn = turn
         self._is_dated = False
         self._nonces = NoncePool(clock=clock)
         self._session: aiohttp.ClientSession | None = None
@@ -196,6 +205,7 @@ class AcmeTransport:
         self, method: str, url: str, *, body: bytes | None = None, redirects: bool = False
     ) -> AcmeResponse:
         for attempt in range(1, _NETWORK_TRIES + 1):
+            await self._turn()
             try:
                 return await self._request_once(method, url, body, redirects=redirects)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

@@ -7,6 +7,8 @@ from proxyd.core.hostname import Hostname
 
 #: Under a wildcard host clients choose the names: the memory for them is bounded.
 _MOST = 100_000
+#: Seconds after a request in which the next is to be expected.
+_LULL = 1.0
 
 
 class Traffic:
@@ -15,12 +17,17 @@ class Traffic:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._last: dict[Hostname, float] = {}
+        self._latest = float("-inf")
 
     def note(self, host: Hostname, monotonic: float) -> None:
         """Note a request of now."""
-        self._last[host] = monotonic
+        self._last[host] = self._latest = monotonic
         if len(self._last) > _MOST:
             del self._last[next(iter(self._last))]
+
+    def is_flowing(self) -> bool:
+        """Return whether requests come now."""
+        return self._clock.monotonic() - self._latest < _LULL
 
     def last(self, host: Hostname) -> datetime | None:
         """Return when the last request of this process for `host` came, or None."""

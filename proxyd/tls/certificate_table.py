@@ -1,8 +1,9 @@
 """Which certificate serves which name: memory only, asked in every handshake."""
 
+import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from proxyd.certs.certificate import Certificate
@@ -43,6 +44,20 @@ class CertificateTable:
             self._selections[host] = _select(host, kept)
         self._certificates[host] = kept
 
+    async def change(self, host: Hostname, wanted: Callable[[tuple[Certificate, ...]], Sequence[Certificate]]) -> None:
+        """Serve what is `wanted` in the place of what serves now. Raises what `put` does.
+
+        A thread builds the context: no client waits for it. What was changed meanwhile is not lost.
+        """
+        while True:
+            before = self.certificates(host)
+            kept = tuple(wanted(before))
+            selection = await asyncio.to_thread(_select, host, kept)
+            if self.certificates(host) is before:
+                break
+        self._certificates[host] = kept
+        self._remember(selection)
+
     def restore(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
         """Serve what served before; never fails. None: refuse the host again."""
         self._selections.pop(host, None)
@@ -75,10 +90,15 @@ class CertificateTable:
             return selection
         if (family := self._certificates.get(host)) is None:
             return None
-        selection = self._selections[host] = _select(host, family)
+        selection = _select(host, family)
+        self._remember(selection)
+        return selection
+
+    def _remember(self, selection: Selection) -> None:
+        self._selections[selection.host] = selection
+        self._selections.move_to_end(selection.host)
         if len(self._selections) > self._max_contexts:
             self._selections.popitem(last=False)
-        return selection
 
     def certificate(self, host: Hostname) -> Certificate | None:
         """Return the certificate that serves `host` to most clients."""
@@ -97,12 +117,13 @@ class CertificateTable:
         """Return the certificate that serves `host` with a key of the family of `key_kind`."""
         return next((one for one in self.certificates(host) if one.family == key_family(key_kind)), None)
 
-    def confirm(self, host: Hostname, certificate: Certificate) -> bool:
+    async def confirm(self, host: Hostname, certificate: Certificate) -> bool:
         """Return whether a handshake in memory, through the own selection, shows this certificate."""
         selection = self.select(None if host.is_ip_address else host.text.replace("*", SAMPLE_LABEL, 1), host)
         if selection is None or certificate not in selection.certificates:
             return False
-        return certificate.leaf == shown_leaf(selection.context, host, key_kind=certificate.key_kind)
+        kind = certificate.key_kind
+        return certificate.leaf == await asyncio.to_thread(shown_leaf, selection.context, host, key_kind=kind)
 
 
 def _select(host: Hostname, certificates: tuple[Certificate, ...]) -> Selection:

@@ -1,6 +1,7 @@
 """A handshake with ourselves, without a socket."""
 
 import ssl
+from functools import cache
 
 from proxyd.core.hostname import Hostname
 
@@ -9,6 +10,7 @@ SAMPLE_LABEL = "proxyd-check"
 _ROUNDS = 10
 
 
+@cache
 def client_context(key_kind: str) -> ssl.SSLContext:
     """Return a client that compares certificates itself; for RSA one that can do nothing else."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

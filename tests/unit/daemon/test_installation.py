@@ -129,7 +129,7 @@ async def test_a_shared_certificate_serves_all_of_its_names(world: World) -> Non
     new = certificate(HOST, ALIAS)
     async with our_listener(world.table, world.memory) as world.listening:
         assert await world.use(lineage(HOST, ALIAS), new) == Serving()
-        assert all(world.table.confirm(name, new) for name in (HOST, ALIAS))
+        assert all([await world.table.confirm(name, new) for name in (HOST, ALIAS)])
 
 
 async def test_an_address_is_looked_at_where_its_clients_come_in(world: World) -> None:
@@ -148,7 +148,7 @@ async def test_a_wrong_leaf_puts_the_previous_certificate_back_for_good(world: W
     assert isinstance(outcome, TakenBack)
     assert outcome.previous == previous
     assert "another program" in outcome.reason
-    assert all(world.table.confirm(name, previous) for name in (HOST, ALIAS))
+    assert all([await world.table.confirm(name, previous) for name in (HOST, ALIAS)])
     assert world.events() == ["not confirmed", "taken back"]
     assert world.alarm() == ""  # the state of the host says it
     assert "what served before serves again" in world.reason("not confirmed")
@@ -268,12 +268,12 @@ async def test_without_a_listener_the_handshake_in_memory_is_all(world: World) -
 async def test_what_openssl_rejects_is_taken_back(world: World) -> None:
     previous, new = certificate(HOST, ago=_HOUR), certificate(HOST)
     await world.use(lineage(HOST), previous)
-    assert world.table.confirm(HOST, previous)
+    assert await world.table.confirm(HOST, previous)
     broken = replace(new, pem=new.pem[:-100])
     outcome = await world.installation.install(lineage(HOST), broken)
     assert isinstance(outcome, TakenBack)
     assert "OpenSSL rejects" in outcome.reason
-    assert world.table.confirm(HOST, previous)
+    assert await world.table.confirm(HOST, previous)
     assert world.events() == ["not confirmed"]
 
 
@@ -284,5 +284,5 @@ async def test_a_handshake_in_memory_that_shows_nothing_is_a_wrong_leaf(world: W
     outcome = await world.installation.install(lineage(HOST), replace(new, key_kind="rsa2048"))
     assert isinstance(outcome, TakenBack)
     assert "a handshake in memory for example.com" in outcome.reason
-    assert world.table.confirm(HOST, previous)
+    assert await world.table.confirm(HOST, previous)
     assert world.told == 1

@@ -1,5 +1,6 @@
 """Which certificate serves which name."""
 
+import asyncio
 import ssl
 from dataclasses import replace
 
@@ -19,40 +20,40 @@ def certificate(*hosts: Hostname, rsa_key: bool = False) -> Certificate:
 
 
 @pytest.mark.parametrize("host", [HOST, IPV4, IPV6], ids=str)
-def test_it_confirms_what_its_own_selection_shows(host: Hostname) -> None:
+async def test_it_confirms_what_its_own_selection_shows(host: Hostname) -> None:
     table, one, another = CertificateTable(), certificate(host), certificate(host)
-    assert not table.confirm(host, one)
+    assert not await table.confirm(host, one)
     table.put(host, [one])
-    assert table.confirm(host, one)
-    assert not table.confirm(host, another)
+    assert await table.confirm(host, one)
+    assert not await table.confirm(host, another)
     table.put(host, [another])
-    assert table.confirm(host, another)
-    assert not table.confirm(host, one)
+    assert await table.confirm(host, another)
+    assert not await table.confirm(host, one)
 
 
-def test_it_confirms_each_of_two_kinds_of_keys() -> None:
+async def test_it_confirms_each_of_two_kinds_of_keys() -> None:
     table, modern, old = CertificateTable(), certificate(HOST), certificate(HOST, rsa_key=True)
     table.put(HOST, [modern, old])
-    assert table.confirm(HOST, modern)
-    assert table.confirm(HOST, old)
+    assert await table.confirm(HOST, modern)
+    assert await table.confirm(HOST, old)
     newer = certificate(HOST, rsa_key=True)
     table.put(HOST, [modern, newer])
-    assert table.confirm(HOST, modern)
-    assert table.confirm(HOST, newer)
-    assert not table.confirm(HOST, old)
+    assert await table.confirm(HOST, modern)
+    assert await table.confirm(HOST, newer)
+    assert not await table.confirm(HOST, old)
 
 
-def test_a_name_under_a_wildcard_is_confirmed_by_its_own_certificate() -> None:
+async def test_a_name_under_a_wildcard_is_confirmed_by_its_own_certificate() -> None:
     """A client that asks for a sample label is shown what serves that name, not what serves the wildcard."""
     table, sample = CertificateTable(), Hostname("proxyd-check.example.com")
     one = certificate(WILDCARD)
     table.put(sample, [one])
-    assert table.confirm(WILDCARD, one)
+    assert await table.confirm(WILDCARD, one)
     table.put(sample, [certificate(sample)])
-    assert not table.confirm(WILDCARD, one)
+    assert not await table.confirm(WILDCARD, one)
 
 
-def test_a_context_that_shows_an_older_one_is_found_out() -> None:
+async def test_a_context_that_shows_an_older_one_is_found_out() -> None:
     """The selection of a handshake is kept: `confirm` must look at what is shown, not only at what was put."""
     table, old, new = CertificateTable(), certificate(HOST), certificate(HOST)
     table.put(HOST, [old])
@@ -62,25 +63,25 @@ def test_a_context_that_shows_an_older_one_is_found_out() -> None:
     swapped = table.select(HOST.text)
     assert swapped is not None
     object.__setattr__(swapped, "context", selection.context)
-    assert not table.confirm(HOST, new)
+    assert not await table.confirm(HOST, new)
 
 
-def test_what_openssl_rejects_does_not_replace_what_serves() -> None:
+async def test_what_openssl_rejects_does_not_replace_what_serves() -> None:
     table, one, new = CertificateTable(), certificate(HOST), certificate(HOST)
     table.put(HOST, [one])
-    assert table.confirm(HOST, one)
+    assert await table.confirm(HOST, one)
     with pytest.raises(ssl.SSLError):
         table.put(HOST, [replace(new, pem=new.pem[:-100])])
-    assert table.confirm(HOST, one)
+    assert await table.confirm(HOST, one)
 
 
-def test_what_served_before_is_restored() -> None:
+async def test_what_served_before_is_restored() -> None:
     table, one, new = CertificateTable(), certificate(HOST), certificate(HOST)
     table.put(HOST, [one])
     before = table.certificates(HOST)
     table.put(HOST, [new])
     table.restore(HOST, before)
-    assert table.confirm(HOST, one)
+    assert await table.confirm(HOST, one)
     table.restore(HOST, ())
     assert table.select(HOST.text) is None
     assert table.certificate(HOST) is None
@@ -100,14 +101,44 @@ def test_unknown_names_and_forgotten_ones_are_refused() -> None:
     assert table.select(HOST.text) is None
 
 
-def test_contexts_are_forgotten_not_certificates() -> None:
+async def test_contexts_are_forgotten_not_certificates() -> None:
     table, hosts = CertificateTable(max_contexts=2), [Hostname(f"h{number}.example") for number in range(4)]
     one = certificate(*hosts)
     for host in hosts:
         table.put(host, [one])
     first = table.select(hosts[0].text)
     for host in hosts[1:]:
-        assert table.confirm(host, one)
+        assert await table.confirm(host, one)
     assert table.select(hosts[3].text) is table.select(hosts[3].text)
     assert table.select(hosts[0].text) is not first
-    assert table.confirm(hosts[0], one)
+    assert await table.confirm(hosts[0], one)
+
+
+async def test_what_serves_is_changed_at_once_or_not_at_all() -> None:
+    table, one, new = CertificateTable(), certificate(HOST), certificate(HOST)
+    table.put(HOST, [one])
+    with pytest.raises(ssl.SSLError):
+        await table.change(HOST, lambda _: [replace(new, pem=new.pem[:-100])])
+    assert await table.confirm(HOST, one)
+    await table.change(HOST, lambda _: [new])
+    assert table.certificates(HOST) == (new,)
+    assert await table.confirm(HOST, new)
+
+
+async def test_changes_of_both_kinds_of_keys_at_once_lose_nothing() -> None:
+    table, modern, old = CertificateTable(), certificate(HOST), certificate(HOST, rsa_key=True)
+    await asyncio.gather(
+        table.change(HOST, lambda others: [*others, modern]), table.change(HOST, lambda others: [*others, old])
+    )
+    assert set(table.certificates(HOST)) == {modern, old}
+    assert await table.confirm(HOST, modern)
+    assert await table.confirm(HOST, old)
+
+
+async def test_contexts_that_were_changed_are_forgotten_like_others() -> None:
+    table, hosts = CertificateTable(max_contexts=2), [Hostname(f"h{number}.example") for number in range(3)]
+    one = certificate(*hosts)
+    for host in hosts:
+        await table.change(host, lambda _: [one])
+    kept = [table.select(host.text) for host in hosts[1:]]
+    assert [table.select(host.text) for host in hosts[1:]] == kept
