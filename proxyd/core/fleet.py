@@ -1,73 +1,52 @@
 """The deciding half of the renewer: what to do next for every host. No I/O, no clock: a simulation can live in it."""
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from proxyd.core.agenda import Agenda
-from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import (
     Blocked,
     Dormant,
-    Event,
     Failed,
     LeftUs,
     Obtained,
     Postponed,
     Ready,
-    Started,
     Waiting,
     WindowLearned,
     Wished,
-    due_at,
     settled,
-    step,
     waits_for_ca,
     waits_for_first,
 )
-from proxyd.core.circuit_breaker import ceiling
+from proxyd.core.dispatch import Dispatch
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
-from proxyd.core.namesakes import Namesakes
-from proxyd.core.order_queue import OrderQueue
-from proxyd.core.renewal import RenewalWindow, ask_again_at, is_ending, renew_at, spread
-from proxyd.core.roster import Roster
+from proxyd.core.renewal import RenewalWindow, ask_again_at, renew_at, spread
 from proxyd.core.slots import Slot, Slots
-from proxyd.core.task import OrderTask, Task, WindowTask
+from proxyd.core.task import OrderTask
 
 if TYPE_CHECKING:
     import random
 
-#: In one call: with a whole fleet put off by a limit, requests must not wait for a look at everybody.
-_LOOKS_AT_ONCE = 200
-_HALF_DAY = timedelta(hours=12)
 #: Failures that another CA may not have.
 _UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL, FailureKind.UNUSABLE}
 #: Failures that a changed configuration may end.
 _BLOCKING = (FailureKind.HOST_REFUSED, FailureKind.ACCOUNT_REFUSED)
 
 
-class Fleet(Roster):
+class Fleet(Dispatch):
     """Moves every managed certificate through its states. The caller does the tasks and reports how they ended."""
 
     def __init__(
         self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str], orders_per_ca: int = sys.maxsize
     ) -> None:
-        super().__init__(registered_domain=registered_domain)
-        self._rng = rng
-        self._orders_per_ca = orders_per_ca
-        self._under_way: dict[Lineage, str] = {}  # at which CA
+        super().__init__(rng=rng, registered_domain=registered_domain, orders_per_ca=orders_per_ca)
         self._slots = Slots()
-        self._namesakes = Namesakes()
-        self._orders = OrderQueue()
-        self._windows = Agenda()
-        #: Told of every order that is due and not sent: why, and from when on it may be.
-        self.postponed: Callable[[Lineage, Failure, datetime], None] = lambda _lineage, _failure, _until: None
 
     # What is managed
 
@@ -146,46 +125,7 @@ class Fleet(Roster):
                 case _:
                     self._schedule(lineage, now)
 
-    # What to do
-
-    def wake_at(self, *, orders: bool = True, windows: bool = True) -> datetime | None:
-        """Return when the next task of these kinds may be due."""
-        times = [self._orders.next_at(self._full()) if orders else None, self._windows.next_at() if windows else None]
-        return min((at for at in times if at is not None), default=None)
-
-    def tasks(self, now: datetime, room: int, windows: int = sys.maxsize) -> list[Task]:
-        """Return what shall be begun now, who is urgent first, then longest overdue; it counts as begun.
-
-        At most `room` orders, no more of one CA than it may have under way, and questions for `windows` windows:
-        after a restart those of a whole fleet are due.
-        """
-        tasks: list[Task] = []
-        looks = 0
-        while len(tasks) < room and looks < _LOOKS_AT_ONCE and (lineage := self._orders.take(now, self._full())):
-            looks += 1
-            member = self._members[lineage]
-            due = due_at(member.state, now)
-            if due is None or due > now:
-                self._schedule(lineage, now)
-            elif order := self._order(lineage, member, now):
-                tasks.append(order)
-        while windows > 0 and (lineage := self._windows.take(now)):
-            if window := self._ask(lineage, self._members[lineage], now):
-                tasks.append(window)
-                windows -= 1
-        return tasks
-
-    def hold_back(self, failure: Callable[[Hostname], Failure], until: datetime, now: datetime) -> list[Lineage]:
-        """Put off every order that is due, because none may be sent from here; return whose they are."""
-        held_back = []
-        while lineage := self._orders.take(now):
-            due = due_at(self._members[lineage].state, now)
-            if due is not None and due <= now:
-                self._event(lineage, Postponed(failure(lineage.host), until), now)
-                held_back.append(lineage)
-            else:
-                self._schedule(lineage, now)
-        return held_back
+    # What is wished
 
     def wish(
         self,
@@ -347,104 +287,7 @@ class Fleet(Roster):
             case _:
                 self._schedule(lineage, now)
 
-    def refusal(self, lineage: Lineage, now: datetime) -> tuple[Failure, datetime] | None:
-        """Return why an order would not be sent now and from when on it may be, or None."""
-        member = self._members.get(lineage)
-        return self._refusal(member, self._next_order(member, now), now) if member else None
-
     # Inside
-
-    def _order(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask | None:
-        if self._namesakes.waits(lineage):
-            return None
-        if member.interrupted in member.plan.issuers[member.ca :]:
-            member.ca = member.plan.issuers.index(member.interrupted or "")
-            if member.issuer in self._full():
-                self._schedule(lineage, now)
-                return None
-            return self._task(lineage, member, self._next_order(member, now), now, resumed=True)
-        if failed := self._twin_failed(lineage, member, now):
-            self._put_off(lineage, member, failed, now)
-            return None
-        order = self._next_order(member, now)
-        refused = self._refusal(member, order, now)
-        while refused and member.has_other_ca:
-            member.ca += 1
-            order = self._next_order(member, now)
-            refused = self._refusal(member, order, now)
-        if refused:
-            self._put_off(lineage, member, refused, now)
-            return None
-        if member.issuer in self._full():  # the one that the attempt has come to: it waits in that line
-            self._schedule(lineage, now)
-            return None
-        self.authority(member.issuer).started(order, now)
-        return self._task(lineage, member, order, now)
-
-    def _put_off(self, lineage: Lineage, member: Member, refused: tuple[Failure, datetime], now: datetime) -> None:
-        failure, until = refused
-        until = max(self.authority(member.issuer).turn(until), now + timedelta(seconds=1))
-        member.ca = 0
-        if failure.is_ceiling:
-            member.wish_is_over()
-        self._event(lineage, Postponed(failure, until, ends_wish=failure.is_ceiling), now)
-        self.postponed(lineage, failure, until)
-
-    def _task(
-        self, lineage: Lineage, member: Member, order: CertificateOrder, now: datetime, *, resumed: bool = False
-    ) -> OrderTask:
-        self._namesakes.began(lineage)
-        self._under_way[lineage] = member.issuer
-        self._event(lineage, Started(), now)
-        return OrderTask(
-            lineage=lineage,
-            issuer=member.issuer,
-            order=order,
-            challenges=member.challenges(),
-            forced=member.forced,
-            resumed=resumed,
-            fingerprint=member.plan.fingerprint,
-            asked_as=self.authority(member.issuer).asked_as,
-        )
-
-    def _full(self) -> set[str]:
-        """Return the CAs that have as many orders under way as they may."""
-        return {name for name, count in Counter(self._under_way.values()).items() if count >= self._orders_per_ca}
-
-    def _ended(self, task: OrderTask, now: datetime) -> None:
-        self._under_way.pop(task.lineage, None)
-        for lineage in self._namesakes.ended(task.lineage):
-            if lineage in self._members:
-                self._schedule(lineage, now)
-
-    def _next_order(self, member: Member, now: datetime) -> CertificateOrder:
-        return member.next_order(has_ari=self.authority(member.issuer).has_ari, now=now)
-
-    def _twin_failed(self, lineage: Lineage, member: Member, now: datetime) -> tuple[Failure, datetime] | None:
-        """Two key kinds of the same names have one schedule: what one could not prove the other does not try."""
-        for twin in () if member.tried else self._namesakes.twins(lineage):
-            other = self._members[twin]
-            if other.tried and isinstance(other.state, Waiting):
-                return other.state.failure, other.state.retry_at
-        return None
-
-    def _refusal(self, member: Member, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
-        authority = self.authority(member.issuer)
-        if found := authority.refusal(order, now):
-            return found
-        validity = member.held.validity if member.held else None
-        if member.forced or (validity and is_ending(validity, now) and not member.in_vain):
-            return None
-        lifetime = validity.lifetime if validity else None
-        return ceiling(order, authority.history(order), now=now, lifetime=lifetime)
-
-    def _ask(self, lineage: Lineage, member: Member, now: datetime) -> WindowTask | None:
-        held = member.held
-        if held is None or held.issuer is None or member.ask_at is None or member.ask_at > now:
-            return None
-        member.asking, member.ask_ari_at = True, now + _HALF_DAY
-        self._schedule(lineage, now)
-        return WindowTask(lineage=lineage, issuer=held.issuer, cert_id=held.cert_id)
 
     def _holds(self, member: Member, held: Held, now: datetime) -> None:
         member.held = held
@@ -487,13 +330,3 @@ class Fleet(Roster):
         for lineage, member in self._members.items():
             if issuer in member.plan.issuers and waits_for_ca(member.state):
                 self._event(lineage, Wished(), now)
-
-    def _event(self, lineage: Lineage, event: Event, now: datetime) -> None:
-        if member := self._members.get(lineage):
-            member.state = step(member.state, event, now, self._rng)
-            self._schedule(lineage, now)
-
-    def _schedule(self, lineage: Lineage, now: datetime) -> None:
-        member = self._members[lineage]
-        self._orders.put(lineage, due_at(member.state, now), member.issuer, urgent=member.urgent)
-        self._windows.put(lineage, member.ask_at)
