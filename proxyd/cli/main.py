@@ -3,20 +3,15 @@
 import platform
 import ssl
 import sys
+from importlib import import_module
 from importlib.metadata import version
 
 import click
 
-from proxyd.cli.account import account
-from proxyd.cli.check import check
-from proxyd.cli.config import config
-from proxyd.cli.explain import explain
-from proxyd.cli.plan import plan
-from proxyd.cli.renew import renew
-from proxyd.cli.revoke import revoke
-from proxyd.cli.run import run
-from proxyd.cli.status import status
 from proxyd.version import __version__
+
+#: Each is in the module of its name.
+_COMMANDS = ("run", "check", "config", "status", "renew", "plan", "account", "revoke", "explain")
 
 
 def _version() -> str:
@@ -24,21 +19,23 @@ def _version() -> str:
     return f"proxyd {__version__}, {versions}"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Loads only the command that is called: what the others need takes longer than most of them run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"proxyd.cli.{cmd_name}"), cmd_name)
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(message=_version())
 def cli() -> None:
     """HTTPS for every host you list."""
-
-
-cli.add_command(run)
-cli.add_command(check)
-cli.add_command(config)
-cli.add_command(status)
-cli.add_command(renew)
-cli.add_command(plan)
-cli.add_command(account)
-cli.add_command(revoke)
-cli.add_command(explain)
 
 
 def main() -> None:

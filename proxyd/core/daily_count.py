@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+#: Under this name the count of new names under wildcard hosts is kept.
+NEW_NAMES = "on demand"
 _HOURS = 24
 _SECONDS = 3600
 

@@ -43,10 +43,15 @@ class Fleet(Dispatch):
     """Moves every managed certificate through its states. The caller does the tasks and reports how they ended."""
 
     def __init__(
-        self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str], orders_per_ca: int = sys.maxsize
+        self,
+        *,
+        rng: "random.Random",
+        registered_domain: Callable[[Hostname], str],
+        orders_per_ca: int = sys.maxsize,
+        slots: Slots | None = None,
     ) -> None:
         super().__init__(rng=rng, registered_domain=registered_domain, orders_per_ca=orders_per_ca)
-        self._slots = Slots()
+        self._slots = slots or Slots()
 
     # What is managed
 

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+_HOURS_A_DAY = 24
 _HOUR, _DAY = 3600.0, 86_400.0  # as numbers: ten thousand hosts take their places here
 #: Half more than the mean: what cannot be placed comes on top, and the peak stays under three times the mean.
 _CROWD = 1.5
@@ -63,10 +64,20 @@ class Slots:
 
     def _least_crowded(self, wished: datetime, earliest: datetime) -> datetime:
         last = wished.timestamp()
-        hours = range(max(0, int((last - earliest.timestamp()) // _HOUR)) + 1)
-        moments = (last - _HOUR * back for back in hours)
-        best = min(moments, key=lambda at: (self._hours[int(at // _HOUR)], self._days[int(at // _DAY)]))
-        return _earlier(wished, best)
+        room = max(0, int((last - earliest.timestamp()) // _HOUR)) + 1
+        final = int(last // _HOUR)
+        counts = [self._hours.get(hour, 0) for hour in range(final, final - room, -1)]
+        fewest = min(counts)
+        alike = (back for back, count in enumerate(counts) if count == fewest)
+        best = min(alike, key=lambda back: self._days.get((final - back) // _HOURS_A_DAY, 0))
+        return _earlier(wished, last - _HOUR * best)
+
+
+class NoSlots(Slots):
+    """Leaves every renewal where it is wished: for who asks what is due and not when the rest will be."""
+
+    def place(self, wished: datetime, *, earliest: datetime, cycle: timedelta) -> datetime:
+        return wished
 
 
 def _earlier(wished: datetime, moment: float) -> datetime:

@@ -6,10 +6,9 @@ import logging
 import random
 import re
 import ssl
-import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from proxyd.config.acme import AcmeOptions
@@ -19,7 +18,8 @@ from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
-from proxyd.core.lineage import Lineage, Plan
+from proxyd.core.lineage import Lineage
+from proxyd.daemon.plans import authorities_of, binding_of
 from proxyd.issuance.acme_account import AcmeAccount, ExternalBinding
 from proxyd.issuance.acme_issuer import AcmeIssuer
 from proxyd.issuance.acme_transport import AcmeTransport
@@ -180,60 +180,14 @@ class Authorities:
             raise IssuanceError(FailureKind.RATE_LIMITED, message, retry_after=refusal.until - self._clock.now())
 
 
-def authorities_of(config: Config, host: Hostname | HostPattern) -> tuple[AcmeOptions, ...]:
-    """Return the CAs of a host, or of the names under a wildcard host, in the order in which they are asked."""
-    mine = config.acme_of(host)
-    return (mine, *mine.fallback)
-
-
 def _options_of(config: Config) -> dict[tuple[Hostname | HostPattern, str], AcmeOptions]:
     """Return how each host wants each of its CAs asked."""
     asked: list[Hostname | HostPattern] = [*config.certificate_hosts, *config.wildcards]
     return {(host, one.server): one for host in asked for one in authorities_of(config, host)}
 
 
-def plans_of(config: Config) -> list[Plan]:
-    """Return every certificate that the configuration asks for."""
-    return [plan for host, names in config.certificate_hosts.items() for plan in _plans(config, host, names)]
-
-
-def plans_on_demand(config: Config, names: Iterable[Hostname]) -> list[Plan]:
-    """Return the certificates of those of `names` that are under a wildcard host."""
-    under = (name for name in sorted(names) if config.table.pattern(name))
-    return [replace(plan, on_demand=True) for name in under for plan in _plans(config, name, (name,))]
-
-
-def _plans(config: Config, host: Hostname, names: tuple[Hostname, ...]) -> list[Plan]:
-    chosen = authorities_of(config, host)
-    return [_plan(host, names, kind, chosen) for kind in key_kinds(chosen[0])]
-
-
-def key_kinds(options: AcmeOptions) -> tuple[str, ...]:
-    """Return the one or two kinds of keys that are served."""
-    return (options.key_type,) if isinstance(options.key_type, str) else options.key_type
-
-
-def _plan(host: Hostname, names: tuple[Hostname, ...], kind: str, chosen: Sequence[AcmeOptions]) -> Plan:
-    first = chosen[0]
-    told = [(one.server, one.profile, _binding(one), one.email) for one in chosen]
-    return Plan(
-        lineage=Lineage(host=host, names=names, key_kind=kind),
-        issuers=tuple(one.server for one in chosen),
-        challenges=tuple(first.challenges),
-        fingerprint=sys.intern(repr(told)),
-    )
-
-
 def _identity(options: AcmeOptions) -> tuple[object, ...]:
-    return options.server, str(options.ca_bundle), options.email, _binding(options)
-
-
-def _binding(options: AcmeOptions) -> str | None:
-    """Return what changes when the external account does; the secret itself must not reach the journal."""
-    if options.eab is None:
-        return None
-    text = f"{options.eab.kid} {options.eab.hmac_key.get_secret_value()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return options.server, str(options.ca_bundle), options.email, binding_of(options)
 
 
 def _file_name(server: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import ip_network
 
 from publicsuffixlist import PublicSuffixList
@@ -51,6 +52,7 @@ def _limit(written: int | None, known: Limit) -> Limit:
     return known if written is None else Limit(written, known.period)
 
 
+@lru_cache(maxsize=1)
 def registered_domains() -> Callable[[Hostname], str]:
     """Return what maps a name to the domain that was registered, by the public suffix list; IPv6 to its /64."""
     suffixes = PublicSuffixList()

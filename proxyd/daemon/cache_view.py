@@ -7,19 +7,19 @@ from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
 from proxyd.core.clock_watch import ClockWatch, Doubt
-from proxyd.core.daily_count import DailyCount
+from proxyd.core.daily_count import NEW_NAMES, DailyCount
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
 from proxyd.core.lineage import Held, Lineage
 from proxyd.core.on_demand_view import OnDemandView
+from proxyd.core.slots import Slots
 from proxyd.core.status import Facts
-from proxyd.daemon.authorities import authorities_of, plans_of, plans_on_demand
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.on_demand_views import on_demand_views
+from proxyd.daemon.plans import authorities_of, plans_of, plans_on_demand
 from proxyd.issuance.memory import Memory
-from proxyd.issuance.on_demand import COUNT
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
@@ -31,13 +31,13 @@ from proxyd.version import RELEASED
 class CacheView:
     """The fleet as a daemon that starts now would find it. All methods block on the disk."""
 
-    def __init__(self, config: Config, *, clock: Clock) -> None:
+    def __init__(self, config: Config, *, clock: Clock, slots: Slots | None = None) -> None:
         root = config.cache_directory
         path = root / PRIVATE / "journal.sqlite3"
-        self.fleet = Fleet(rng=random.Random(0), registered_domain=registered_domains())
+        self.fleet = Fleet(rng=random.Random(0), registered_domain=registered_domains(), slots=slots)
         self._config = config
         self._clock = clock
-        self._store = DirectoryStore(root, clock=clock)
+        self._store = DirectoryStore(root, clock=clock, only_looks=True)
         self._certificates = CertificateStore(self._store, clock=clock)
         self._reader = JournalReader(path)
         self._memory = Memory(Journal(path, clock=clock), clock=clock)  # never opened
@@ -90,7 +90,7 @@ class CacheView:
     def on_demand(self) -> dict[HostPattern, OnDemandView]:
         """Return what each wildcard host allows."""
         created, now = DailyCount(), self._clock.now()
-        created.read_document(self._memory.document(COUNT), now)
+        created.read_document(self._memory.document(NEW_NAMES), now)
         names = (one.plan.lineage.host for one in self.fleet.facts() if one.plan.on_demand)
         return on_demand_views(self._config, names, created, now)
 

@@ -20,13 +20,14 @@ from proxyd.core.lineage import Lineage, Plan
 from proxyd.core.renewal import Validity
 from proxyd.core.status import Facts
 from proxyd.daemon.alarms import Alarms
-from proxyd.daemon.authorities import Authorities, plans_of, plans_on_demand
+from proxyd.daemon.authorities import Authorities
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.cache_load import CacheLoad
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
 from proxyd.daemon.pickup import Pickup
+from proxyd.daemon.plans import plans_of, plans_on_demand
 from proxyd.daemon.stand_ins import StandIns
 from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.challenge_board import ChallengeBoard

@@ -14,7 +14,7 @@ from proxyd.core.on_demand_story import explain_pattern, explain_unserved, patte
 from proxyd.core.on_demand_view import OnDemandView
 from proxyd.core.refusal import Refusal
 from proxyd.core.status import Facts, HostStatus, host_statuses, rfc3339
-from proxyd.daemon.authorities import authorities_of
+from proxyd.daemon.plans import authorities_of
 
 Document = Mapping[str, Any]
 _MOST_EVENTS = 200

@@ -12,7 +12,7 @@ from proxyd.core.on_demand_story import unserved_status
 from proxyd.core.on_demand_view import OnDemandView
 from proxyd.core.refusal import Refusal
 from proxyd.core.status import HostStatus
-from proxyd.daemon.authorities import authorities_of
+from proxyd.daemon.plans import authorities_of
 
 
 def on_demand_views(

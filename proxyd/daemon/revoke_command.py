@@ -83,16 +83,24 @@ class RevokeCommand:
 
     async def _left_behind(self, host: Hostname) -> list[_Old]:
         """Return what the cache holds of a host that is in the configuration no more: its key may be stolen too."""
-        found = []
-        for family in _FAMILIES:
-            certificate = await asyncio.to_thread(self._certificates.store.load, host, (family,))
-            if certificate is None:
-                continue
-            lineage = Lineage(host=host, names=(host,), key_kind=certificate.key_kind)
-            known = self._certificates.memory.held(lineage, certificate).issuer
-            issuers = tuple(dict.fromkeys((*((known,) if known else ()), *self._fleet.authorities())))
-            found.append(_Old(lineage=lineage, certificate=certificate, issuers=issuers))
-        return found
+        store = self._certificates.store
+        own = [await asyncio.to_thread(store.load, host, (family,)) for family in _FAMILIES]
+        if kept := [(host, certificate) for certificate in own if certificate is not None]:
+            return [self._old(owner, certificate) for owner, certificate in kept]
+        try:
+            shared = await asyncio.to_thread(store.covering, host)
+        except StoreError as error:
+            raise Refused(str(error), status=1) from error
+        for owner, _ in shared:
+            if self._fleet.lineages_of(owner):
+                raise Refused(f"{host} is in the certificate of {owner}, which is in use: `proxyd revoke {owner}`")
+        return [self._old(owner, certificate) for owner, certificate in shared]
+
+    def _old(self, host: Hostname, certificate: Certificate) -> _Old:
+        lineage = Lineage(host=host, names=(host,), key_kind=certificate.key_kind)
+        known = self._certificates.memory.held(lineage, certificate).issuer
+        issuers = tuple(dict.fromkeys((*((known,) if known else ()), *self._fleet.authorities())))
+        return _Old(lineage=lineage, certificate=certificate, issuers=issuers)
 
     async def _replaced(self, old: _Old, tell: Tell) -> bool:
         ended = await self._renew.outcome(old.lineage, old.certificate.serial)

@@ -12,7 +12,7 @@ from proxyd.core.certifiable import may_be_certified
 from proxyd.core.certificate_state import Blocked, Dormant, Waiting, due_at
 from proxyd.core.client_network import network_of
 from proxyd.core.clock import Clock
-from proxyd.core.daily_count import DailyCount
+from proxyd.core.daily_count import NEW_NAMES, DailyCount
 from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
@@ -33,8 +33,6 @@ _MAX_ATTEMPTS = 256
 _DENIED_SECONDS, _UNREACHABLE_SECONDS = 300.0, 15.0
 _ASK_AGAIN = timedelta(days=1)
 _UNREACHABLE_AGAIN = timedelta(minutes=1)
-#: The document of the memory that counts new names.
-COUNT = "on demand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +111,7 @@ class OnDemand:
 
     def open(self) -> None:
         """Read how many names the last day brought."""
-        self.created.read_document(self._memory.document(COUNT), self._clock.now())
+        self.created.read_document(self._memory.document(NEW_NAMES), self._clock.now())
 
     def use(self, rules: HostTable[Rule | None], plans: Iterable[Plan]) -> None:
         """Take over the rules; `plans` are the names under them that are managed from now on."""
@@ -234,7 +232,7 @@ class OnDemand:
         if self._is_day_full(rule):
             return self._refuse(rule, host, "max_new_per_day is used up", Outcome.LATER)
         self.created.add(self._clock.now())
-        self._memory.keep_document(COUNT, self.created.to_document(self._clock.now()))
+        self._memory.keep_document(NEW_NAMES, self.created.to_document(self._clock.now()))
         plans = self._plans_for(host)
         self._lineages[host] = {plan.lineage for plan in plans}
         self._asked.add(host)

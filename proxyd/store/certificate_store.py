@@ -92,6 +92,25 @@ class CertificateStore:
         found = (self._archive.load(one) for one in self._archive.of(_key(host, family)))
         return [one for one in found if one is not None]
 
+    def covering(self, host: Hostname) -> list[tuple[Hostname, Certificate]]:
+        """Return what lies in the live places of other hosts and is for this one too. Changes nothing.
+
+        Reads every certificate of the cache: for commands only. Raises StoreError when it cannot be listed.
+        """
+        found = []
+        for key in self.store.names():
+            owner = _host(key)
+            if owner is None or owner == host:
+                continue
+            try:
+                pem = self.store.load(key)
+                certificate = None if pem is None else Certificate.parse(pem)
+            except (StoreError, InvalidCertificate):
+                continue
+            if certificate and certificate.covers(host) and not self.is_condemned(certificate):
+                found.append((owner, certificate))
+        return found
+
     def condemn(self, host: Hostname, certificate: Certificate, why: str) -> None:
         """Never load it again, whatever else is lost; the previous generation takes its live place.
 

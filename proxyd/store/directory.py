@@ -24,11 +24,15 @@ _log = logging.getLogger("proxyd.store")
 
 
 class DirectoryStore:
-    """Implements Store. Temporary and broken files live in a subdirectory, so none is ever taken for a certificate."""
+    """Implements Store. Temporary and broken files live in a subdirectory, so none is ever taken for a certificate.
 
-    def __init__(self, root: Path, *, clock: Clock, place: str | None = None) -> None:
+    `only_looks`: modes are left as they are, because somebody else owns the cache now.
+    """
+
+    def __init__(self, root: Path, *, clock: Clock, place: str | None = None, only_looks: bool = False) -> None:
         self._root = root
         self._clock = clock
+        self._only_looks = only_looks
         self._private = root / PRIVATE
         self._place = root if place is None else self._private / place
         self._temporary = self._private / "tmp"
@@ -49,7 +53,7 @@ class DirectoryStore:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise DamagedError(f"{path} is not a regular file")
-            if status.st_mode & 0o077:
+            if status.st_mode & 0o077 and not self._only_looks:
                 self._tighten(path, descriptor)
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(_MAX_BYTES + 1)
@@ -125,7 +129,7 @@ class DirectoryStore:
             raise StoreError(f"{self._place} cannot be read: {error.strerror}") from error
 
     def inside(self, place: str) -> "DirectoryStore":
-        return DirectoryStore(self._root, clock=self._clock, place=place)
+        return DirectoryStore(self._root, clock=self._clock, place=place, only_looks=self._only_looks)
 
     def probe(self) -> None:
         try:
@@ -162,7 +166,7 @@ class DirectoryStore:
         try:
             return os.open(path, flags)
         except PermissionError:  # of our own file: its mode is wrong
-            if not make_readable(path):
+            if self._only_looks or not make_readable(path):
                 raise
             return os.open(path, flags)
 

@@ -156,3 +156,31 @@ def test_what_the_cache_holds_of_a_host_that_is_gone_is_revoked_without_a_succes
         assert not (daemon.cache / HOST).exists()
         assert pebble.orders() == orders
         assert command(daemon, "revoke", HOST, "--reason", "keyCompromise").status == 2  # nothing is left
+
+
+def test_a_shared_certificate_is_found_by_any_of_its_names(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    alias, other = "www.one.example.test", "two.example.test"
+    shared = {"upstream": upstream.port, "aliases": [alias], "certificate": "shared"}
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: shared, other: upstream.port}, pebble=pebble)
+        daemon.start()
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST, alias, other], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        old = serial_of_file(daemon)
+        daemon.configure({HOST: upstream.port, other: upstream.port}, pebble=pebble)
+        assert daemon.stop() == 0
+        daemon.start()
+        eventually(lambda: command(daemon, "status").status == 0)
+        done = command(daemon, "revoke", alias, "--reason", "superseded")  # it serves the first name yet
+        assert done.status == 2
+        assert f"`proxyd revoke {HOST}`" in done.err
+        daemon.configure({other: upstream.port}, pebble=pebble)
+        assert daemon.stop() == 0
+        daemon.start()
+        eventually(lambda: command(daemon, "status").status == 0)
+        done = command(daemon, "revoke", alias, "--reason", "keyCompromise")
+        assert (done.status, done.err) == (0, ""), done.out
+        assert pebble.status_of(old) == ("Revoked", 1)
+        assert not (daemon.cache / HOST).exists()

@@ -62,6 +62,16 @@ def test_private_keys_that_others_can_read_are_tightened(tmp_path: Path, caplog:
     assert "could be read by others" in caplog.text
 
 
+def test_who_only_looks_changes_no_mode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "k").write_bytes(b"key")
+    (tmp_path / "k").chmod(0o644)
+    store = DirectoryStore(tmp_path, clock=FakeClock(), only_looks=True)
+    assert store.load("k") == b"key"
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o644
+    assert [one.name for one in tmp_path.iterdir()] == ["k"]
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("kind", ["file", "symlink", "fifo"])
 def test_what_lies_in_place_of_the_private_directory_makes_way(tmp_path: Path, kind: str) -> None:
     root, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
