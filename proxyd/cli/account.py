@@ -38,7 +38,7 @@ def account(file: Path | None, as_json: bool, server: str | None, action: str) -
 
 
 def _show_all(control: Control, server: str | None, as_json: bool) -> NoReturn:
-    answer = control.ask_or_exit("account", {"server": server})
+    answer = control.ask_or_exit("account", {"server": server}, progress=_waiting)
     if as_json:
         print_json(answer)
     else:
@@ -49,13 +49,19 @@ def _show_all(control: Control, server: str | None, as_json: bool) -> NoReturn:
 
 def _rotate(control: Control, server: str | None, as_json: bool) -> NoReturn:
     def progress(step: Mapping[str, Any]) -> None:
-        if not as_json:
+        _waiting(step)
+        if not as_json and "text" in step:
             print(printable(step["text"]), flush=True)
 
     answer = control.ask_or_exit("rotate-key", {"server": server}, progress=progress)
     if as_json:
         print_json(answer)
     sys.exit(0 if all(one["rotated"] for one in answer["accounts"].values()) else 1)
+
+
+def _waiting(step: Mapping[str, Any]) -> None:
+    if "waiting" in step:
+        print(printable(step["waiting"]), file=sys.stderr, flush=True)
 
 
 def _show(name: str, one: Mapping[str, Any]) -> None:

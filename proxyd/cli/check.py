@@ -1,28 +1,102 @@
-"""`proxyd check`: is the file right, and does the world see the hosts here?"""
+"""`proxyd check`: is the file right, does the world see the hosts here, would a CA give certificates for them?"""
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 from uvloop import new_event_loop
 
-from proxyd.cli.config_file import find, load_or_exit
+from proxyd.cli.config_file import find, refuse
+from proxyd.cli.control import json_option, print_json
+from proxyd.cli.table import printable
+from proxyd.config.document import ConfigError
+from proxyd.config.load import load
+from proxyd.config.model import Config
+from proxyd.daemon.authorities import CaBundleError
+from proxyd.daemon.logs import set_up
 from proxyd.daemon.online_check import OnlineCheck
+from proxyd.daemon.staging_check import StagingCheck
 from proxyd.daemon.system_clock import SystemClock
+from proxyd.frontend.listener import ListenError
+from proxyd.store.store import StoreError
+
+Tell = Callable[[str], None]
 
 
 @click.command()
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
+@json_option
 @click.option("--online", is_flag=True, help="Look at DNS, CAA, ports 80 and 443, CA and cache too: advice only.")
-def check(file: Path | None, online: bool) -> None:
+@click.option(
+    "--staging",
+    is_flag=True,
+    help="Get certificates from the CAs' staging servers, and throw them away. Answers on the ports of the daemon, "
+    "which must not run. Exit status 1: some name was not proved.",
+)
+def check(file: Path | None, as_json: bool, online: bool, staging: bool) -> None:
     """Say every mistake in the configuration file at once."""
     chosen = find(file)
-    found = load_or_exit(chosen)
+    try:
+        found = load(chosen)
+    except ConfigError as error:
+        _refuse(chosen, error, as_json)
+    tell = _silent if as_json else _tell
+    document: dict[str, Any] = {"file": str(chosen), "ok": True, "mistakes": [], "warnings": list(found.warnings)}
     for warning in found.warnings:
-        print(warning, file=sys.stderr)
+        _tell_person(warning)
     count = len(found.served)
-    print(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")
-    if online:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(OnlineCheck(found, tell=lambda line: print(line, flush=True), clock=SystemClock()).run())
+    tell(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        if online:
+            looks = OnlineCheck(found, tell=tell, waiting=_tell_person, clock=SystemClock())
+            runner.run(looks.run())
+            document["online"] = looks.document
+        if staging:
+            set_up(level="error", format="console")
+            document["staging"] = _proved(runner, found, tell)
+            document["ok"] = document["staging"]["proved"]
+    if as_json:
+        print_json(document)
+    sys.exit(0 if document["ok"] else 1)
+
+
+def _refuse(file: Path, error: ConfigError, as_json: bool) -> NoReturn:
+    if not as_json:
+        refuse(str(error))
+    mistakes = [
+        {"line": one.line, "column": one.column, "key": one.location, "message": one.message} for one in error.mistakes
+    ]
+    print_json({"file": str(file), "ok": False, "mistakes": mistakes, "warnings": []})
+    sys.exit(2)
+
+
+def _proved(runner: asyncio.Runner, config: Config, tell: Tell) -> dict[str, Any]:
+    troubles: list[str] = []
+    try:
+        return runner.run(StagingCheck(config, tell=tell, clock=SystemClock()).run())
+    except* (StoreError, ListenError, CaBundleError) as group:
+        troubles += _reasons(group)
+    _tell_person(f"the proof could not begin: {'; '.join(troubles)}")
+    return {"hosts": {}, "proved": False, "trouble": "; ".join(troubles)}
+
+
+def _reasons(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    found = []
+    for error in group.exceptions:
+        found += _reasons(error) if isinstance(error, BaseExceptionGroup) else [str(error)]
+    return found
+
+
+def _tell(line: str) -> None:
+    print(printable(line), flush=True)
+
+
+def _silent(_line: str) -> None: ...
+
+
+def _tell_person(line: str) -> None:
+    """Say it beside the output: a script reads that."""
+    print(printable(line), file=sys.stderr, flush=True)

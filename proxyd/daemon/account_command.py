@@ -1,13 +1,14 @@
 """`proxyd account`: what the CAs know of us, and a new key for it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from proxyd.admin.control_socket import Refused, Request, Tell
 from proxyd.core.failure import IssuanceError
 from proxyd.daemon.certificates import Certificates
+from proxyd.daemon.slow import told_if_slow
 from proxyd.issuance.acme_account import AcmeAccount
 
 Document = Mapping[str, Any]
@@ -22,10 +23,12 @@ class AccountCommand:
     def __init__(self, *, certificates: Certificates) -> None:
         self._certificates = certificates
 
-    async def show(self, request: Request, _tell: Tell) -> Document:
+    async def show(self, request: Request, tell: Tell) -> Document:
         """Return each CA's view of our account, or why it could not be had."""
         chosen = self._chosen(request)
-        views = await asyncio.gather(*(self._look(accounts[0]) for accounts in chosen.values()))
+        views = await asyncio.gather(
+            *(told_if_slow(self._look(accounts[0]), _waiting(one, tell)) for one, accounts in chosen.items())
+        )
         return {"accounts": dict(zip(chosen, views, strict=True))}
 
     async def rotate(self, request: Request, tell: Tell) -> Document:
@@ -33,7 +36,7 @@ class AccountCommand:
         results: dict[str, Document] = {}
         for server, accounts in self._chosen(request).items():
             await self._idle()
-            results[server] = await self._rotate(server, accounts)
+            results[server] = await told_if_slow(self._rotate(server, accounts), _waiting(server, tell))
             await tell({"text": results[server]["text"]})
         return {"accounts": results}
 
@@ -80,3 +83,7 @@ class AccountCommand:
                 other.forget()
         self._certificates.memory.note("account key replaced", None, server)
         return {"rotated": True, "text": f"{server}: the account has a new key"}
+
+
+def _waiting(server: str, tell: Tell) -> Callable[[], Awaitable[None]]:
+    return lambda: tell({"waiting": f"{server}: no answer yet, it is waited for at most {_ASK_SECONDS:.0f} s"})

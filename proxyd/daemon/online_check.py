@@ -3,9 +3,10 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from proxyd.config.acme import AcmeOptions
 from proxyd.config.model import Config
 from proxyd.core.caa import permits
 from proxyd.core.clock import Clock
@@ -17,6 +18,7 @@ from proxyd.daemon.authorities import CaBundleError, ca_context, caa_identities
 from proxyd.daemon.durability import durability
 from proxyd.daemon.names import self_check_key, vantage
 from proxyd.daemon.shown_certificate import shown_certificate
+from proxyd.daemon.slow import told_if_slow
 from proxyd.frontend.listener import Listener, ListenError, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.issuance.acme_transport import AcmeTransport
@@ -31,25 +33,37 @@ _CA_SECONDS = 10.0
 
 
 class OnlineCheck:
-    """Looks at the hosts of a configuration. `tell` gets each line."""
+    """Looks at the hosts of a configuration. `tell` gets each line, `waiting` a word when a CA is slow.
 
-    def __init__(self, config: Config, *, tell: Callable[[str], None], clock: Clock) -> None:
+    `document` has the same for scripts.
+    """
+
+    def __init__(
+        self, config: Config, *, tell: Callable[[str], None], waiting: Callable[[str], None], clock: Clock
+    ) -> None:
         self._config = config
         self._tell = tell
+        self._waiting = waiting
         self._clock = clock
         self._resolver = Resolver(clock=clock)
         self._resolver.servers = config.resolvers
         self._identities: dict[str, Sequence[str]] = {}
+        self._cas: dict[str, str] = {}
+        self._hosts: dict[str, dict[str, object]] = {}
+        self.document: dict[str, object] = {"cas": self._cas, "hosts": self._hosts}
 
     async def run(self) -> None:
         """Tell everything, hosts in the order of the file."""
         cache = self._config.cache_directory
-        self._tell(f"cache {cache}: {await asyncio.to_thread(durability, cache)}")
+        keeps = await asyncio.to_thread(durability, cache)
+        self.document["cache"] = {"directory": str(cache), "keeps": keeps}
+        self._tell(f"cache {cache}: {keeps}")
         await self._ask_authorities()
         key = await asyncio.to_thread(self_check_key, cache / PRIVATE, make=False)
         self_check = SelfCheck(clock=self._clock, key=key)
         look = NameLook(self._resolver, self_check)
         async with self._answering(self_check) as trouble:
+            self.document["port80_trouble"] = trouble
             if trouble and key is None:
                 self._tell(f"port 80: {trouble}, and whether it is this proxyd cannot be told: run this as its user")
             await self._look_at_hosts(look)
@@ -72,30 +86,53 @@ class OnlineCheck:
         async with asyncio.TaskGroup() as group:
             tasks = {one: group.create_task(shown_certificate(host, one, tls_port)) for one in reachable}
         identities = self._identities.get(self._config.acme_of(host).server, ())
+        advice = [one.text for one in findings(host, view, identities)]
+        self._hosts[host.text] = {
+            "addresses": None if view.addresses is None else list(view.addresses),
+            "dns_trouble": view.trouble,
+            "caa": None if view.caa is None else [str(one) for one in view.caa],
+            "caa_allows": permits(view.caa, identities) if view.caa and identities else None,
+            "http": [{"address": one.address, "port": seen_from.port, "answer": one.words} for one in view.reached],
+            "https": [
+                {"address": address, "port": tls_port, "answer": task.result()} for address, task in tasks.items()
+            ],
+            "advice": advice,
+        }
         lines = [str(host), f"  DNS       {_dns(view)}", f"  CAA       {_caa(view, identities)}"]
         lines += [f"  port {seen_from.port:<4} {one.address}: {one.words}" for one in view.reached]
         lines += [f"  port {tls_port:<4} {address}: {task.result()}" for address, task in tasks.items()]
-        return lines + [f"  look at   {one.text}" for one in findings(host, view, identities)]
+        return lines + [f"  look at   {one}" for one in advice]
 
     async def _ask_authorities(self) -> None:
         """Ask the CAs what they are called in CAA records; so it shows, too, whether they can be reached."""
         options = {(one := self._config.acme_of(host)).server: one for host in self._config.names}
-        for server, ca in options.items():
+        answers = await asyncio.gather(
+            *(told_if_slow(self._answer(ca), self._slow(server)) for server, ca in options.items())
+        )
+        self._cas.update(zip(options, answers, strict=True))
+        for server, answer in self._cas.items():
+            self._tell(f"CA {server}: {answer}")
+
+    async def _answer(self, ca: AcmeOptions) -> str:
+        try:
+            tls = await asyncio.to_thread(ca_context, ca)
+            transport = AcmeTransport(directory_url=ca.directory_url, tls=tls, clock=self._clock, rng=random.Random())
             try:
-                transport = AcmeTransport(
-                    directory_url=ca.directory_url, tls=ca_context(ca), clock=self._clock, rng=random.Random()
-                )
-                try:
-                    async with asyncio.timeout(_CA_SECONDS):
-                        self._identities[server] = caa_identities(await transport.directory())
-                finally:
-                    await transport.close()
-            except TimeoutError:
-                self._tell(f"CA {server}: no answer within {_CA_SECONDS:.0f} s")
-            except (IssuanceError, CaBundleError) as error:
-                self._tell(f"CA {server}: {error}")
-            else:
-                self._tell(f"CA {server}: answers")
+                async with asyncio.timeout(_CA_SECONDS):
+                    self._identities[ca.server] = caa_identities(await transport.directory())
+            finally:
+                await transport.close()
+        except TimeoutError:
+            return f"no answer within {_CA_SECONDS:.0f} s"
+        except (IssuanceError, CaBundleError) as error:
+            return str(error)
+        return "answers"
+
+    def _slow(self, server: str) -> Callable[[], Awaitable[None]]:
+        async def tell() -> None:
+            self._waiting(f"CA {server}: no answer yet, it is waited for at most {_CA_SECONDS:.0f} s")
+
+        return tell
 
     @asynccontextmanager
     async def _answering(self, self_check: SelfCheck) -> AsyncIterator[str | None]:
