@@ -13,6 +13,7 @@ from pathlib import Path
 #: Status of a refusal: this daemon keeps another cache, so the next place may have the right one.
 OTHER_CACHE = 4
 _NAME = "control.sock"
+_ALONE = "proxyd.sock"
 _SYSTEM = Path("/run/proxyd")
 _MAX_SUN_PATH = 107  # unix(7): 108 bytes with the NUL
 _BACKLOG = 16
@@ -29,6 +30,18 @@ def candidates(chosen: Path | None, cache: Path) -> list[Path]:
         return [chosen]
     runtime = [Path(one) for one in os.environ.get("RUNTIME_DIRECTORY", "").split(":")[:1] if one]
     return [directory / _NAME for directory in (*runtime, _SYSTEM, cache / "+proxyd")]
+
+
+def last_resorts(chosen: Path | None) -> list[Path]:
+    """Return where it is when none of these can be had: a cache that takes nothing is what a person has to hear of."""
+    if chosen is not None:
+        return []
+    session = os.environ.get("XDG_RUNTIME_DIR")
+    return [directory / _ALONE for directory in (*([Path(session)] if session else ()), *_of_root())]
+
+
+def _of_root() -> list[Path]:
+    return [_SYSTEM.parent] if os.geteuid() == 0 else []
 
 
 def bind(path: Path) -> socket.socket:

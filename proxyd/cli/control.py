@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from proxyd.admin.control_address import candidates
+from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_client import CommandRefused, Document, Unreachable, ask
 from proxyd.cli.config_file import find, refuse
 from proxyd.config.document import ConfigError
@@ -59,7 +59,7 @@ class Control:
         """
         chosen, cache = self._place()
         bare = Config.model_construct()
-        places = candidates(chosen, cache or bare.cache_directory)
+        places = [*candidates(chosen, cache or bare.cache_directory), *last_resorts(chosen)]
         try:
             return ask(places, command, arguments, cache=cache, progress=progress)
         except CommandRefused as refused:

@@ -89,7 +89,8 @@ class _Reading:
             options[name] = own
             is_own = own.acme is not None and own.acme is not defaults.acme
             place = ("hosts", key, "acme") if is_own else ("acme",) if own.acme is None else ("defaults", "acme")
-            acme[place] = own.acme or AcmeOptions()
+            if place not in acme:  # ten thousand hosts share one
+                acme[place] = own.acme or AcmeOptions()
             if top is None:
                 continue
             if isinstance(name, HostPattern):

@@ -6,7 +6,7 @@ import random
 import signal
 from collections.abc import Callable
 
-from proxyd.admin.control_address import candidates
+from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.document import ConfigError
 from proxyd.config.host import HostOptions
@@ -107,7 +107,8 @@ class Daemon:
         for name, group in (("https", https), ("http", http)):
             _log.info("listening", extra={"on": name, "address": ", ".join(one.address for one in group) or "nothing"})
         keep_all()
-        self._control.listen(candidates(self._config.admin.socket, self._config.cache_directory))
+        chosen = self._config.admin.socket
+        self._control.listen([*candidates(chosen, self._config.cache_directory), *last_resorts(chosen)])
         notify("READY=1", f"STATUS={self._status()}")
         controlled = tasks.create_task(self._control.run())
         renewing = tasks.create_task(self._certificates.run())

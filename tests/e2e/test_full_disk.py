@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from proxyd.daemon.descriptors import FEWEST
 from tests.support.command import command
@@ -106,7 +107,15 @@ def test_a_disk_that_takes_nothing_when_the_certificate_comes(
     assert "Traceback" not in daemon.log()
 
 
-def test_a_cache_that_cannot_be_written_at_the_start(daemon: DaemonProcess, client: HttpsClient, disk: Disk) -> None:
+def test_a_cache_that_cannot_be_written_at_the_start(
+    tmp_path: Path, daemon: DaemonProcess, client: HttpsClient, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(disk, ClosedDisk):  # no socket can be made there; on a full disk one can
+        (tmp_path / "session").mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "session"))
+        document = yaml.safe_load(daemon.file.read_text())
+        del document["admin"]
+        daemon.file.write_text(yaml.safe_dump(document))
     leaf = client.leaf(OLD)
     assert daemon.stop() == 0
     before = {one: one.read_bytes() for one in disk.cache.rglob("*") if one.is_file()}

@@ -37,6 +37,19 @@ def test_check(tmp_path: Path) -> None:
     assert output.startswith(f"{file}:2:16: hosts.example.com: 'foo' has no scheme")
 
 
+def test_a_warning_is_no_mistake(daemon: DaemonProcess, upstream: Upstream) -> None:
+    acme = {"server": "https://127.0.0.1:1/dir", "challenges": ["http-01", "tls-alpn-01"]}
+    listen = {"https": f"127.0.0.1:{daemon.https_port}", "http": []}
+    daemon.configure({"one.example.test": upstream.port}, acme=acme, listen=listen)
+    status, output = proxyd("check", "-c", daemon.file)
+    assert status == 0
+    assert "acme.challenges: warning: http-01 is not tried, because listen.http is []" in output
+    daemon.start(wait=False)
+    daemon.wait_for("http-01 is not tried")
+    daemon.wait_for("the CA 127.0.0.1:1 cannot be reached")
+    assert daemon.stop() == 0
+
+
 def test_version_and_schema() -> None:
     status, output = proxyd("--version")
     assert status == 0

@@ -1,9 +1,10 @@
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from proxyd.admin.control_address import SocketTaken, bind, candidates, connect
+from proxyd.admin.control_address import SocketTaken, bind, candidates, connect, last_resorts
 
 
 def test_a_path_longer_than_a_socket_address(tmp_path: Path) -> None:
@@ -67,3 +68,12 @@ def test_the_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "/c/+proxyd/control.sock",
     ]
     assert candidates(tmp_path / "mine", Path("/c")) == [tmp_path / "mine"]
+
+
+def test_the_places_when_the_cache_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    of_root = ["/run/proxyd.sock"] if os.geteuid() == 0 else []
+    assert [str(one) for one in last_resorts(None)] == ["/run/user/7/proxyd.sock", *of_root]
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert [str(one) for one in last_resorts(None)] == of_root
+    assert last_resorts(tmp_path / "mine") == []
