@@ -22,8 +22,8 @@ from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.listener import ListenError
 from proxyd.store.store import StoreError
 
-#: How long a thread may keep the interpreter from the event loop, which asks for it several times in a handshake.
-_SWITCH_SECONDS = 0.0005
+#: How long a thread may keep the interpreter from the event loop, which asks for it several times in each request.
+_SWITCH_SECONDS = 0.0001
 
 
 @click.command()

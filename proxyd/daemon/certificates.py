@@ -86,6 +86,7 @@ class Certificates:
         self._orders = PendingOrders(self._store.store)
         lease = Lease(root / PRIVATE / "lease", clock=clock, owner=Owner.this_process())
         self._turn = OrderTurn(lease, memory=self.memory)
+        turn = Pace(is_serving=traffic.is_flowing, clock=clock).turn
         self._installation = Installation(
             table=table,
             memory=self.memory,
@@ -93,6 +94,7 @@ class Certificates:
             installed=self._installed,
             is_alone=self._is_alone,
             clock=clock,
+            turn=turn,
         )
         self._stand_ins = StandIns(table=table, store=self._store, clock=clock)
         self._fleet = Fleet(rng=rng, registered_domain=registered_domains(), orders_per_ca=_ORDERS_PER_CA)
@@ -104,7 +106,7 @@ class Certificates:
             clock=clock,
             rng=rng,
             dated=clock.dated,
-            turn=Pace(is_serving=traffic.is_flowing, clock=clock).turn,
+            turn=turn,
         )
         self.clock_guard = ClockGuard(
             clock, memory=self.memory, ask=self._authorities.ask_time, righted=self._clock_righted

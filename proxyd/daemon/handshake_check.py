@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
 from proxyd.certs.certificate import Certificate
@@ -10,6 +11,9 @@ from proxyd.tls.memory_handshake import SAMPLE_LABEL, client_context
 
 #: Seconds until a listener that does not answer was looked at in vain.
 PATIENCE = 5.0
+#: Our half of a handshake takes as long as the server's, which is in the loop: clients would wait for both. The threads
+#: are not those of the disk, because a listener may be silent.
+_THREADS = ThreadPoolExecutor(4, "look")
 
 
 class Seen(Enum):
@@ -37,14 +41,19 @@ async def look(
 ) -> tuple[Seen, str]:
     """Return whether a client of `server_name` sees the leaf of `certificate` at `address`, and why it saw nothing."""
     name = server_name.text.replace("*", SAMPLE_LABEL, 1)
-    client = client_context(certificate.key_kind)
+    loop, kind = asyncio.get_running_loop(), certificate.key_kind
     try:
         async with asyncio.timeout(seconds):
-            _, writer = await asyncio.open_connection(*address, ssl=client, server_hostname=name)
-            try:
-                seen = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            finally:
-                writer.transport.abort()
+            seen = await loop.run_in_executor(_THREADS, _shown_leaf, address, name, kind, seconds)
     except (OSError, TimeoutError) as error:
         return Seen.NOTHING, str(error) or type(error).__name__
     return (Seen.RIGHT if seen == certificate.leaf else Seen.WRONG), ""
+
+
+def _shown_leaf(address: tuple[str, int], name: str, kind: str, seconds: float) -> bytes | None:
+    """Raises OSError."""
+    with (
+        socket.create_connection(address, timeout=seconds) as raw,
+        client_context(kind).wrap_socket(raw, server_hostname=name) as connection,
+    ):
+        return connection.getpeercert(binary_form=True)

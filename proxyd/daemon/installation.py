@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -15,6 +15,7 @@ from proxyd.core.lineage import Lineage
 from proxyd.daemon.handshake_check import PATIENCE, Seen, look, place
 from proxyd.issuance.keeper import Installed, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
+from proxyd.issuance.pace import at_once
 from proxyd.tls.certificate_table import CertificateTable
 
 _log = logging.getLogger("proxyd.certificates")
@@ -29,7 +30,7 @@ class Installation:
     """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None.
 
     `is_alone` tells whether a lineage's certificate is the host's only one; `look_again` is the pause between two
-    looks at the listener, each of which ends after `patience` seconds.
+    looks at the listener, each of which ends after `patience` seconds; `turn` is awaited before each piece of the work.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Installation:
         clock: Clock,
         look_again: timedelta = _LOOK_AGAIN,
         patience: float = PATIENCE,
+        turn: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._table = table
         self._memory = memory
@@ -52,6 +54,7 @@ class Installation:
         self._clock = clock
         self._look_again = look_again
         self._patience = patience
+        self._turn = turn
         self._unconfirmed: dict[Lineage, str] = {}
 
     def alarms(self) -> Iterator[tuple[Lineage, Alarm]]:
@@ -89,6 +92,7 @@ class Installation:
                 self._table.put(name, self._beside(lineage, certificate, self._table.certificates(name)))
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
+        await self._turn()
         before = {name: self._table.certificates(name) for name in lineage.names}
         self._unconfirmed.pop(lineage, None)
         try:
@@ -123,7 +127,9 @@ class Installation:
         for number in range(_LOOKS):
             if number:
                 await asyncio.sleep(self._look_again.total_seconds())
+            await self._turn()
             seen, reason = await look(address, lineage.host, certificate, seconds=self._patience)
+            await self._turn()
             match seen:
                 case Seen.RIGHT:
                     self._confirmed(lineage, certificate)

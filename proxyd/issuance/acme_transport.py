@@ -18,6 +18,8 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.connector import NEEDS_CLEANUP_CLOSED
+from aiohttp.helpers import get_env_proxy_for_url
+from yarl import URL
 
 from proxyd.core.acme_url import Origin, origin
 from proxyd.core.clock import Clock
@@ -28,6 +30,7 @@ from proxyd.core.retry_after import parse_retry_after
 from proxyd.issuance.acme_error import AcmeProblem, BadNonce, NetworkTrouble, network_message
 from proxyd.issuance.acme_signer import AccountSigner
 from proxyd.issuance.nonce_pool import NoncePool, usable
+from proxyd.issuance.pace import at_once
 from proxyd.version import RELEASED, __version__
 
 _log = logging.getLogger("proxyd.acme")
@@ -57,10 +60,6 @@ class AcmeResponse:
     alternates: tuple[str, ...] = ()  # URLs of other chains (RFC 8555 §7.4.2)
 
 
-async def _at_once() -> None:
-    """Wait for nothing."""
-
-
 class AcmeTransport:
     """One CA. Every failure is an IssuanceError with its class; retries only what was certainly not done.
 
@@ -76,7 +75,7 @@ class AcmeTransport:
         rng: random.Random,
         request_seconds: float = _SECONDS,
         dated: Callable[[str, datetime | None], None] = lambda _by, _date: None,
-        turn: Callable[[], Awaitable[None]] = _at_once,
+        turn: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._directory_url = directory_url
         self._name = urlsplit(directory_url).netloc
@@ -86,6 +85,7 @@ class AcmeTransport:
         self._seconds = request_seconds
         self._dated = dated
         self._turn = turn
+        self._proxies: dict[str, Mapping[str, Any]] = {}
         self._is_dated = False
         self._nonces = NoncePool(clock=clock)
         self._session: aiohttp.ClientSession | None = None
@@ -228,7 +228,6 @@ class AcmeTransport:
                     enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,  # a CA that hangs does not say goodbye either
                 ),
                 timeout=aiohttp.ClientTimeout(total=self._seconds, connect=min(15.0, self._seconds)),
-                trust_env=True,
                 headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
                 auto_decompress=False,  # a small body could unfold without end
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -237,7 +236,12 @@ class AcmeTransport:
 
     async def _request_once(self, method: str, url: str, body: bytes | None, *, redirects: bool) -> AcmeResponse:
         headers = {"Content-Type": "application/jose+json"} if body is not None else {}
-        request = self._connections().request(method, url, data=body, headers=headers, allow_redirects=False)
+        place = urlsplit(url).netloc
+        if place not in self._proxies:
+            self._proxies[place] = _proxy(url)
+        request = self._connections().request(
+            method, url, data=body, headers=headers, allow_redirects=False, **self._proxies[place]
+        )
         async with request as response:
             content = await response.content.read(_MAX_BODY + 1)
             while len(content) <= _MAX_BODY and (more := await response.content.read(_MAX_BODY)):
@@ -287,6 +291,18 @@ class AcmeTransport:
                 f"the clock of this machine is {abs(skew)} {'ahead of' if skew > timedelta(0) else 'behind'} "
                 f"the CA's ({self._name}): set it (timedatectl set-ntp true)",
             )
+
+
+def _proxy(url: str) -> Mapping[str, Any]:
+    """Return the proxy that the environment names for `url`, as arguments of a request.
+
+    aiohttp's `trust_env` does this anew for each request, in two threads, and looks for passwords in ~/.netrc.
+    """
+    try:
+        proxy, password = get_env_proxy_for_url(URL(url))
+    except LookupError:
+        return {}
+    return {"proxy": proxy, "proxy_headers": {"Proxy-Authorization": password.encode()} if password else None}
 
 
 def _joined(url: str, location: str | None) -> str | None:

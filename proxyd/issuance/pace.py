@@ -10,6 +10,10 @@ from proxyd.core.clock import Clock
 _SPACING = 0.02
 
 
+async def at_once() -> None:
+    """Wait for nothing: the pace of who serves nobody."""
+
+
 class Pace:
     """Puts the pieces of all orders in one row, with room between them, while `is_serving`."""
 

@@ -56,3 +56,29 @@ def test_no_connection_outlives_the_transport_when_the_ca_hangs(tmp_path: Path) 
         finally:
             ended.set()
             thread.join()
+
+
+async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Queue[bytes]()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.put_nowait(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "direct.invalid")
+        for directory_url, is_asked in (("https://ca.invalid/", True), ("https://direct.invalid/", False)):
+            transport = AcmeTransport(
+                directory_url=directory_url, tls=ssl.create_default_context(), clock=SystemClock(), rng=random.Random(1)
+            )
+            with pytest.raises(IssuanceError):
+                await transport.directory()
+            await transport.close()
+            assert asked.empty() is not is_asked
+            while not asked.empty():
+                head = asked.get_nowait()
+                assert head.startswith(b"CONNECT ca.invalid:443 ")
+                assert b"\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n" in head
