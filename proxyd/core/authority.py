@@ -30,6 +30,7 @@ class Authority:
         self.has_ari = False  # as it last said: what is due at a start is ordered before it can be asked again
         self.ledger = RateLedger(limits, registered_domain=registered_domain) if limits else None
         self._issued: dict[str, list[datetime]] = {}
+        self._changed: set[str] = set()  # of _issued
         self._failures = 0
         self._failing: set[Hostname] = set()
         self._probe_at: datetime | None = None
@@ -88,6 +89,7 @@ class Authority:
         """Count a certificate; return whether the CA was thought to be unable before."""
         history = [at for at in self._issued.get(_key(order), []) if at > now - _WEEK]
         self._issued[_key(order)] = [*history, now]
+        self._changed.add(_key(order))
         return self._works()
 
     def vanished(self, order: CertificateOrder, now: datetime) -> None:
@@ -138,17 +140,29 @@ class Authority:
             self._works()
         for key, times in self._issued.items():
             self._issued[key] = [at for at in times if at <= now + TOLERANCE]
+            self._changed.add(key)
         if self.ledger:
             self.ledger.settle(now)
 
     def to_document(self, now: datetime) -> dict[str, object]:
         """Return everything that must outlive the process, as JSON values."""
-        issued = {key: [at.isoformat() for at in times if at > now - _WEEK] for key, times in self._issued.items()}
+        issued = {key: self._issued_lately(key, now) for key in self._issued}
         return {
             "ledger": self.ledger.to_document(now) if self.ledger else {},
             "issued": {key: times for key, times in issued.items() if times},
-            "refused": self._refused(),
-            "has_ari": self.has_ari,
+            **self._standing(),
+        }
+
+    def changes(self, now: datetime) -> dict[str, Mapping[str, object]]:
+        """Return what of the document is another than at the last call: a week's orders are too many to write at each.
+
+        None in "ledger" and "issued": no longer in it.
+        """
+        changed, self._changed = self._changed, set()
+        return {
+            "ledger": self.ledger.changes(now) if self.ledger else {},
+            "issued": {key: self._issued_lately(key, now) or None for key in changed},
+            "standing": self._standing(),
         }
 
     def read_document(self, document: Mapping[str, object], now: datetime) -> None:
@@ -164,6 +178,12 @@ class Authority:
                     at for text in times if (at := read_moment(text)) and now - _WEEK < at <= now + TOLERANCE
                 ]
         self._read_refused(document.get("refused"), now)
+
+    def _issued_lately(self, key: str, now: datetime) -> list[str]:
+        return [at.isoformat() for at in self._issued.get(key, ()) if at > now - _WEEK]
+
+    def _standing(self) -> dict[str, object]:
+        return {"refused": self._refused(), "has_ari": self.has_ari}
 
     def _refused(self) -> dict[str, object]:
         if self._account is None or self._probe_at is None:

@@ -64,6 +64,7 @@ class RateLedger:
         }
         self._registered_domain = registered_domain
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
+        self._changed: set[tuple[str, str]] = set()
 
     def refusal(self, order: CertificateOrder, now: datetime) -> Refusal | None:
         """Return which limit would refuse the order now, the one that lasts longest, or None."""
@@ -85,7 +86,7 @@ class RateLedger:
         """Give back what only a certificate costs; count a failed validation."""
         for key, limit, _ in self._needed(order):
             if key[0] in ("domain", "duplicates") and key in self._buckets:
-                self._buckets[key] = self._buckets[key].give_back(limit)
+                self._put(key, self._buckets[key].give_back(limit))
         if validation:
             for name in order.names:
                 self._take(("failures", name.text), self._limits.failures, now)
@@ -94,7 +95,7 @@ class RateLedger:
         """Give back what an order took that was not sent after all."""
         for key, limit, _ in self._needed(order):
             if key[0] != "failures" and key in self._buckets:
-                self._buckets[key] = self._buckets[key].give_back(limit)
+                self._put(key, self._buckets[key].give_back(limit))
 
     def refused(self, order: CertificateOrder, kind: str, until: datetime) -> None:
         """Believe the CA when it says no although we thought there was room: all whom it concerns wait until then."""
@@ -102,7 +103,7 @@ class RateLedger:
             if key[0] == kind:
                 empty_until = until + limit.period - limit.refill
                 known = self._buckets.get(key)
-                self._buckets[key] = TokenBucket(max(known.full_at, empty_until) if known else empty_until)
+                self._put(key, TokenBucket(max(known.full_at, empty_until) if known else empty_until))
 
     def new_account(self, now: datetime) -> Refusal | None:
         """Count an account that is made now, or say that it has to wait."""
@@ -116,7 +117,7 @@ class RateLedger:
     def assume_unknown_history(self, now: datetime) -> None:
         """Begin with half of the orders: what was spent before is not known."""
         limit = self._limits.orders
-        self._buckets["orders", _ACCOUNT] = TokenBucket(now + limit.period / 2)
+        self._put(("orders", _ACCOUNT), TokenBucket(now + limit.period / 2))
 
     @property
     def pace(self) -> timedelta:
@@ -141,6 +142,15 @@ class RateLedger:
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if bucket.full_at > now}
         return {" ".join(key): bucket.full_at.isoformat() for key, bucket in self._buckets.items()}
 
+    def changes(self, now: datetime) -> dict[str, str | None]:
+        """Return what of the document is another than at the last call; None: no longer in it."""
+        changed, self._changed = self._changed, set()
+        found = {key: self._buckets.get(key) for key in changed}
+        return {
+            " ".join(key): bucket.full_at.isoformat() if bucket and bucket.full_at > now else None
+            for key, bucket in found.items()
+        }
+
     def read_document(self, document: Mapping[str, object], now: datetime) -> None:
         """Take over what `to_document` gave. Broken parts are skipped."""
         for text, value in document.items():
@@ -154,11 +164,16 @@ class RateLedger:
         for key, bucket in [*self._buckets.items()]:
             if (limit := self._by_kind.get(key[0])) is None:
                 del self._buckets[key]
+                self._changed.add(key)
             elif bucket.full_at > now + limit.period + _MOST_REFUSED:
-                self._buckets[key] = TokenBucket(now + limit.period)
+                self._put(key, TokenBucket(now + limit.period))
 
     def _take(self, key: tuple[str, str], limit: Limit, now: datetime) -> None:
-        self._buckets[key] = self._buckets.get(key, TokenBucket(now)).take(limit, now)
+        self._put(key, self._buckets.get(key, TokenBucket(now)).take(limit, now))
+
+    def _put(self, key: tuple[str, str], bucket: TokenBucket) -> None:
+        self._buckets[key] = bucket
+        self._changed.add(key)
 
     def _needed(self, order: CertificateOrder) -> Iterator[tuple[tuple[str, str], Limit, str]]:
         """Yield the buckets that the order takes from. Renewals by ARI are exempt from all (RFC 9773, rate-limits)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.authority import Authority
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Kept when every CA's budget was: a journal that was lost since lacks it, whatever else was written again.
 _HISTORY = "history"
+#: Of what is known of a CA: what grows with every order.
+_PARTS = ("ledger", "issued")
 
 
 class Memory:
@@ -30,6 +32,7 @@ class Memory:
         self._clock = clock
         self._states: dict[str, Mapping[str, JsonValue]] = {}
         self._knows_history = False
+        self._swept: set[str] = set()
 
     @property
     def trouble(self) -> str | None:
@@ -71,9 +74,9 @@ class Memory:
 
     def recall_authority(self, authority: Authority, now: datetime) -> None:
         """Give a CA its history back; a history that was lost is budgeted for as if half of it was spent."""
-        document = self._states.get(f"ca {authority.name}")
-        if document is not None:
-            authority.read_document(document, now)
+        if f"ca {authority.name}" in self._states:
+            self._take_apart(authority.name)
+            authority.read_document(self._authority(authority.name), now)
         elif authority.ledger:
             if not self._knows_history:
                 authority.ledger.assume_unknown_history(now)
@@ -82,10 +85,47 @@ class Memory:
             self.keep_document(_HISTORY, {"since": now})
 
     def keep_authority(self, authority: Authority, now: datetime) -> None:
-        """Keep what was spent."""
-        document = _mapping(authority.to_document(now))
-        self._journal.put_state(f"ca {authority.name}", document)
-        self._states[f"ca {authority.name}"] = document  # a reload that changes a contact recalls it again
+        """Keep what was spent, each bucket and each name set by itself; a reload that changes a contact recalls it."""
+        changes, name = authority.changes(now), f"ca {authority.name}"
+        if authority.name not in self._swept:  # not before: while the clock is in doubt nothing is ordered
+            self._swept.add(authority.name)
+            self._sweep(authority, now)
+        self.keep_document(name, changes.pop("standing"))
+        for part, values in changes.items():
+            for key, value in values.items():
+                if value is None:
+                    self.forget_document(f"{name} {part} {key}")
+                else:
+                    self.keep_document(f"{name} {part} {key}", {"at": value})
+
+    def _sweep(self, authority: Authority, now: datetime) -> None:
+        """Forget what is over."""
+        kept, live = self._authority(authority.name), _mapping(authority.to_document(now))
+        for part in _PARTS:
+            values = live.get(part)
+            for key in set(kept[part]).difference(values if isinstance(values, Mapping) else ()):
+                self.forget_document(f"ca {authority.name} {part} {key}")
+
+    def _authority(self, name: str) -> Mapping[str, Any]:
+        """Return what was kept of a CA as one document."""
+        parts: dict[str, dict[str, object]] = {part: {} for part in _PARTS}
+        prefix = f"ca {name} "
+        for key, document in self._states.items():
+            if key.startswith(prefix):
+                part, _, rest = key.removeprefix(prefix).partition(" ")
+                parts.get(part, {})[rest] = document.get("at")
+        return {**self._states.get(f"ca {name}", {}), **parts}
+
+    def _take_apart(self, name: str) -> None:
+        """Keep by itself each part of what an earlier version kept in one document."""
+        whole = dict(self._states[f"ca {name}"])
+        if not any(part in whole for part in _PARTS):
+            return
+        for part in _PARTS:
+            values = whole.pop(part, {})
+            for key, value in values.items() if isinstance(values, Mapping) else ():
+                self.keep_document(f"ca {name} {part} {key}", {"at": value})
+        self.keep_document(f"ca {name}", whole)
 
     def recall(self, fleet: Fleet, lineage: Lineage, now: datetime) -> None:
         """Give a lineage its schedule back: restarts win no retry."""

@@ -45,8 +45,8 @@ def configure(daemon: DaemonProcess, ca: FakeCa, upstream: Upstream, *hosts: str
 
 
 def spent(daemon: DaemonProcess, ca: FakeCa, bucket: str, refill: timedelta) -> float:
-    rows = daemon.journal("SELECT document FROM state WHERE name = ?", f"ca {ca.url}")
-    kept = json.loads(rows[0][0])["ledger"].get(bucket) if rows else None
+    rows = daemon.journal("SELECT document FROM state WHERE name = ?", f"ca {ca.url} ledger {bucket}")
+    kept = json.loads(rows[0][0])["at"] if rows else None
     return (datetime.fromisoformat(kept) - datetime.now(UTC)) / refill if kept else 0.0
 
 

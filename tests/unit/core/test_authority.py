@@ -157,3 +157,39 @@ def test_what_is_kept_is_read_again() -> None:
     assert again.history(order("one.example")) == [NOW]
     assert again.has_ari
     assert again.to_document(NOW) == full_document()
+
+
+_deeds = st.lists(
+    st.tuples(st.sampled_from(["start", "succeed", "fail", "limit", "take back", "settle", "keep"]), st.integers(0, 3)),
+    max_size=30,
+)
+
+
+@given(_deeds)
+def test_changes_one_after_the_other_make_the_document(deeds: list[tuple[str, int]]) -> None:
+    authority, now = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text), NOW
+    kept: dict[str, dict[str, Any]] = {"ledger": {}, "issued": {}}
+    for deed, number in [*deeds, ("keep", 0)]:
+        one = order(f"{number}.example")
+        now += HOUR
+        match deed:
+            case "start":
+                authority.started(one, now)
+            case "succeed":
+                authority.succeeded(one, now)
+            case "fail":
+                authority.failed(one, failure(FailureKind.VALIDATION, "no", "no"), now)
+            case "limit":
+                limited = Failure(kind=FailureKind.RATE_LIMITED, message="no", problem="rateLimited", limit="domain")
+                authority.failed(one, limited, now)
+            case "take back":
+                authority.not_sent(one)
+            case "settle":
+                authority.settle(now - number * HOUR)
+            case _:
+                changes = authority.changes(now)
+                for part, values in kept.items():
+                    values.update(changes[part])
+    whole = authority.to_document(now)
+    assert {key: at for key, at in kept["ledger"].items() if at and at > now.isoformat()} == whole["ledger"]
+    assert {key: times for key, times in kept["issued"].items() if times} == whole["issued"]

@@ -1,3 +1,5 @@
+import json
+from datetime import timedelta
 from pathlib import Path
 
 from proxyd.core.authority import Authority
@@ -103,3 +105,62 @@ def test_what_was_spent_since_the_start_is_recalled_by_a_reload(tmp_path: Path) 
     assert authority.ledger is not None
     assert authority.ledger.available(CLOCK.now())["orders_left"] == 50
     one.close()
+
+
+def kept(path: Path) -> dict[str, dict[str, object]]:
+    journal = Journal(path, clock=CLOCK)
+    journal.open()
+    journal.close()
+    return {name: dict(document) for name, document in journal.states().items()}
+
+
+def test_an_order_writes_what_it_changed_and_nothing_that_is_over_stays(tmp_path: Path) -> None:
+    clock = FakeClock(CLOCK.now())
+    one = Memory(Journal(tmp_path / "j", clock=clock), clock=clock)
+    one.open(is_first=True)
+    authority = Authority("ca", LETS_ENCRYPT, registered_domain=str)
+    one.recall_authority(authority, clock.now())
+    for name in ("a.example", "b.example"):
+        authority.started(order(name), clock.now())
+        authority.succeeded(order(name), clock.now())
+        one.keep_authority(authority, clock.now())
+    assert all(values == {} for part, values in authority.changes(clock.now()).items() if part != "standing")
+    one.close()
+    names = set(kept(tmp_path / "j"))
+    assert {
+        "ca ca",
+        "ca ca ledger orders account",
+        "ca ca ledger domain a.example",
+        "ca ca issued ec256 a.example",
+    } < names
+    whole = authority.to_document(clock.now())
+    again = Memory(Journal(tmp_path / "j", clock=clock), clock=clock)
+    again.open()
+    read = Authority("ca", LETS_ENCRYPT, registered_domain=str)
+    again.recall_authority(read, clock.now())
+    assert read.to_document(clock.now()) == whole
+    clock.advance(timedelta(days=30))
+    read.started(order("c.example"), clock.now())
+    again.keep_authority(read, clock.now())
+    again.close()
+    names = set(kept(tmp_path / "j"))
+    assert not [name for name in names if "a.example" in name or "b.example" in name]
+    assert "ca ca ledger domain c.example" in names
+
+
+def test_what_an_earlier_version_kept_in_one_document_is_taken_over(tmp_path: Path) -> None:
+    authority = Authority("ca", LETS_ENCRYPT, registered_domain=str)
+    authority.started(order("a.example"), CLOCK.now())
+    authority.succeeded(order("a.example"), CLOCK.now())
+    whole = authority.to_document(CLOCK.now())
+    journal = Journal(tmp_path / "j", clock=CLOCK)
+    journal.open()
+    journal.put_state("ca ca", json.loads(json.dumps(whole)))
+    journal.close()
+    for _ in range(2):
+        one = memory(tmp_path / "j")
+        read = Authority("ca", LETS_ENCRYPT, registered_domain=str)
+        one.recall_authority(read, CLOCK.now())
+        assert read.to_document(CLOCK.now()) == whole
+        one.keep_authority(read, CLOCK.now())
+        one.close()
