@@ -313,6 +313,11 @@ def _left(state: CertificateState, now: datetime) -> CertificateState:
             assert_never(state)
 
 
+def is_dormant(state: CertificateState) -> bool:
+    """Return whether the name has left us, also while its one order of the week runs."""
+    return _dormant(state) is not None
+
+
 def waits_for_first(state: CertificateState) -> bool:
     """Return whether no order was sent yet."""
     return isinstance(state, Missing) or (isinstance(state, Waiting) and state.failures == 0)

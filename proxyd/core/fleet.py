@@ -17,6 +17,7 @@ from proxyd.core.certificate_state import (
     Waiting,
     WindowLearned,
     Wished,
+    is_dormant,
     settled,
     waits_for_ca,
     waits_for_first,
@@ -26,7 +27,7 @@ from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
-from proxyd.core.renewal import RenewalWindow, ask_again_at, renew_at, spread
+from proxyd.core.renewal import RenewalWindow, ask_again_at, latest_without, renew_at, spread
 from proxyd.core.slots import Slot, Slots
 from proxyd.core.task import OrderTask
 
@@ -54,6 +55,10 @@ class Fleet(Dispatch):
         self._slots = slots or Slots()
 
     # What is managed
+
+    def expect(self, count: int) -> None:
+        """Say how many there will be, so that the first are not crowded together as a small fleet would be."""
+        self._slots.expected = count
 
     def update(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
         """Take care of these too, as their plans now say; return those that are new.
@@ -100,9 +105,10 @@ class Fleet(Dispatch):
             return
         self._holds(member, held, now)
         waits = isinstance(member.state, Waiting | Blocked | Dormant)
-        if not waits or now < renew_at(held.validity, None, 0):  # what failed is not forgotten by a restart
+        is_same = member.known_place is not None and member.known_place[0] == held.serial
+        if not waits or (now < renew_at(held.validity, None, 0) and not is_same):
             self._ready(lineage, member, now)
-        else:
+        else:  # what failed is not forgotten by a restart
             self._schedule(lineage, now)
 
     def restore(self, lineage: Lineage, document: Mapping[str, object], now: datetime) -> None:
@@ -228,7 +234,7 @@ class Fleet(Dispatch):
             member.interrupted = None
         if failure.kind is FailureKind.VALIDATION:
             again = member.other_challenge(failure)
-            if again:
+            if again and not is_dormant(member.state):
                 self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
                 return
         if failure.kind in _UNABLE and member.has_other_ca:
@@ -274,7 +280,7 @@ class Fleet(Dispatch):
         if held is None or held.cert_id != cert_id:
             self._schedule(lineage, now)  # the certificate was replaced meanwhile: the new one's window is asked for
             return
-        if window is not None and window.cert_id != cert_id:
+        if window is not None and not window.is_for(cert_id, held.validity):
             window = None
         if before is not None and before.cert_id != cert_id:
             before = None
@@ -315,13 +321,16 @@ class Fleet(Dispatch):
         validity = held.validity
         wished = renew_at(validity, window, spread(lineage.host))
         earliest = validity.not_before + validity.lifetime / 3
+        latest, cycle = latest_without(validity) if window is None else wished, wished - validity.not_before
         at, known = wished, member.known_place
         member.known_place = None
-        if known and known[0] == held.serial and earliest <= known[1] <= wished:
+        if known and known[0] == held.serial and earliest <= known[1] <= latest:
             at = known[1]  # a fleet that was spread stays spread over a restart
         elif wished > now:
-            at = self._slots.place(wished, earliest=max(now, earliest), cycle=wished - validity.not_before)
-        member.slot = Slot(at, wished - validity.not_before)
+            at = self._slots.place(wished, earliest=max(now, earliest), cycle=cycle)
+        elif latest > now:  # one that was found: its whole fleet may have lost its windows and places
+            at = self._slots.place_late(now, latest=latest, cycle=cycle)
+        member.slot = Slot(max(at, now), cycle)
         self._slots.add(member.slot)
         return at
 

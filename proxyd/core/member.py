@@ -107,7 +107,8 @@ class Member:
         """Return what a restart must not forget, as JSON values."""
         kept: dict[str, object] = {"worked": self.worked, "refused_replaces": self.refused_replaces}
         kept |= {"tried": list(self.tried), "in_vain": self.in_vain}
-        place = place_document(self.held.serial, self.slot.at) if self.held and self.slot else {}
+        known = (self.held.serial, self.slot.at) if self.held and self.slot else self.known_place
+        place = place_document(*known) if known else {}
         return {**to_document(self.state), **place, **kept, "fingerprint": self.plan.fingerprint}
 
     def restore(self, document: Mapping[str, object]) -> None:

@@ -11,6 +11,8 @@ from proxyd.core.token_bucket import Limit, TokenBucket
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _ACCOUNT = "account"
+#: The CA counts a certificate when it is issued, not when it was ordered: so much later, mostly.
+_ORDER_TAKES = timedelta(minutes=1)
 #: So long at most the CA's word that it takes no orders is believed.
 _MOST_REFUSED = 7 * _DAY
 
@@ -79,7 +81,9 @@ class RateLedger:
     def spend(self, order: CertificateOrder, now: datetime) -> None:
         """Count an order that is sent now, as if it gave a certificate."""
         for key, limit, _ in self._needed(order):
-            if not key[0].startswith("failures"):
+            if key[0] in ("domain", "duplicates"):
+                self._take(key, limit, now + _ORDER_TAKES)
+            elif key[0] != "failures":
                 self._take(key, limit, now)
 
     def failed(self, order: CertificateOrder, now: datetime, *, validation: bool) -> None:

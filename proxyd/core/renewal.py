@@ -39,6 +39,10 @@ class RenewalWindow:
     end: datetime
     explanation_url: str | None = None
 
+    def is_for(self, cert_id: str, validity: Validity) -> bool:
+        """Return whether it is the window of that certificate, and can be kept: not one that opens when it is over."""
+        return self.cert_id == cert_id and self.start < validity.not_after
+
     def holds(self, cert_id: str, at: datetime) -> bool:
         """Return whether it is the window of that certificate, and open."""
         return self.cert_id == cert_id and self.start <= at < self.end
@@ -60,6 +64,11 @@ def renew_at(validity: Validity, window: RenewalWindow | None, point: float) -> 
         return validity.not_after - share - point * lifetime / _LAST_SHARE
     wished = window.start + point * (window.end - window.start)
     return min(wished, validity.not_after - lifetime / _LAST_SHARE)
+
+
+def latest_without(validity: Validity) -> datetime:
+    """Return until when a certificate without a window may be put off, where many are due at once."""
+    return renew_at(validity, None, 0) + validity.lifetime / _LAST_SHARE
 
 
 def is_ending(validity: Validity, now: datetime) -> bool:

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 _HOURS_A_DAY = 24
 _HOUR, _DAY = 3600.0, 86_400.0  # as numbers: ten thousand hosts take their places here
-#: Half more than the mean: what cannot be placed comes on top, and the peak stays under three times the mean.
-_CROWD = 1.5
+#: A fifth more than the mean: what cannot be placed comes on top (short lives, which are not placed yet when long ones
+#: are), and the peak stays under three times the mean.
+_CROWD = 1.2
 #: A few hosts together disturb nobody.
 _FREE_A_DAY = 2
 
@@ -28,12 +29,15 @@ class Slots:
         self._hours: Counter[int] = Counter()
         self._days: Counter[int] = Counter()
         self._rate = 0.0  # renewals a second of the whole fleet, whatever its mixture of lifetimes
+        self._placed = 0
+        self.expected = 0  # so many there will be
 
     def add(self, slot: Slot) -> None:
         """Count a planned renewal."""
         self._hours[int(slot.at.timestamp() // _HOUR)] += 1
         self._days[int(slot.at.timestamp() // _DAY)] += 1
         self._rate += _rate(slot.cycle)
+        self._placed += 1
 
     def remove(self, slot: Slot) -> None:
         """Take a planned renewal back."""
@@ -43,15 +47,14 @@ class Slots:
             if counter[index] <= 0:
                 del counter[index]
         self._rate = max(0.0, self._rate - _rate(slot.cycle))
+        self._placed -= 1
 
     def place(self, wished: datetime, *, earliest: datetime, cycle: timedelta) -> datetime:
         """Return `wished`, or the latest hour before it, not before `earliest`, that is not crowded.
 
         When all are: the one with the fewest renewals, the latest of these.
         """
-        rate = self._rate + _rate(cycle)
-        an_hour = math.ceil(_CROWD * rate * _HOUR)
-        a_day = math.ceil(_CROWD * rate * _DAY) + _FREE_A_DAY
+        an_hour, a_day = self._allowed(cycle)
         moment, first = wished.timestamp(), earliest.timestamp()
         while moment > first:
             if self._days[int(moment // _DAY)] >= a_day:
@@ -61,6 +64,21 @@ class Slots:
             else:
                 return _earlier(wished, moment)
         return self._least_crowded(wished, earliest)
+
+    def place_late(self, now: datetime, *, latest: datetime, cycle: timedelta) -> datetime:
+        """Return now, or the first hour after it, up to `latest`, that is not crowded; when all are, the least so."""
+        an_hour, a_day = self._allowed(cycle)
+        moment, last = now.timestamp(), latest.timestamp()
+        while moment <= last:
+            if self._days[int(moment // _DAY)] < a_day and self._hours[int(moment // _HOUR)] < an_hour:
+                return now + timedelta(seconds=round(moment - now.timestamp()))
+            moment += _HOUR
+        return self._least_crowded(latest, now)
+
+    def _allowed(self, cycle: timedelta) -> tuple[int, int]:
+        """Return how many in an hour and in a day are no crowd."""
+        rate = (self._rate + _rate(cycle)) * max(1.0, self.expected / (self._placed + 1))
+        return math.ceil(_CROWD * rate * _HOUR), math.ceil(_CROWD * rate * _DAY) + _FREE_A_DAY
 
     def _least_crowded(self, wished: datetime, earliest: datetime) -> datetime:
         last = wished.timestamp()
@@ -78,6 +96,9 @@ class NoSlots(Slots):
 
     def place(self, wished: datetime, *, earliest: datetime, cycle: timedelta) -> datetime:
         return wished
+
+    def place_late(self, now: datetime, *, latest: datetime, cycle: timedelta) -> datetime:
+        return now
 
 
 def _earlier(wished: datetime, moment: float) -> datetime:

@@ -96,7 +96,7 @@ class Renewer:
         Few at once, others run in between: none of them is seen before what it has is known, and `added` was told.
         """
         self._issuer_of = issuer_of
-        wanted = list(plans)
+        self._fleet.expect(len(wanted := list(plans)))
         known = self._fleet.lineages()
         for gone in await asyncio.to_thread(lambda: set(known).difference(plan.lineage for plan in wanted)):
             self._fleet.forget(gone)

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.sim.life import ROOM, START, Simulation
+from tests.sim.life import ROOM, Simulation
+from tests.sim.timeline import START
 
 FIRST, SEEDS, LARGE = (
     int(os.environ.get(name, usual)) for name, usual in (("FIRST", 0), ("SEEDS", 20), ("LARGE", 2000))

@@ -206,6 +206,76 @@ def test_a_fleet_stays_spread_over_a_restart() -> None:
     assert [due(fresh, one) for one in range(200)] == [due(fleet, one) for one in range(200)]
 
 
+def test_no_restart_forgets_what_failed_long_before_the_renewal_had_to_be() -> None:
+    fleet = fleet_of(2)
+    first = lineage(0)
+    fleet.wish(first, NOW, at=NOW)
+    task = next(task for task in fleet.tasks(NOW, 4) if isinstance(task, OrderTask) and task.lineage == first)
+    no = Failure(kind=FailureKind.VALIDATION, message="no", challenge="http-01")
+    fleet.failed(task, no, NOW)
+    held, waits_until = fleet.held(first), due(fleet, 0)
+    assert held is not None
+    for _ in range(3):
+        document = json.loads(json.dumps(fleet.document(first)))
+        fleet = fleet_of(0)
+        fleet.add(task_plan(first), NOW)
+        fleet.restore(first, document, NOW)
+        fleet.found(first, held, NOW)
+        assert due(fleet, 0) == waits_until
+    fleet.found(first, replace(held, serial=4711), NOW)  # another process had more luck
+    assert due(fleet, 0) != waits_until
+
+
+def task_plan(one: Lineage) -> Plan:
+    return Plan(lineage=one, issuers=(CA,), challenges=("http-01",))
+
+
+def test_a_fleet_whose_places_were_lost_is_not_renewed_at_once() -> None:
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
+    fleet.authority(CA)
+    life = timedelta(days=90)
+    fleet.expect(600)
+    for one in range(600):
+        began = NOW - life * 0.68 * (one / 600)  # the windows went beyond two thirds
+        fleet.add(Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)), NOW)
+        validity = Validity(not_before=began, not_after=began + life)
+        unknown = Held(validity=validity, serial=one, cert_id=f"ari{one}", issuer=None, is_owned=False)
+        fleet.found(lineage(one), unknown, NOW)
+    times = [at for one in range(600) if (at := due(fleet, one))]
+    assert len([at for at in times if at <= NOW + HOUR]) <= 3
+    assert Counter((at - NOW).days for at in times)[0] <= 3 * 600 / 60
+    assert all(at <= NOW + life * 0.72 - life * 0.68 * (one / 600) for one, at in enumerate(times))
+    lone = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
+    lone.add(Plan(lineage=lineage(0), issuers=(CA,), challenges=("http-01",)), NOW)
+    validity = Validity(not_before=NOW - life * 0.68, not_after=NOW + life * 0.32)
+    lone.found(lineage(0), Held(validity=validity, serial=0, cert_id="", issuer=None, is_owned=False), NOW)
+    at = due(lone, 0)
+    assert at is not None
+    assert at <= NOW
+
+
+def test_a_window_that_opens_when_the_certificate_is_over_delays_nothing() -> None:
+    fleet = fleet_of(2)
+    (task,) = [task for task in fleet.tasks(NOW, 0) if isinstance(task, WindowTask)]
+    before = due(fleet, 0)
+    start = NOW + timedelta(days=400)
+    never = RenewalWindow(cert_id=task.cert_id, start=start, end=start + timedelta(days=1))
+    fleet.window(task.lineage, task.cert_id, never, None, NOW)
+    assert due(fleet, 0) == before
+
+
+def test_a_dormant_host_gets_one_order_though_it_never_tried_the_other_challenge() -> None:
+    fleet = fleet_of(0)
+    fleet.update([Plan(lineage=lineage(0), issuers=(CA,), challenges=("tls-alpn-01", "http-01"))], NOW)
+    fleet.postpone(lineage(0), Failure(kind=FailureKind.VALIDATION, message="what its twin saw"), NOW, NOW)
+    fleet.left(lineage(0), NOW)
+    later = NOW + timedelta(days=7)
+    task = order_of(fleet, later)
+    no = Failure(kind=FailureKind.VALIDATION, message="no", challenge=task.challenges[0])
+    fleet.failed(task, no, later)
+    assert due(fleet, 0) == later + timedelta(days=7)
+
+
 def due(fleet: Fleet, number: int) -> datetime | None:
     state = fleet.state(lineage(number))
     return due_at(state, NOW) if state else None

@@ -26,8 +26,9 @@ def test_the_orders_of_an_account_come_back_every_36_seconds() -> None:
 
 def test_a_domain_has_fifty_a_week() -> None:
     times = forecast(orders(51, "one.test"), {"le": authority()}, NOW)
-    assert times[-1] - NOW == timedelta(days=7) / 50
-    assert times[:50] == [NOW] * 50
+    a_minute = timedelta(minutes=1)  # the CA counts what is issued, a little later than it is ordered
+    assert times[-1] - NOW == timedelta(days=7) / 50 + a_minute
+    assert times[:50] == [*[NOW] * 49, NOW + a_minute]
 
 
 def test_without_known_limits_all_are_sent_now() -> None:
