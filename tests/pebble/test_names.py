@@ -13,6 +13,7 @@ from socket import create_connection
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 from pebble.server import Pebble
+from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
@@ -110,6 +111,30 @@ def states(daemon: DaemonProcess, prefix: str) -> dict[str, dict[str, object]]:
 def move(pebble: Pebble, host: str, address: str) -> None:
     pebble.set_dns("clear-a", host=host)
     pebble.set_dns("add-a", host=host, addresses=[address])
+
+
+def test_a_limit_that_puts_the_next_order_off_hides_no_failure_and_ends_no_watching(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        pebble.set_dns("set-default-ipv4", ip="")
+        move(pebble, ELSEWHERE, "127.0.0.2")
+        acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle), "limits": {"orders_per_3h": 2}}
+        daemon.configure({ELSEWHERE: upstream.port}, acme=acme, resolvers=[pebble.dns])
+        daemon.start()
+        daemon.wait_for("failures=1")  # both challenge types, an order for each
+        assert "2 orders in 3 h" in command(daemon, "renew", ELSEWHERE).out
+        row = command(daemon, "status", "--json").json["hosts"][ELSEWHERE]
+        assert (row["state"], row["failures"]) == ("waiting", 1)
+        assert "could not validate the name" in row["last_error"]
+        told = command(daemon, "explain", ELSEWHERE).out
+        assert "could not validate the name" in told
+        assert "The CA would refuse by a limit, so it was not asked" in told
+        eventually(lambda: events(daemon, ELSEWHERE, "dns seen"), what=daemon.log)
+        move(pebble, ELSEWHERE, "127.0.0.1")
+        eventually(lambda: events(daemon, ELSEWHERE, "names changed"), what=daemon.log, seconds=SECONDS)
+        assert pebble.orders() == 2
+        assert daemon.stop() == 0
 
 
 def test_a_mend_while_the_daemon_was_stopped_is_noticed(
