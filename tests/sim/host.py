@@ -80,6 +80,7 @@ class SimHost:
     certificate: SimCertificate | None = None
     tried_at: datetime | None = None  # the first order that would replace `certificate`
     told_at: datetime | None = None  # when this life of the daemon was last told the window of `certificate`
+    is_misled: bool = False  # the CA told a window of long ago: it wants `certificate` replaced at once
     asked: str | None = None  # the certificate whose quiet poll is under way
     story: list[str] = field(default_factory=list)
     excused: list[Span] = field(default_factory=list)  # waits that the schedule demands

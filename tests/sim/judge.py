@@ -45,7 +45,8 @@ class Judge:
         """Judge what the new certificate replaces, and how many there were lately."""
         old = host.certificate
         if old is not None:
-            self.renewals.append(now)
+            if not host.is_misled:
+                self.renewals.append(now)
             self.expiry(host, now)
         host.issued_at = [*(at for at in host.issued_at if at > now - WEEK), now]
         ends = old is not None and now >= old.not_after - (old.not_after - old.not_before) / 10

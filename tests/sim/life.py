@@ -229,6 +229,8 @@ class Simulation:
         answers = not self.ca.is_down(now) and self._clock.answered() is None
         self.fleet.authority(CA).has_ari |= answers
         window = self.ca.window(task.cert_id, now) if answers else None
+        if window and window.cert_id == task.cert_id and window.end < self.ca.issued[task.cert_id].not_before:
+            host.is_misled = True
         self.fleet.window(task.lineage, task.cert_id, window, DAY, self._now())
 
     def _order(self, task: OrderTask, now: datetime) -> None:
@@ -268,6 +270,7 @@ class Simulation:
             self.fleet.window(task.lineage, host.asked, None, DAY, self._now())
         host.certificate, host.tried_at, host.asked, host.told_at = made, None, None, None
         host.failing_since = host.asleep_since = None
+        host.is_misled = False
         self.fleet.authority(CA).has_ari = True
         self._clock.steady.found([_held(made).validity])
         self.fleet.issued(task, _held(made), task.challenges[0], self._now())
