@@ -69,8 +69,7 @@ class MeasuredDaemon:
     @property
     def cpu(self) -> float:
         """Return the seconds of processor time used so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self._process.pid)
 
     def rss_mib(self, line: str = "VmRSS") -> float:
         """Return the resident memory."""
@@ -87,6 +86,12 @@ class MeasuredDaemon:
         self._process.send_signal(signal.SIGHUP)
         self.wait_for("RELOADING=1")
         self.wait_for("READY=1")
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def environment(directory: Path) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -93,7 +93,7 @@ class Pebble:
         with urllib.request.urlopen(url, data=json.dumps(body).encode(), timeout=10):
             pass
 
-    def __enter__(self) -> "Pebble":
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -48,7 +48,9 @@ class CertificateStore:
 
         What is broken is set aside, and an earlier generation put in its place, with a log line each.
         """
-        return next(self.load_all([(host, families)]))
+        keys = {_key(host, family) for family in families}
+        listing = {slot(key): self._archive.of(key) for key in keys}  # not that of ten thousand hosts
+        return self._load(host, families, _Shelf(listing, self._archive.marks()))
 
     def load_all(self, wanted: Iterable[Wanted]) -> Iterator[Certificate | None]:
         """Return what `load` gives for each; directories are listed once."""
