@@ -91,6 +91,9 @@ async def test_a_change_of_keys_that_was_cut_off_is_noticed(
         await client.issue(HOST)
         url, old = client.account.url, used.read_bytes()
         await client.account.rotate_key()
+    waiting = tmp_path / "cache" / "+proxyd" / "next-account-keys" / used.name
+    assert not waiting.exists()
+    used.rename(waiting)
     used.write_bytes(old)
     async with Client(ca, tmp_path / "cache", http_port=http_port) as again:
         await again.issue("two.example.test")
