@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from proxyd.core import certificate_state, fleet, name_watch
+from proxyd.core import certificate_state, circuit_breaker, fleet, name_watch
 from proxyd.core.clock_watch import ClockWatch
 from proxyd.core.name_watch import NameWatch
 from proxyd.core.rate_ledger import RateLedger
@@ -74,7 +74,7 @@ def always_due(patch: Patch) -> None:
 
 def no_ceiling(patch: Patch) -> None:
     always_due(patch)
-    patch.setattr(fleet, "closed_until", lambda *_, **__: None)
+    patch.setattr(circuit_breaker, "closed_until", lambda *_, **__: None)
 
 
 #: How, with which seed, how many hosts, for how many days, and what is violated.
