@@ -102,7 +102,7 @@ class Installation:
         except ssl.SSLError as error:
             return self._take_back(lineage, certificate, before, f"OpenSSL rejects the new certificate: {error}")
         except OSError as error:
-            self._restore(before)
+            self._restore(certificate, before)
             reason = f"this machine has no room for it now: {error.strerror}; what served before serves on"
             self._tell(lineage, reason)
             return NoRoom(reason=reason)
@@ -146,13 +146,19 @@ class Installation:
         return self._take_back(lineage, certificate, before, reason)
 
     def _take_back(self, lineage: Lineage, certificate: Certificate, before: _Before, reason: str) -> TakenBack:
-        self._restore(before)
+        self._restore(certificate, before)
         self._tell(lineage, f"{reason}; what served before serves again")
         return TakenBack(reason=reason, previous=self._valid(before[lineage.host], certificate))
 
-    def _restore(self, before: _Before) -> None:
+    def _restore(self, certificate: Certificate, before: _Before) -> None:
+        """Put back what `certificate` took the place of; what others did to the names meanwhile stays."""
         for name, certificates in before.items():
-            self._table.restore(name, certificates)
+            serving = self._table.certificates(name)
+            if certificate in serving:
+                kept = [one for one in serving if one != certificate]
+                families = {one.family for one in kept}
+                back = (one for one in certificates if one != certificate and one.family not in families)
+                self._table.restore(name, sorted((*kept, *back), key=lambda one: one.family))
 
     def _valid(self, before: Sequence[Certificate], certificate: Certificate) -> Certificate | None:
         now = self._clock.now()

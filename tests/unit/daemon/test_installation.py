@@ -1,5 +1,6 @@
 """Clients see the new certificate, or the one before serves again: with the real table, listener, store and journal."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -206,6 +207,23 @@ async def test_a_wrong_second_kind_of_key_does_not_cost_the_first(world: World) 
     assert world.table.certificates(HOST) == (modern, old)
     assert world.store.load(HOST, ["ec"]) == modern
     assert world.store.load(HOST, ["rsa"]) == old
+
+
+@pytest.mark.parametrize("is_rsa_wrong", [True, False])
+async def test_of_two_kinds_of_keys_at_once_only_the_wrong_one_is_taken_back(world: World, is_rsa_wrong: bool) -> None:
+    world.alone = False
+    old = [certificate(HOST, rsa_key=is_rsa, ago=_HOUR) for is_rsa in (False, True)]
+    new = [certificate(HOST, rsa_key=is_rsa) for is_rsa in (False, True)]
+    world.table.put(HOST, old)
+    context = program(certificate(HOST, rsa_key=is_rsa_wrong))
+    load_pem(context, new[not is_rsa_wrong].pem)
+    kinds = ("p256", "rsa2048")
+    async with another_program(context) as world.listening:
+        both = zip(kinds, new, strict=True)
+        outcomes = await asyncio.gather(*(world.use(lineage(HOST, key_kind=kind), one) for kind, one in both))
+    assert [type(one) for one in outcomes] == ([Serving, TakenBack] if is_rsa_wrong else [TakenBack, Serving])
+    assert world.table.certificates(HOST) == ((new[0], old[1]) if is_rsa_wrong else (old[0], new[1]))
+    assert all([await world.table.confirm(HOST, one) for one in world.table.certificates(HOST)])
 
 
 @pytest.mark.parametrize("before", [None, timedelta(days=91)], ids=["nothing", "an expired one"])
