@@ -41,6 +41,7 @@ _MAX_BODY = 1 << 20
 #: Half of all nonces may be refused (Pebble does that on purpose): 0.5^20 is one in a million.
 _NONCE_TRIES = 20
 _NETWORK_TRIES = 3
+_AT_ONCE = 8
 _MAX_LINKS = 10
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -85,6 +86,7 @@ class AcmeTransport:
         self._seconds = request_seconds
         self._dated = dated
         self._turn = turn
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._proxies: dict[str, Mapping[str, Any]] = {}
         self._is_dated = False
         self._nonces = NoncePool(clock=clock)
@@ -207,7 +209,8 @@ class AcmeTransport:
         for attempt in range(1, _NETWORK_TRIES + 1):
             await self._turn()
             try:
-                return await self._request_once(method, url, body, redirects=redirects)
+                async with self._room:
+                    return await self._request_once(method, url, body, redirects=redirects)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 # A POST that may have arrived must not be sent twice: the schedule tries again.
                 connected = not isinstance(error, aiohttp.ClientConnectorError)
@@ -223,7 +226,7 @@ class AcmeTransport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     ssl=self._tls,
-                    limit=8,
+                    limit=0,  # `_room` bounds them, and no time runs while one waits for it
                     keepalive_timeout=_KEEPALIVE_SECONDS,
                     enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,  # a CA that hangs does not say goodbye either
                 ),

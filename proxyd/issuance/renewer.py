@@ -28,7 +28,7 @@ from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
 _CONCURRENT = 16  # of all CAs together; a CA that hangs holds no more than the fleet gives it
-_CONCURRENT_WINDOWS = 8
+_CONCURRENT_WINDOWS = 4  # fewer than a CA may be asked at once: its orders go on while these hang
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
 _HELD_BACK = timedelta(hours=1)
 _LOOK_AT_TURN = 1.0

@@ -9,10 +9,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from pebble.server import make_api_certificate
+from proxyd.certs.key import generate_key
 from proxyd.core.failure import IssuanceError
 from proxyd.daemon.system_clock import SystemClock
+from proxyd.issuance.acme_signer import AccountSigner
 from proxyd.issuance.acme_transport import AcmeTransport
 
 
@@ -82,3 +85,39 @@ async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyP
                 head = asked.get_nowait()
                 assert head.startswith(b"CONNECT ca.invalid:443 ")
                 assert b"\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n" in head
+
+
+async def test_an_order_has_its_full_time_however_many_requests_hang(tmp_path: Path) -> None:
+    bundle, base, hanging = tmp_path / "bundle.pem", "", asyncio.Semaphore(0)
+    make_api_certificate(tmp_path, bundle)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pebble-api.pem", tmp_path / "pebble-api.key")
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/window":
+            hanging.release()
+            await asyncio.Event().wait()
+        return web.json_response(
+            {"newNonce": base, "newAccount": base, "newOrder": base}, headers={"Replay-Nonce": "abcdefgh12345678"}
+        )
+
+    server = await asyncio.get_running_loop().create_server(web.Server(answer), "127.0.0.1", 0, ssl=context)
+    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    transport = AcmeTransport(
+        directory_url=base,
+        tls=ssl.create_default_context(cafile=str(bundle)),
+        clock=SystemClock(),
+        rng=random.Random(1),
+        request_seconds=1.0,
+    )
+    await transport.directory()
+    windows = [asyncio.create_task(transport.get(f"{base}window")) for _ in range(8)]
+    for _ in windows:
+        await hanging.acquire()
+    answered = await transport.post(f"{base}order", {}, AccountSigner(generate_key("p256")))
+    assert answered.status == 200
+    for one in windows:
+        one.cancel()
+    await asyncio.gather(*windows, return_exceptions=True)
+    await transport.close()
+    server.close()
