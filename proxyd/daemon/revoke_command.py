@@ -76,10 +76,22 @@ class RevokeCommand:
         for lineage in lineages:
             plan, held = self._fleet.plan(lineage), self._fleet.held(lineage)
             if (certificate := self._certificates.serving(lineage)) is not None and plan is not None:
+                self._refuse_anothers(lineage, certificate)
                 first = (held.issuer,) if held and held.issuer else ()
                 issuers = tuple(dict.fromkeys((*first, *plan.issuers)))
                 found.append(_Old(lineage=lineage, certificate=certificate, issuers=issuers))
         return found
+
+    def _refuse_anothers(self, lineage: Lineage, certificate: Certificate) -> None:
+        """Raise Refused when another host's certificate stands in here: that host would go on serving it, revoked."""
+        for other in () if self._is_held(lineage, certificate) else self._fleet.lineages():
+            serving = self._certificates.serving(other)
+            if serving and serving.leaf == certificate.leaf and self._is_held(other, certificate):
+                raise Refused(_in_use(lineage.host, other.host))
+
+    def _is_held(self, lineage: Lineage, certificate: Certificate) -> bool:
+        held = self._fleet.held(lineage)
+        return held is not None and held.serial == certificate.serial
 
     async def _left_behind(self, host: Hostname) -> list[_Old]:
         """Return what the cache holds of a host that is in the configuration no more: its key may be stolen too."""
@@ -93,7 +105,7 @@ class RevokeCommand:
             raise Refused(str(error), status=1) from error
         for owner, _ in shared:
             if self._fleet.lineages_of(owner):
-                raise Refused(f"{host} is in the certificate of {owner}, which is in use: `proxyd revoke {owner}`")
+                raise Refused(_in_use(host, owner))
         return [self._old(owner, certificate) for owner, certificate in shared]
 
     def _old(self, host: Hostname, certificate: Certificate) -> _Old:
@@ -153,3 +165,7 @@ class RevokeCommand:
             await asyncio.to_thread(store.condemn, old.lineage.host, certificate, f"revoked: {why}")
         except StoreError as error:
             failures.append(f"{old.lineage.host}: it is revoked, but the cache could not be told: {error}")
+
+
+def _in_use(host: Hostname, owner: Hostname) -> str:
+    return f"{host} is in the certificate of {owner}, which is in use: `proxyd revoke {owner}`"

@@ -184,3 +184,30 @@ def test_a_shared_certificate_is_found_by_any_of_its_names(
         assert (done.status, done.err) == (0, ""), done.out
         assert pebble.status_of(old) == ("Revoked", 1)
         assert not (daemon.cache / HOST).exists()
+
+
+def test_a_certificate_that_only_stands_in_is_not_taken_from_the_host_that_it_is_of(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    other, acme = "two.example.test", {"challenges": ["http-01"]}
+    one: dict[str, object] = {"upstream": upstream.port, "acme": acme}
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: {**one, "aliases": [other], "certificate": "shared"}}, pebble=pebble)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, pebble.root())
+        client.wait_for([HOST, other], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        old = serial(client)
+        assert daemon.stop() == 0
+        pebble.set_dns("add-a", host=other, addresses=["127.0.0.2"])  # it gets none of its own
+        daemon.configure({HOST: one, other: one}, pebble=pebble)
+        daemon.start()
+        client.wait_for([HOST, other], daemon=daemon)
+        for now in ([], ["--now"]):
+            done = command(daemon, "revoke", other, "--reason", "superseded", *now)
+            assert done.status == 2
+            assert f"`proxyd revoke {HOST}`" in done.err
+        assert (serial(client), pebble.status_of(old)[0]) == (old, "Valid")
+        assert command(daemon, "revoke", HOST, "--reason", "superseded").status == 0
+        assert pebble.status_of(old)[0] == "Revoked"
+        assert serial(client) != old
