@@ -209,7 +209,9 @@ class Certificates:
             self._first, self._first_plans = load, plans
             self._use(config, {})
         else:
-            await self._manage(config, plans, await load.run())
+            read = await load.run()
+            self._stand_ins.regrouped((plan.lineage for plan in possible), set(missing), read)
+            await self._manage(config, plans, read)
             await self._stand_ins.use_others(self._fleet.lineages())
 
     async def cache_read(self, host: Hostname) -> bool:

@@ -34,6 +34,18 @@ class StandIns:
         """Return the facts with what stands in."""
         return [self._marked(one) for one in facts]
 
+    def regrouped(
+        self, lineages: Iterable[Lineage], new: Collection[Lineage], read: Mapping[Lineage, Certificate]
+    ) -> None:
+        """Remember what serves the `new` ones of the lineages since before, and is not what was `read` for them."""
+        hosts, own = {one.host for one in new}, {(one.host, certificate.leaf) for one, certificate in read.items()}
+        known = {(one.host, one.key_family) for one in lineages if one.host in hosts and one not in new}
+        for lineage in new:
+            for name in lineage.names:
+                for one in filter(self._is_valid, self._table.certificates(name)):
+                    if (lineage.host, one.leaf) not in own and (lineage.host, one.family) not in known:
+                        self._used[name] = one
+
     def use_loaded(self, lineages: Iterable[Lineage]) -> None:
         """Look through what serves already."""
         if wanted := self._without(lineages):

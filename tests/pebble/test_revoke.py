@@ -186,8 +186,9 @@ def test_a_shared_certificate_is_found_by_any_of_its_names(
         assert not (daemon.cache / HOST).exists()
 
 
+@pytest.mark.parametrize("by_reload", [True, False])
 def test_a_certificate_that_only_stands_in_is_not_taken_from_the_host_that_it_is_of(
-    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, by_reload: bool
 ) -> None:
     other, acme = "two.example.test", {"challenges": ["http-01"]}
     one: dict[str, object] = {"upstream": upstream.port, "acme": acme}
@@ -198,11 +199,16 @@ def test_a_certificate_that_only_stands_in_is_not_taken_from_the_host_that_it_is
         client.wait_for([HOST, other], daemon=daemon)
         eventually(lambda: command(daemon, "status").status == 0)
         old = serial(client)
-        assert daemon.stop() == 0
+        if not by_reload:
+            assert daemon.stop() == 0
         pebble.set_dns("add-a", host=other, addresses=["127.0.0.2"])  # it gets none of its own
         daemon.configure({HOST: one, other: one}, pebble=pebble)
-        daemon.start()
-        client.wait_for([HOST, other], daemon=daemon)
+        if by_reload:
+            daemon.reload()
+        else:
+            daemon.start()
+            client.wait_for([HOST, other], daemon=daemon)
+        eventually(lambda: "No certificate of its own" in command(daemon, "explain", other).out)
         for now in ([], ["--now"]):
             done = command(daemon, "revoke", other, "--reason", "superseded", *now)
             assert done.status == 2

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,3 +97,20 @@ def test_a_file_of_another_host_is_no_stand_in(tmp_path: Path) -> None:
     (tmp_path / "a.example").write_bytes(make_pem("b.example", begin=NOW - DAY))
     world.start(lineage(B))
     assert world.table.certificate(B) is None
+
+
+def test_what_served_before_a_reload_that_groups_names_otherwise_stands_in(tmp_path: Path) -> None:
+    world, shared, together = World(tmp_path), certificate(A, B), lineage(A, B)
+    world.table.put(C, [certificate(C)])
+    world.table.put(A, [shared])
+    world.table.put(B, [shared])
+    alone = [lineage(A), lineage(B)]
+    world.stand_ins.regrouped([lineage(C), *alone], set(alone), {lineage(A): shared})
+    assert world.stand_ins.holds(B, shared)
+    assert not world.stand_ins.holds(A, shared)
+    assert not world.stand_ins.holds(C, shared)
+    second = replace(together, key_kind="rsa2048")
+    world = World(tmp_path)
+    world.table.put(A, [shared])
+    world.stand_ins.regrouped([together, second], {second}, {})  # the first goes on as it was
+    assert not world.stand_ins.holds(A, shared)
