@@ -13,6 +13,7 @@ import click
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_client import CommandRefused, Document, Unreachable, ask
 from proxyd.cli.config_file import find, refuse
+from proxyd.config.daemon_place import DaemonPlace
 from proxyd.config.document import ConfigError
 from proxyd.config.load import load
 from proxyd.config.model import Config
@@ -27,7 +28,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 @dataclass(frozen=True)
 class Control:
-    """The daemon of one configuration file. A file that is missing or wrong still finds the usual places."""
+    """The daemon of one configuration file. It runs on while the file has mistakes, and is found all the same."""
 
     file: Path | None
 
@@ -55,9 +56,13 @@ class Control:
     ) -> Document:
         """Return the daemon's answer. Raises Unreachable; exits when the daemon refuses.
 
-        Exits with 3, too, when none answers and there is no file to look at instead.
+        Exits with 3, too, when none answers and there is no file to look at instead; with 2 when that has mistakes,
+        which are said in any case.
         """
         chosen, cache = self._place()
+        mistakes = self._read if self.has_file and isinstance(self._read, ConfigError) else None
+        if mistakes:
+            print(mistakes, file=sys.stderr)
         bare = Config.model_construct()
         places = [*candidates(chosen, cache or bare.cache_directory), *last_resorts(chosen)]
         try:
@@ -66,6 +71,8 @@ class Control:
             print(refused, file=sys.stderr)
             raise SystemExit(refused.status) from None
         except Unreachable as error:
+            if mistakes and not error.is_denied:
+                refuse(str(error))
             if self.has_file:
                 raise
             unreachable(error, more=f"; there is no configuration file either ({find(None)}): name yours with -c")
@@ -87,7 +94,8 @@ class Control:
         if isinstance(self._read, ConfigError):
             if self.file is not None and not file.is_file():
                 refuse(str(self._read))
-            return None, None
+            place = DaemonPlace.read(file)
+            return place.socket, place.cache
         return self._read.admin.socket, self._read.cache_directory
 
 

@@ -1,0 +1,46 @@
+"""A daemon runs on with what it had while its file has mistakes: the commands find it, and say the mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import command
+from tests.support.daemon import DaemonProcess
+from tests.support.upstream import Upstream
+
+HOST = "one.example.test"
+NOWHERE = {"server": "https://127.0.0.1:1/dir"}
+COMMANDS = [
+    (["status", HOST], 1, HOST),
+    (["explain", HOST], 1, f"One certificate for {HOST}"),
+    (["renew", "--no-wait", HOST], 0, f"{HOST} (p256): ordering"),
+    (["account"], 1, "127.0.0.1:1"),
+    (["revoke", HOST, "--reason", "unspecified"], 2, f"{HOST} has no certificate"),
+]
+
+
+@pytest.mark.parametrize(
+    ("typo", "says", "chosen"),
+    [("lisen: 1\n", "lisen: unknown key: did you mean listen?", False), ("hosts: [\n", "YAML syntax: ", True)],
+)
+def test_the_commands_find_the_daemon(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, typo: str, says: str, chosen: bool
+) -> None:
+    admin = {"socket": str(tmp_path / "s")} if chosen else {}
+    daemon.configure({HOST: upstream.port}, acme=NOWHERE, admin=admin)
+    daemon.start()
+    daemon.wait_for("control socket")
+    daemon.file.write_text(daemon.file.read_text() + typo)
+    daemon.reload()
+    daemon.wait_for("reload refused, nothing changed")
+    for arguments, status, answer in COMMANDS:
+        done = command(daemon, *arguments)
+        assert done.status == status, (arguments, done)
+        assert answer in done.out + done.err
+        assert says in done.err
+    assert daemon.stop() == 0
+    for arguments in (["status"], ["renew", HOST]):
+        done = command(daemon, *arguments)
+        assert (done.status, done.out) == (2, ""), arguments
+        assert says in done.err
+        assert done.err.count(says) == 1
