@@ -1,7 +1,7 @@
 """Why a host has no new certificate, and what its owner does about it: from the failure and what arrived meanwhile."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -16,6 +16,8 @@ _TERMS = re.compile(r"terms at (https://\S+)")
 _LOOKED_AT = re.compile(r"(?:^|[\s:])((?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}:[0-9a-f:]+[0-9a-f]): (?=[A-Z])")
 #: Some CAs call a refused connection "unauthorized".
 _NO_CONNECTION = re.compile(r"Failed to connect|connection refused|Timeout during connect", re.IGNORECASE)
+#: These say that somebody answered the CA.
+_ANSWERED = ("unauthorized", "incorrectResponse", "tls")
 _SHOWN = 5
 
 
@@ -94,8 +96,20 @@ def _validation(host: Hostname, failure: Failure, events: Sequence[JournalEvent]
                 f"The DNS of the name does not work for the CA: {failure.message}",
                 f"Let an A or AAAA record of {host} point to this machine; it is seen within a minute.",
             )
+        case kind if kind not in _ANSWERED and not failure.addresses and _has_no_address(host, events):
+            return Diagnosis(
+                f"The name has no address, as seen from here, and so the CA could not come to it: {failure.message}",
+                f"Let an A or AAAA record of {host} point to this machine; it is seen within a minute.",
+            )
         case _:
             return _reached(host, failure, events)
+
+
+def _has_no_address(host: Hostname, events: Sequence[JournalEvent]) -> bool:
+    """Whether our own last look at the name found none; no answer of the DNS proves nothing."""
+    look = next((one for one in reversed(events) if "addresses" in one.fields and one.kind != "order failed"), None)
+    seen = look.fields["addresses"] if look else None
+    return seen == [] or (isinstance(seen, Mapping) and seen.get(host.text) == [])
 
 
 def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -> Diagnosis:
@@ -121,6 +135,11 @@ def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
         return Diagnosis(
             f"The CA got no connection to {where}, and no validation request arrived here: port {port} is closed there "
             f"(firewall, router), or your DNS points to another machine. The CA says: {failure.message}",
+            advice,
+        )
+    if failure.problem not in _ANSWERED and not addresses:
+        return Diagnosis(
+            f"The CA could not confirm the name, and no validation request arrived here. It says: {failure.message}",
             advice,
         )
     return Diagnosis(

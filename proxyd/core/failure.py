@@ -142,17 +142,29 @@ _CLASSES = {
     "unsupportedContact": _ACCOUNT,
     "badSignatureAlgorithm": _ACCOUNT,
     "accountDoesNotExist": _CA,  # a new account is made at the next try
+    "serverInternal": _CA,
 }
 
 
 def classify(problem: Problem) -> FailureKind:
     """Map what the CA said to a class. A compound problem takes the class of its gravest part."""
+    return _class(problem) or _CA
+
+
+def classify_proof(problem: Problem) -> FailureKind:
+    """Map what a challenge says. It concerns the name, also by a type that elsewhere is the CA's trouble.
+
+    Pebble calls a name without addresses "malformed".
+    """
+    return _class(problem) or _V
+
+
+def _class(problem: Problem) -> FailureKind | None:
+    """Return None for what the table does not know."""
     if problem.kind == "rateLimited" or problem.status == 429 or problem.is_pause:
         return FailureKind.PAUSED if problem.is_pause else FailureKind.RATE_LIMITED
     if problem.status >= 500:
         return _CA
     classes = [_CLASSES[one.kind] for one in (*problem.subproblems, problem) if one.kind in _CLASSES]
-    for grave in (_ACCOUNT, _HOST, FailureKind.RATE_LIMITED, _V):
-        if grave in classes:
-            return grave
-    return _CA
+    grave = (_ACCOUNT, _HOST, FailureKind.RATE_LIMITED, _V, _CA)
+    return next((one for one in grave if one in classes), None)

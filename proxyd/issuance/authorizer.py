@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from proxyd.core.failure import FailureKind, IssuanceError, classify
+from proxyd.core.failure import FailureKind, IssuanceError, classify_proof
 from proxyd.core.hostname import Hostname
 from proxyd.core.problem import Problem
 from proxyd.issuance.acme_signer import AccountSigner
@@ -141,6 +141,9 @@ _ADVICE = {
 }
 
 
+_ELSE = "look at what the CA says, and let the A and AAAA records of {name} point to this machine"
+
+
 def _challenges(authorization: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     offered = authorization.get("challenges")
     return [one for one in offered[:50] if isinstance(one, dict)] if isinstance(offered, list) else []
@@ -156,12 +159,10 @@ def _validation_failed(name: Hostname, issuer: str, kind: str, authorization: Ma
     challenge = _failed(authorization, kind) or {}
     problem = Problem.parse(challenge.get("error"), status=0)
     status = str(authorization.get("status"))[:20]
-    advice = _ADVICE.get((problem.kind, kind)) or _ADVICE.get((problem.kind, None)) or "look at what the CA says"
+    advice = _ADVICE.get((problem.kind, kind)) or _ADVICE.get((problem.kind, None)) or _ELSE
     told = f"{issuer} could not validate the name by {kind} ({status})"
-    # An authorization that ended without a problem failed all the same.
-    found = FailureKind.VALIDATION if problem.kind == "none" else classify(problem)
     return IssuanceError(
-        found,
+        classify_proof(problem),  # one that ended without a problem failed all the same
         f"{told}: {problem}; {advice.format(name=name)}",
         host=name,
         cause=f"{told}: {problem.title}",

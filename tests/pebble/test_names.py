@@ -103,6 +103,40 @@ def test_what_is_mended_in_dns_or_firewall_ends_the_wait(
         assert events(daemon, UNKNOWN, "order failed") == []
 
 
+def test_a_name_without_addresses_is_told_as_such_whatever_the_ca_calls_it(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    """Pebble calls it "connection" or, of TLS-ALPN-01, "malformed", which elsewhere is trouble of the CA."""
+    by = {"one.example.test": ("http-01", "connection"), "two.example.test": ("tls-alpn-01", "malformed")}
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        pebble.set_dns("set-default-ipv4", ip="")
+        hosts: dict[str, object] = {
+            host: {"upstream": upstream.port, "acme": {"challenges": [kind]}} for host, (kind, _) in by.items()
+        }
+        daemon.configure(hosts, pebble=pebble, resolvers=[pebble.dns])
+        daemon.start()
+        eventually(lambda: daemon.log().count("delayed=True") == 2, what=daemon.log)
+        done = command(daemon, "renew", *by)  # before the minute that the first orders are put off
+        assert done.status == 1
+        for host, (kind, problem) in by.items():
+            assert f"let the A and AAAA records of {host} point to this machine" in done.out
+            failed = events(daemon, host, "order failed")[0]
+            assert (failed["kind"], failed["problem"], failed["challenge"]) == ("validation", problem, kind)
+            eventually(lambda host=host: events(daemon, host, "dns seen"), what=daemon.log)  # type: ignore[misc]
+            told = command(daemon, "explain", host).out
+            assert "The name has no address, as seen from here" in told
+            assert "at once when its DNS changes" in told
+            pebble.set_dns("add-a", host=host, addresses=["127.0.0.1"])
+        for host in by:
+            eventually(
+                lambda host=host: events(daemon, host, "certificate issued"),  # type: ignore[misc]
+                what=daemon.log,
+                seconds=SECONDS,
+            )
+            assert f"addresses of {host}: none -> 127.0.0.1" in str(events(daemon, host, "names changed")[0])
+        HttpsClient(daemon.https_port, pebble.root()).wait_for(by, daemon=daemon)
+
+
 def states(daemon: DaemonProcess, prefix: str) -> dict[str, dict[str, object]]:
     rows = daemon.journal("SELECT name, document FROM state WHERE name LIKE ?", f"{prefix} %")
     return {name: json.loads(document) for name, document in rows}

@@ -71,6 +71,24 @@ SITUATIONS: dict[str, tuple[CertificateState, Held | None, list[JournalEvent]]] 
             failed(1, problem="dns", challenge="http-01"),
         ],
     ),
+    "no address by another word": (
+        waiting(V, 'malformed: Could not resolve URL "a.example.com"', problem="malformed", challenge="http-01"),
+        None,
+        [
+            started(2),
+            failed(1, problem="malformed", challenge="http-01"),
+            event(1, "dns seen", addresses={"a.example.com": []}, caa={}, port80={}),
+        ],
+    ),
+    "not confirmed by an unknown word": (
+        waiting(V, "malformed: something", problem="malformed", challenge="http-01"),
+        None,
+        [
+            started(2),
+            failed(1, problem="malformed", challenge="http-01"),
+            event(1, "dns seen", addresses={"a.example.com": ["192.0.2.7"]}, caa={}, port80={}),
+        ],
+    ),
     "caa": (
         waiting(V, "caa: CAA record for a.example.com prevents issuance", problem="caa", challenge="http-01"),
         HELD,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.core.failure import FailureKind, IssuanceError, classify
+from proxyd.core.failure import FailureKind, IssuanceError, classify, classify_proof
 from proxyd.core.problem import Problem
 from tests.support.strategies import damaged, json_values
 
@@ -39,6 +39,27 @@ PAUSED = (
 )
 def test_each_problem_has_its_class(kind: str, status: int, wanted: FailureKind) -> None:
     assert classify(Problem.parse({"type": PREFIX + kind}, status=status)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "wanted"),
+    [
+        ("malformed", 400, FailureKind.VALIDATION),
+        ("somethingNew", 0, FailureKind.VALIDATION),
+        ("none", 0, FailureKind.VALIDATION),
+        ("dns", 400, FailureKind.VALIDATION),
+        ("serverInternal", 0, FailureKind.CA),
+        ("malformed", 500, FailureKind.CA),
+        ("rateLimited", 429, FailureKind.RATE_LIMITED),
+        ("rejectedIdentifier", 400, FailureKind.HOST_REFUSED),
+        ("userActionRequired", 403, FailureKind.ACCOUNT_REFUSED),
+    ],
+)
+def test_what_a_challenge_says_concerns_the_name(kind: str, status: int, wanted: FailureKind) -> None:
+    problem = Problem.parse({"type": PREFIX + kind}, status=status)
+    assert classify_proof(problem) is wanted
+    failure = IssuanceError(classify_proof(problem), "no", problem=problem).failure
+    assert failure.may_be_dns is (wanted is FailureKind.VALIDATION)
 
 
 def test_a_compound_problem_takes_the_class_of_its_gravest_part() -> None:
