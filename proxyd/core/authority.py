@@ -146,24 +146,26 @@ class Authority:
 
     def to_document(self, now: datetime) -> dict[str, object]:
         """Return everything that must outlive the process, as JSON values."""
-        issued = {key: self._issued_lately(key, now) for key in self._issued}
+        issued = {key: times for key in self._issued if (times := self._issued_lately(key, now))}
         return {
             "ledger": self.ledger.to_document(now) if self.ledger else {},
-            "issued": {key: times for key, times in issued.items() if times},
+            "issued": issued,
             **self._standing(),
         }
 
-    def changes(self, now: datetime) -> dict[str, Mapping[str, object]]:
+    def changes(self, now: datetime, *, stay: bool = False) -> dict[str, Mapping[str, object]]:
         """Return what of the document is another than at the last call: a week's orders are too many to write at each.
 
-        None in "ledger" and "issued": no longer in it.
+        None in "ledger" and "issued": no longer in it. `stay`: the next call returns it too.
         """
-        changed, self._changed = self._changed, set()
-        return {
-            "ledger": self.ledger.changes(now) if self.ledger else {},
-            "issued": {key: self._issued_lately(key, now) or None for key in changed},
+        found: dict[str, Mapping[str, object]] = {
+            "ledger": self.ledger.changes(now, stay=stay) if self.ledger else {},
+            "issued": {key: self._issued_lately(key, now) or None for key in self._changed},
             "standing": self._standing(),
         }
+        if not stay:
+            self._changed = set()
+        return found
 
     def read_document(self, document: Mapping[str, object], now: datetime) -> None:
         """Take over what `to_document` gave. Broken parts are skipped."""

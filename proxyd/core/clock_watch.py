@@ -72,6 +72,11 @@ class ClockWatch:
         elif self._confirmed_by in (None, by):  # else that CA is the one whose clock is wrong
             self._confirmed_by, self._contrary = None, (by, believed - date)
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Return whether a CA said that the time to go by is right."""
+        return self._confirmed_by is not None
+
     def doubt(self, wall: datetime, elapsed: float) -> Doubt | None:
         """Return why the clock is not believed, or None."""
         believed = self.now(wall, elapsed)

@@ -120,8 +120,9 @@ class RateLedger:
 
     def assume_unknown_history(self, now: datetime) -> None:
         """Begin with half of the orders: what was spent before is not known."""
-        limit = self._limits.orders
-        self._put(("orders", _ACCOUNT), TokenBucket(now + limit.period / 2))
+        half = now + self._limits.orders.period / 2
+        known = self._buckets.get(("orders", _ACCOUNT))
+        self._put(("orders", _ACCOUNT), TokenBucket(max(known.full_at, half) if known else half))
 
     @property
     def pace(self) -> timedelta:
@@ -146,10 +147,14 @@ class RateLedger:
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if bucket.full_at > now}
         return {" ".join(key): bucket.full_at.isoformat() for key, bucket in self._buckets.items()}
 
-    def changes(self, now: datetime) -> dict[str, str | None]:
-        """Return what of the document is another than at the last call; None: no longer in it."""
-        changed, self._changed = self._changed, set()
-        found = {key: self._buckets.get(key) for key in changed}
+    def changes(self, now: datetime, *, stay: bool = False) -> dict[str, str | None]:
+        """Return what of the document is another than at the last call; None: no longer in it.
+
+        `stay`: the next call returns it too.
+        """
+        found = {key: self._buckets.get(key) for key in self._changed}
+        if not stay:
+            self._changed = set()
         return {
             " ".join(key): bucket.full_at.isoformat() if bucket and bucket.full_at > now else None
             for key, bucket in found.items()

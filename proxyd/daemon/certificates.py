@@ -111,6 +111,7 @@ class Certificates:
         self.clock_guard = ClockGuard(
             clock, memory=self.memory, ask=self._authorities.ask_time, righted=self._clock_righted
         )
+        self.memory.is_time_sure = lambda: self.clock_guard.is_sure
         self._config = config
         self._first: CacheLoad | None = None
         self._first_plans: list[Plan] = []

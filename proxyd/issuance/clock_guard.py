@@ -44,6 +44,12 @@ class ClockGuard:
         return (doubt := self._clock.doubt) is not None and doubt.holds
 
     @property
+    def is_sure(self) -> bool:
+        """Whether a CA has confirmed the time, and all have heard of its correction."""
+        is_told = self._told is None and self._steps == self._clock.steps
+        return is_told and self._clock.is_confirmed and self._clock.doubt is None
+
+    @property
     def doubt(self) -> Doubt | None:
         """Return why the clock is not believed, or None."""
         return self._clock.doubt

@@ -1,6 +1,6 @@
 """What the renewer must not forget at a restart, kept in the journal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
 from proxyd.core.lineage import Held, Lineage
+from proxyd.core.moment import read_moment
 from proxyd.core.renewal import Validity
 from proxyd.store.journal import Journal
 
@@ -33,6 +34,9 @@ class Memory:
         self._states: dict[str, Mapping[str, JsonValue]] = {}
         self._knows_history = False
         self._swept: set[str] = set()
+        self._assumed: set[str] = set()  # CAs whose history was lost
+        #: Whether the time is known: by a wrong clock everything that was spent may seem to be over.
+        self.is_time_sure: Callable[[], bool] = lambda: True
 
     @property
     def trouble(self) -> str | None:
@@ -79,24 +83,47 @@ class Memory:
             authority.read_document(self._authority(authority.name), now)
         elif authority.ledger:
             if not self._knows_history:
+                self._assumed.add(authority.name)
                 authority.ledger.assume_unknown_history(now)
             self.keep_authority(authority, now)  # or the next start takes what is kept of hosts for all there was
         if _HISTORY not in self._states:
             self.keep_document(_HISTORY, {"since": now})
 
+    def clock_righted(self, fleet: Fleet, now: datetime) -> None:
+        """Give the CAs their history back: by the wrong clock it may have seemed to be over."""
+        authorities = fleet.authorities().values()
+        for authority in authorities:
+            self._keep(authority, now, sure=False)
+            self.recall_authority(authority, now)
+            if authority.ledger and authority.name in self._assumed:
+                authority.ledger.assume_unknown_history(now)
+        fleet.clock_righted(now)
+        for authority in authorities:
+            self.keep_authority(authority, now)
+
     def keep_authority(self, authority: Authority, now: datetime) -> None:
-        """Keep what was spent, each bucket and each name set by itself; a reload that changes a contact recalls it."""
-        changes, name = authority.changes(now), f"ca {authority.name}"
-        if authority.name not in self._swept:  # not before: while the clock is in doubt nothing is ordered
+        """Keep what was spent, each bucket and each name set by itself; a reload that changes a contact recalls it.
+
+        Before the time is sure nothing is forgotten, and what was kept only becomes more.
+        """
+        sure = self.is_time_sure()
+        if sure and authority.name not in self._swept:
             self._swept.add(authority.name)
             self._sweep(authority, now)
+        self._keep(authority, now, sure=sure)
+
+    def _keep(self, authority: Authority, now: datetime, *, sure: bool) -> None:
+        changes, name = authority.changes(now, stay=not sure), f"ca {authority.name}"
         self.keep_document(name, changes.pop("standing"))
         for part, values in changes.items():
             for key, value in values.items():
+                document = f"{name} {part} {key}"
+                if not sure:
+                    value = _more(self.document(document).get("at"), value)
                 if value is None:
-                    self.forget_document(f"{name} {part} {key}")
+                    self.forget_document(document)
                 else:
-                    self.keep_document(f"{name} {part} {key}", {"at": value})
+                    self.keep_document(document, {"at": value})
 
     def _sweep(self, authority: Authority, now: datetime) -> None:
         """Forget what is over."""
@@ -210,6 +237,16 @@ def held_of(certificate: Certificate, *, issuer: str | None, is_owned: bool, acc
         account=account,
         signed_by=certificate.issuer,
     )
+
+
+def _more(kept: object, value: object) -> object:
+    """Return what counts for more of a bucket, or of the moments of certificates: what either of the two says."""
+    if kept is None or value is None:
+        return value if kept is None else kept
+    if isinstance(kept, list) and isinstance(value, list):
+        return [*kept, *(one for one in value if one not in kept)]
+    before, after = read_moment(kept), read_moment(value)
+    return kept if before and after and before > after else value
 
 
 def _name(lineage: Lineage) -> str:

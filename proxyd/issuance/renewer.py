@@ -141,10 +141,7 @@ class Renewer:
 
     def clock_righted(self) -> None:
         """Look at every due time anew: the clock by which they were set was wrong."""
-        now = self._clock.now()
-        self._fleet.clock_righted(now)
-        for authority in self._fleet.authorities().values():
-            self._memory.keep_authority(authority, now)
+        self._memory.clock_righted(self._fleet, self._clock.now())
         self._changed.set()
 
     async def run(self) -> None:

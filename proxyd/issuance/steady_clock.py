@@ -27,6 +27,11 @@ class SteadyClock:
         return self._watch.doubt(self._machine.now(), self._machine.elapsed())
 
     @property
+    def is_confirmed(self) -> bool:
+        """Return whether a CA said that `now` is right."""
+        return self._watch.is_confirmed
+
+    @property
     def steps(self) -> int:
         """Return how often `now` was corrected by more than the tolerance."""
         return self._watch.steps

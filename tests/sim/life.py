@@ -195,7 +195,7 @@ class Simulation:
         return [Plan(lineage=one, issuers=(CA,), challenges=("tls-alpn-01", "http-01")) for one in self.hosts]
 
     def _righted(self) -> None:
-        self.fleet.clock_righted(self._now())
+        self._memory.clock_righted(self.fleet, self._now())
         self._names.clock_righted()
 
     # Doing what the fleet says

@@ -75,7 +75,8 @@ class SimClock:
 
     def begin(self, memory: Memory, righted: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
         """Watch from now on."""
-        self._guard = ClockGuard(self.steady, memory=memory, ask=self._ask, righted=righted)
+        self._guard = guard = ClockGuard(self.steady, memory=memory, ask=self._ask, righted=righted)
+        memory.is_time_sure = lambda: guard.is_sure
         self._loop = loop
         self.look(self._timeline.now)
 

@@ -1,9 +1,14 @@
 import json
+import random
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.circuit_breaker import ceiling
+from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.rate_ledger import LETS_ENCRYPT
 from proxyd.issuance.memory import Memory
@@ -164,3 +169,88 @@ def test_what_an_earlier_version_kept_in_one_document_is_taken_over(tmp_path: Pa
         assert read.to_document(CLOCK.now()) == whole
         one.keep_authority(read, CLOCK.now())
         one.close()
+
+
+DAY = timedelta(days=1)
+OFF = [-3650 * DAY, -30 * DAY, -2 * DAY, timedelta(hours=5), 8 * DAY, 3650 * DAY]
+
+
+class Life:
+    """A start of the daemon: what it knows of its CA."""
+
+    def __init__(self, path: Path, clock: FakeClock) -> None:
+        self._clock = clock
+        self.sure = False
+        self.memory = Memory(Journal(path, clock=clock), clock=clock)
+        self.memory.is_time_sure = lambda: self.sure
+        self.memory.open()
+        self.fleet = Fleet(rng=random.Random(1), registered_domain=str)
+        self.ca = self.fleet.authority("ca", LETS_ENCRYPT)
+        self.memory.recall_authority(self.ca, clock.now())
+
+    def righted(self) -> None:
+        self.memory.clock_righted(self.fleet, self._clock.now())
+
+    def orders_left(self) -> int:
+        assert self.ca.ledger is not None
+        return self.ca.ledger.available(self._clock.now())["orders_left"]
+
+    def assert_spent(self) -> None:
+        now, one = self._clock.now(), order("x.example.com")
+        assert self.orders_left() <= 45
+        assert self.ca.refusal(one, now) is not None
+        assert ceiling(one, self.ca.history(one), now=now) is not None
+
+
+@pytest.mark.parametrize("orders", [False, True])
+@pytest.mark.parametrize("off", OFF)
+def test_a_start_with_a_wrong_clock_forgets_nothing_that_was_spent(
+    tmp_path: Path, off: timedelta, orders: bool
+) -> None:
+    clock = FakeClock()
+    memory(tmp_path / "j", is_first=True).close()
+    life = Life(tmp_path / "j", clock)
+    life.sure = True
+    life.ca.ledger = Authority("ca", LETS_ENCRYPT, registered_domain=str).ledger
+    for number in range(250):
+        life.ca.started(order(f"h{number}.example.com"), clock.now())
+    for _ in range(5):
+        life.ca.started(order("x.example.com"), clock.now())
+        life.ca.succeeded(order("x.example.com"), clock.now())
+    life.memory.keep_authority(life.ca, clock.now())
+    life.memory.close()
+    clock.jump(off)
+    for _ in range(2):
+        life = Life(tmp_path / "j", clock)
+        if orders:  # nobody doubts the clock before the CA answers
+            life.ca.started(order("x.example.com"), clock.now())
+            life.memory.keep_authority(life.ca, clock.now())
+            life.ca.succeeded(order("x.example.com"), clock.now())
+        life.memory.keep_authority(life.ca, clock.now())
+        life.memory.close()
+    life = Life(tmp_path / "j", clock)
+    clock.jump(-off)
+    life.righted()
+    life.assert_spent()
+    life.sure = True
+    life.memory.keep_authority(life.ca, clock.now())
+    life.assert_spent()
+    life.memory.close()
+    life = Life(tmp_path / "j", clock)
+    life.assert_spent()
+    clock.advance(30 * DAY)
+    life.sure = True
+    life.memory.keep_authority(life.ca, clock.now())
+    assert life.orders_left() == 300
+    life.memory.close()
+    assert not [name for name in kept(tmp_path / "j") if name.startswith("ca ca ")]
+
+
+def test_a_lost_history_stays_half_a_budget_when_the_clock_was_wrong(tmp_path: Path) -> None:
+    clock = FakeClock()
+    clock.jump(-3650 * DAY)
+    life = Life(tmp_path / "j", clock)
+    clock.jump(3650 * DAY)
+    life.righted()
+    assert life.orders_left() == 150
+    life.memory.close()
