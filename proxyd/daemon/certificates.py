@@ -93,6 +93,7 @@ class Certificates:
             listening_at=listening_at,
             installed=self._installed,
             is_alone=self._is_alone,
+            is_managed=lambda lineage: self._fleet.state(lineage) is not None,
             clock=clock,
             turn=turn,
         )
@@ -250,6 +251,8 @@ class Certificates:
             found.get,
             lambda new: self.names.begin(one for one in new if one.host in config.names),
         )
+        # What was just being installed for a host that is gone may have come back before it was forgotten.
+        self._table.keep_only({*config.names, *(name for one in self._fleet.lineages() for name in one.names)})
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         self.names.validated.note(lineage)

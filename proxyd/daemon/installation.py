@@ -5,7 +5,6 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.alarm import Alarm
@@ -29,7 +28,8 @@ _Before = Mapping[Hostname, Sequence[Certificate]]
 class Installation:
     """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None.
 
-    `is_alone` tells whether a lineage's certificate is the host's only one; `look_again` is the pause between two
+    `is_alone` tells whether a lineage's certificate is the host's only one; `is_managed`, whether a reload has left it:
+    else nothing is installed; `look_again` is the pause between two
     looks at the listener, each of which ends after `patience` seconds; `turn` is awaited before each piece of the work.
     """
 
@@ -42,6 +42,7 @@ class Installation:
         installed: Callable[[], None],
         is_alone: Callable[[Lineage], bool],
         clock: Clock,
+        is_managed: Callable[[Lineage], bool] = lambda _: True,
         look_again: timedelta = _LOOK_AGAIN,
         patience: float = PATIENCE,
         turn: Callable[[], Awaitable[None]] = at_once,
@@ -51,6 +52,7 @@ class Installation:
         self._listening_at = listening_at
         self._installed = installed
         self._is_alone = is_alone
+        self._is_managed = is_managed
         self._clock = clock
         self._look_again = look_again
         self._patience = patience
@@ -95,9 +97,13 @@ class Installation:
         await self._turn()
         before = {name: self._table.certificates(name) for name in lineage.names}
         self._unconfirmed.pop(lineage, None)
+
+        def wanted(others: Sequence[Certificate]) -> Sequence[Certificate]:
+            return self._beside(lineage, certificate, others) if self._is_managed(lineage) else ()
+
         try:
             for name in filter(certificate.covers, lineage.names):
-                await self._table.change(name, partial(self._beside, lineage, certificate))
+                await self._table.change(name, wanted)
             wrong = [name for name in lineage.names if not await self._table.confirm(name, certificate)]
         except ssl.SSLError as error:
             return self._take_back(lineage, certificate, before, f"OpenSSL rejects the new certificate: {error}")
@@ -106,6 +112,8 @@ class Installation:
             reason = f"this machine has no room for it now: {error.strerror}; what served before serves on"
             self._tell(lineage, reason)
             return NoRoom(reason=reason)
+        if not self._is_managed(lineage):
+            return Serving()  # nobody, and that is right
         if wrong:
             reason = f"a handshake in memory for {wrong[0]} showed another certificate"
             return self._take_back(lineage, certificate, before, reason)
@@ -130,6 +138,8 @@ class Installation:
             await self._turn()
             seen, reason = await look(address, lineage.host, certificate, seconds=self._patience)
             await self._turn()
+            if certificate not in self._table.certificates(lineage.host):
+                return Serving()  # removed or replaced meanwhile: what was seen says nothing about it
             match seen:
                 case Seen.RIGHT:
                     self._confirmed(lineage, certificate)

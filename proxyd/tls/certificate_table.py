@@ -45,15 +45,17 @@ class CertificateTable:
         self._certificates[host] = kept
 
     async def change(self, host: Hostname, wanted: Callable[[tuple[Certificate, ...]], Sequence[Certificate]]) -> None:
-        """Serve what is `wanted` in the place of what serves now. Raises what `put` does.
+        """Serve what is `wanted` in the place of what serves now; nothing wanted: leave it. Raises what `put` does.
 
         A thread builds the context: no client waits for it. What was changed meanwhile is not lost.
         """
         while True:
             before = self.certificates(host)
             kept = tuple(wanted(before))
+            if not kept:
+                return
             selection = await asyncio.to_thread(_select, host, kept)
-            if self.certificates(host) is before:
+            if self.certificates(host) is before and tuple(wanted(before)) == kept:
                 break
         self._certificates[host] = kept
         self._remember(selection)

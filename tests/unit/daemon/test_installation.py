@@ -52,6 +52,7 @@ class World:
         self.table = CertificateTable()
         self.listening: Address | None = None
         self.alone = True
+        self.managed = True
         self.told = 0
         self.installation = Installation(
             table=self.table,
@@ -59,6 +60,7 @@ class World:
             listening_at=lambda: self.listening,
             installed=self._installed,
             is_alone=lambda _: self.alone,
+            is_managed=lambda _: self.managed,
             clock=clock,
             look_again=timedelta(milliseconds=1),
             patience=0.5,
@@ -273,6 +275,41 @@ async def test_a_host_that_was_removed_alarms_no_more(world: World) -> None:
         world.table.remove(HOST)
         await world.installation.look_again()
     assert world.alarm() == ""
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_host_that_is_removed_while_its_certificate_is_installed_stays_removed(
+    world: World, before: bool
+) -> None:
+    new = certificate(HOST)
+    if before:
+        world.table.put(HOST, [certificate(HOST, ago=_HOUR)])
+    async with our_listener(world.table, world.memory) as world.listening:
+        installing = asyncio.create_task(world.installation.install(lineage(HOST), new))
+        await asyncio.sleep(0)  # its context is being made
+        world.managed = False
+        world.table.keep_only([])
+        assert await installing == Serving()
+    assert world.table.certificates(HOST) == ()
+    assert (world.events(), world.alarm()) == ([], "")
+    assert await world.use(lineage(HOST), new) == Serving()  # as the retry of what this machine had no room for
+    assert world.table.certificates(HOST) == ()
+    assert list(world.commit.alarms()) == []
+
+
+async def test_what_is_removed_while_clients_are_looked_for_is_not_taken_back(world: World) -> None:
+    new = certificate(HOST)
+    world.table.put(HOST, [certificate(HOST, ago=_HOUR)])
+
+    def hello(*_: object) -> None:
+        world.table.remove(HOST)
+
+    context = program(certificate(HOST))
+    context.sni_callback = hello
+    async with another_program(context) as world.listening:
+        assert await world.use(lineage(HOST), new) == Serving()
+    assert world.table.certificates(HOST) == ()
+    assert not world.store.is_condemned(new)
 
 
 async def test_without_a_listener_the_handshake_in_memory_is_all(world: World) -> None:

@@ -142,3 +142,17 @@ async def test_contexts_that_were_changed_are_forgotten_like_others() -> None:
         await table.change(host, lambda _: [one])
     kept = [table.select(host.text) for host in hosts[1:]]
     assert [table.select(host.text) for host in hosts[1:]] == kept
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_host_that_is_removed_during_a_change_does_not_come_back(before: bool) -> None:
+    table, one, hosts = CertificateTable(), certificate(HOST), {HOST}
+    if before:
+        table.put(HOST, [certificate(HOST)])
+    change = asyncio.create_task(table.change(HOST, lambda _: [one] if HOST in hosts else []))
+    await asyncio.sleep(0)  # it is in its thread
+    hosts.clear()
+    table.keep_only(hosts)
+    await change
+    assert table.certificates(HOST) == ()
+    assert table.select(HOST.text) is None
