@@ -320,7 +320,9 @@ def test_forms_of_names_that_are_no_names(tmp_path: Path, daemon: DaemonProcess,
             if ends == "served":
                 assert answer[:1] == b"\x16", form
             else:
-                assert answer == b"\x15\x03\x03\x00\x02\x02\x70", form
+                alerts = (0x70, 0x0A) if len(form) > 255 else (0x70,)  # OpenSSL 3.5 ends it itself
+                assert answer[:-1] == b"\x15\x03\x03\x00\x02\x02", form
+                assert answer[-1] in alerts, form
         assert alert(daemon, None) == UNKNOWN
         assert ask.asked == [A]
         assert raw_alert(daemon, client_hello("bücher.apps.example.test".encode()))[-1:] == b"\x0a"
