@@ -12,10 +12,10 @@ from uvloop import new_event_loop
 from proxyd.cli.config_file import find, refuse
 from proxyd.cli.control import json_option, print_json
 from proxyd.cli.table import printable
+from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.document import ConfigError
 from proxyd.config.load import load
 from proxyd.config.model import Config
-from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.online_check import OnlineCheck
 from proxyd.daemon.staging_check import StagingCheck

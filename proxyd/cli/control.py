@@ -47,7 +47,7 @@ class Control:
     @cached_property
     def _read(self) -> Config | ConfigError:
         try:
-            return load(find(self.file))
+            return load(find(self.file), reads_bundles=False)
         except ConfigError as error:
             return error
 

@@ -11,11 +11,11 @@ import click
 from uvloop import new_event_loop
 
 from proxyd.cli.config_file import find, load_or_exit, refuse
+from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.document import ConfigError
 from proxyd.config.load import from_pairs, load
 from proxyd.config.model import Config
 from proxyd.daemon import descriptors
-from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.daemon import Daemon
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.system_clock import SystemClock

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxyd.config.acme import AcmeOptions
+from proxyd.config.ca_bundle import CaBundleError, trust
 from proxyd.config.document import Location
 from proxyd.config.model import ListenOptions
 
@@ -47,6 +48,18 @@ def acme_findings(chosen: AcmeOptions, written: AcmeOptions, listen: ListenOptio
                 message = "belongs to acme itself and holds for every CA: remove it here"
                 yield AcmeFinding(location=(*place, key), message=message)
         yield from _account(ca, place)
+
+
+def bundle_findings(chosen: AcmeOptions) -> Iterator[AcmeFinding]:
+    """Yield which files of roots cannot be used: a start or reload would be refused."""
+    places: list[tuple[Location, AcmeOptions]] = [((), chosen)]
+    places += [(("fallback", index), ca) for index, ca in enumerate(chosen.fallback)]
+    for place, ca in places:
+        if ca.ca_bundle is not None:
+            try:
+                trust(ca.ca_bundle)
+            except CaBundleError as error:
+                yield AcmeFinding(location=(*place, "ca_bundle"), message=str(error))
 
 
 def _challenges(chosen: AcmeOptions, written: AcmeOptions, listen: ListenOptions) -> Iterator[AcmeFinding]:

@@ -11,9 +11,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxyd.config.acme import AcmeOptions
-from proxyd.config.acme_check import AcmeFinding, acme_findings
+from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.host import HostOptions
+from proxyd.config.listen_check import listen_clashes
 from proxyd.config.model import Config
 from proxyd.config.option import Options, overlay, today
 from proxyd.config.values import UpstreamAddress, Upstreams
@@ -26,8 +27,11 @@ _NOT_YET = "not in this version yet"
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
-def load(file: Path) -> Config:
-    """Return the configuration in `file`. Raises ConfigError with every mistake, each with its place and next step."""
+def load(file: Path, *, reads_bundles: bool = True) -> Config:
+    """Return the configuration in `file`. Raises ConfigError with every mistake, each with its place and next step.
+
+    `reads_bundles`: whether `acme.ca_bundle` must be readable; commands that ask no CA may lack the right.
+    """
     try:
         text = file.read_text("utf-8")
     except FileNotFoundError:
@@ -39,10 +43,10 @@ def load(file: Path) -> Config:
     except OSError as error:
         message = f"cannot be read: {error.strerror}; check its owner and mode (ls -l {file})"
         raise _refused(file, message) from None
-    return parse(text, file)
+    return parse(text, file, reads_bundles=reads_bundles)
 
 
-def parse(text: str, file: Path | str) -> Config:
+def parse(text: str, file: Path | str, *, reads_bundles: bool = False) -> Config:
     """Return the configuration in `text`; `file` names it in messages. Raises ConfigError."""
     document = Document(text)
     if document.mistakes and document.data is None:
@@ -53,7 +57,7 @@ def parse(text: str, file: Path | str) -> Config:
     if not isinstance(document.data, dict):
         mistake = document.mistake((), f"the file must be a mapping, like\n\n{_SMALLEST}\n")
         raise ConfigError(file, [mistake])
-    return _Reading(document, file).config(document.data)
+    return _Reading(document, file, reads_bundles=reads_bundles).config(document.data)
 
 
 def from_pairs(pairs: Sequence[tuple[str, str]]) -> Config:
@@ -71,9 +75,10 @@ def _refused(file: Path | str, message: str) -> ConfigError:
 class _Reading:
     """One pass over one document; collects mistakes."""
 
-    def __init__(self, document: Document, file: Path | str) -> None:
+    def __init__(self, document: Document, file: Path | str, *, reads_bundles: bool) -> None:
         self._document = document
         self._file = file
+        self._reads_bundles = reads_bundles
         self._mistakes = list(document.mistakes)
 
     def config(self, data: dict[str, Any]) -> Config:
@@ -83,6 +88,8 @@ class _Reading:
             hosts = {}
         top = self._validate(Config, {**data, "hosts": {}}, ())
         defaults = top.defaults if top else HostOptions()
+        for place, message in listen_clashes(top.listen) if top else ():
+            self._wrong(("listen", *place), message)
         acme: dict[Location, AcmeOptions] = {}
         options: dict[Hostname | HostPattern, HostOptions] = {}
         for key, name, own in self._hosts(hosts, defaults):
@@ -193,7 +200,8 @@ class _Reading:
         for place, own in sorted(written.items(), key=lambda one: len(one[0])):
             is_top = place == ("acme",)
             chosen = config.acme if is_top else overlay(config.acme, own)
-            for one in acme_findings(chosen, config.acme if is_top else own, config.listen):
+            found = [*acme_findings(chosen, config.acme if is_top else own, config.listen)]
+            for one in [*found, *bundle_findings(chosen)] if self._reads_bundles else found:
                 if one in common and one.location[0] not in own.model_fields_set:
                     continue
                 if is_top:

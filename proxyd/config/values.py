@@ -151,6 +151,8 @@ class UpstreamAddress:
                 f"{text!r} has more than scheme, host and port: write {url.scheme}://{host}:{port or 80}; "
                 "the path of each request is passed on as it is"
             )
+        if port == 0:
+            raise ValueError(f"{text!r}: nothing listens on port 0: write the port of your application")
         try:
             name = Hostname.parse(host or "")
         except InvalidHostname as error:

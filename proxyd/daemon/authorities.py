@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxyd.config.acme import AcmeOptions
+from proxyd.config.ca_bundle import CaBundleError, trust
 from proxyd.config.model import Config
 from proxyd.core.authority import Authority
 from proxyd.core.clock import Clock
@@ -31,10 +32,6 @@ from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
 
 _log = logging.getLogger("proxyd.acme")
-
-
-class CaBundleError(Exception):
-    """The file that the CA's API is verified against is broken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,11 +200,7 @@ def caa_identities(directory: Mapping[str, object]) -> tuple[str, ...]:
 
 def ca_context(options: AcmeOptions) -> ssl.SSLContext:
     """Return how the API of a CA is verified. Raises CaBundleError."""
-    bundle = options.ca_bundle
     try:
-        return ssl.create_default_context(cafile=str(bundle) if bundle else None)
-    except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CaBundleError(
-            f"acme.ca_bundle: {bundle} cannot be used ({reason}): it must be the CA's root in PEM"
-        ) from error
+        return trust(options.ca_bundle)
+    except CaBundleError as error:
+        raise CaBundleError(f"acme.ca_bundle: {error}") from error

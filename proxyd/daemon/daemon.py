@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
+from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.document import ConfigError
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
@@ -15,7 +16,6 @@ from proxyd.config.values import ListenAddress, UpstreamAddress
 from proxyd.core.clock import MachineClock
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
-from proxyd.daemon.authorities import CaBundleError
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.garbage import building, keep_all

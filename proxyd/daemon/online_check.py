@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from proxyd.config.acme import AcmeOptions
+from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.model import Config
 from proxyd.core.caa import permits
 from proxyd.core.clock import Clock
@@ -14,7 +15,7 @@ from proxyd.core.failure import IssuanceError
 from proxyd.core.hostname import Hostname
 from proxyd.core.name_view import NameView, Port80
 from proxyd.core.preflight import findings
-from proxyd.daemon.authorities import CaBundleError, ca_context, caa_identities
+from proxyd.daemon.authorities import ca_context, caa_identities
 from proxyd.daemon.durability import durability
 from proxyd.daemon.names import self_check_key, vantage
 from proxyd.daemon.shown_certificate import shown_certificate

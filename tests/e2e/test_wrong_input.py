@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pebble.server import Pebble, free_port
+from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess
 from tests.support.upstream import Upstream
 
@@ -107,6 +108,10 @@ def test_cache_not_writable(daemon: DaemonProcess) -> None:
 def test_ca_bundle_missing(daemon: DaemonProcess) -> None:
     daemon.configure({"example.com": 8080}, acme={"server": "https://127.0.0.1:1/dir", "ca_bundle": "/no.pem"})
     assert "acme.ca_bundle: /no.pem cannot be used (No such file or directory)" in refused(daemon)
+    done = command(daemon, "check")
+    assert done.status == 2
+    assert f"{daemon.file}:" in done.err
+    assert ": acme.ca_bundle: /no.pem cannot be used (No such file or directory)" in done.err
 
 
 def test_ca_unreachable_is_said_while_the_daemon_serves(daemon: DaemonProcess) -> None:

@@ -75,6 +75,14 @@ def test_anchors_merges_and_x_keys() -> None:
             "hosts:\n  example.com: foo:90\n",
             "f:2:16: hosts.example.com: 'foo:90' has no scheme: write http://foo:90",
         ),
+        ("hosts:\n  example.com: 0\n", "f:2:16: hosts.example.com: 'http://127.0.0.1:0': nothing listens on port 0"),
+        ("hosts:\n  example.com: {upstream: 'localhost:0'}\n", "nothing listens on port 0"),
+        (
+            HOST + "listen: {https: ':8443', http: '127.0.0.1:8443'}\n",
+            "f:3:32: listen.http[0]: 127.0.0.1:8443 is taken by listen.https (:8443): choose another port",
+        ),
+        (HOST + "listen: {https: ['[::]:443', '[::1]:443']}\n", "f:3:30: listen.https[1]: [::1]:443 is taken by"),
+        (HOST + "listen: {http: 443}\n", "f:3:16: listen.http[0]: :443 is taken by listen.https (:443)"),
         ("hosts:\n  example.com: ftp://x\n", "the scheme must be http"),
         ("hosts:\n  example.com: http://x/y\n", "more than scheme, host and port"),
         ("hosts:\n  example.com:\n", "needs an upstream"),
@@ -123,6 +131,32 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"hosts: {b\xfc: 1}")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load(tmp_path / "latin")
+
+
+def test_addresses_beside_each_other_do_not_exclude_each_other() -> None:
+    for listen in (
+        "{https: ['0.0.0.0:443', '[::]:443'], http: ['127.0.0.1:80', '127.0.0.2:80']}",
+        "{https: 0, http: 0}",
+    ):
+        assert parse(f"{HOST}listen: {listen}\n", "f").listen.https
+
+
+def test_a_ca_bundle_that_cannot_be_used_has_its_place(tmp_path: Path) -> None:
+    file, broken = tmp_path / "f", tmp_path / "broken.pem"
+    broken.write_text("no PEM")
+    text = "acme:\n  server: https://ca.test/d\n  ca_bundle: /no.pem\n  fallback: [{server: 'https://b.test/d', "
+    file.write_text(
+        text + f"ca_bundle: {broken}}}]\n" + HOST + "  b.example.com: {upstream: 1, acme: {email: a@b.test}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert [(one.line, one.column, one.location) for one in caught.value.mistakes] == [
+        (3, 14, "acme.ca_bundle"),
+        (4, 54, "acme.fallback[0].ca_bundle"),
+    ]
+    assert "/no.pem cannot be used (No such file or directory): it must be the CA's root in PEM" in str(caught.value)
+    assert f"{broken} cannot be used" in str(caught.value)
+    assert len(load(file, reads_bundles=False).names) == 2
 
 
 def test_pairs_of_the_command_line() -> None:
