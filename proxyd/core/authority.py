@@ -147,6 +147,7 @@ class Authority:
     def to_document(self, now: datetime) -> dict[str, object]:
         """Return everything that must outlive the process, as JSON values."""
         issued = {key: times for key in self._issued if (times := self._issued_lately(key, now))}
+        self._issued = {key: self._issued[key] for key in issued}
         return {
             "ledger": self.ledger.to_document(now) if self.ledger else {},
             "issued": issued,

@@ -1,7 +1,7 @@
 """What the renewer must not forget at a restart, kept in the journal."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from proxyd.certs.certificate import Certificate
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _HISTORY = "history"
 #: Of what is known of a CA: what grows with every order.
 _PARTS = ("ledger", "issued")
+#: What is over is forgotten so often: names on demand come and go, and what was spent for each stays until it is over.
+_SWEEP_EVERY = timedelta(days=1)
 
 
 class Memory:
@@ -33,7 +35,7 @@ class Memory:
         self._clock = clock
         self._states: dict[str, Mapping[str, JsonValue]] = {}
         self._knows_history = False
-        self._swept: set[str] = set()
+        self._swept: dict[str, datetime] = {}
         self._assumed: set[str] = set()  # CAs whose history was lost
         #: Whether the time is known: by a wrong clock everything that was spent may seem to be over.
         self.is_time_sure: Callable[[], bool] = lambda: True
@@ -107,8 +109,9 @@ class Memory:
         Before the time is sure nothing is forgotten, and what was kept only becomes more.
         """
         sure = self.is_time_sure()
-        if sure and authority.name not in self._swept:
-            self._swept.add(authority.name)
+        swept = self._swept.get(authority.name)
+        if sure and (swept is None or now - swept >= _SWEEP_EVERY):
+            self._swept[authority.name] = now
             self._sweep(authority, now)
         self._keep(authority, now, sure=sure)
 

@@ -254,3 +254,20 @@ def test_a_lost_history_stays_half_a_budget_when_the_clock_was_wrong(tmp_path: P
     life.righted()
     assert life.orders_left() == 150
     life.memory.close()
+
+
+def test_what_was_issued_for_a_name_that_is_forgotten_goes_after_its_week(tmp_path: Path) -> None:
+    clock = FakeClock()
+    life = Life(tmp_path / "j", clock)
+    life.sure = True
+    for number in range(200):
+        life.ca.succeeded(order(f"n{number}.example.com"), clock.now())
+        life.memory.keep_authority(life.ca, clock.now())
+    clock.advance(6 * DAY)
+    life.memory.keep_authority(life.ca, clock.now())
+    assert len(life.ca.history(order("n7.example.com"))) == 1
+    clock.advance(DAY)
+    life.memory.keep_authority(life.ca, clock.now())
+    assert not life.ca.history(order("n7.example.com"))
+    life.memory.close()
+    assert not [name for name in kept(tmp_path / "j") if "example.com" in name]
