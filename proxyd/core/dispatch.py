@@ -16,7 +16,7 @@ from proxyd.core.lineage import Lineage
 from proxyd.core.member import Member
 from proxyd.core.namesakes import Namesakes
 from proxyd.core.order_queue import OrderQueue
-from proxyd.core.renewal import is_ending
+from proxyd.core.renewal import ending_from, is_ending
 from proxyd.core.roster import Roster
 from proxyd.core.task import OrderTask, Task, WindowTask
 
@@ -104,7 +104,7 @@ class Dispatch(Roster):
             return None
         order = self._next_order(member, now)
         refused = self._refusal(member, order, now)
-        while refused and member.has_other_ca:
+        while refused and not refused[0].is_ceiling and member.has_other_ca:  # the CA is able: the wish is too much
             member.ca += 1
             order = self._next_order(member, now)
             refused = self._refusal(member, order, now)
@@ -191,5 +191,6 @@ class Dispatch(Roster):
 
     def _schedule(self, lineage: Lineage, now: datetime) -> None:
         member = self._members[lineage]
-        self._orders.put(lineage, due_at(member.state, now), member.issuer, urgent=member.urgent)
+        ends = ending_from(member.held.validity) if member.held else None
+        self._orders.put(lineage, due_at(member.state, now), member.issuer, urgent=member.urgent, urgent_from=ends)
         self._windows.put(lineage, member.ask_at)

@@ -12,19 +12,26 @@ class OrderQueue:
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, bool], Agenda] = {}
-        self._place: dict[Lineage, Agenda] = {}
+        self._places: dict[Lineage, list[Agenda]] = {}
 
-    def put(self, lineage: Lineage, at: datetime | None, issuer: str, *, urgent: bool) -> None:
-        """Set when and at which CA an order is due; None: not before it is put again."""
+    def put(
+        self, lineage: Lineage, at: datetime | None, issuer: str, *, urgent: bool, urgent_from: datetime | None = None
+    ) -> None:
+        """Set when and at which CA an order is due; None: not before it is put again.
+
+        `urgent_from`: who still waits then is urgent too, or those who always are would leave it no turn.
+        """
         self.drop(lineage)
-        if at is not None:
-            line = self._lines.setdefault((issuer, urgent), Agenda())
-            line.put(lineage, at)
-            self._place[lineage] = line
+        if at is None:
+            return
+        times = {urgent: at} if urgent or urgent_from is None else {False: at, True: max(at, urgent_from)}
+        self._places[lineage] = [self._lines.setdefault((issuer, kind), Agenda()) for kind in times]
+        for line, due in zip(self._places[lineage], times.values(), strict=True):
+            line.put(lineage, due)
 
     def drop(self, lineage: Lineage) -> None:
         """Take it out."""
-        if line := self._place.pop(lineage, None):
+        for line in self._places.pop(lineage, ()):
             line.put(lineage, None)
 
     def next_at(self, full: Collection[str] = ()) -> datetime | None:
@@ -42,6 +49,6 @@ class OrderQueue:
             ]
             _, line = min(lines, key=lambda one: one[0], default=(None, None))
             if line is not None and (lineage := line.take(now)):
-                del self._place[lineage]
+                self.drop(lineage)
                 return lineage
         return None

@@ -71,9 +71,14 @@ def latest_without(validity: Validity) -> datetime:
     return renew_at(validity, None, 0) + validity.lifetime / _LAST_SHARE
 
 
+def ending_from(validity: Validity) -> datetime:
+    """Return when the last tenth of the life begins."""
+    return validity.not_after - validity.lifetime / 10
+
+
 def is_ending(validity: Validity, now: datetime) -> bool:
     """Return whether the last tenth of the life has begun."""
-    return now >= validity.not_after - validity.lifetime / 10
+    return now >= ending_from(validity)
 
 
 def ends_too_early(new: Validity, serving: Validity | None, now: datetime) -> bool:

@@ -193,3 +193,35 @@ def test_a_limit_hides_no_failure_of_the_host() -> None:
     assert row.needs_a_person
     (why,) = [part.lines for part in explain(row.host, fleet.facts(), [], soon, profiles={}) if part.title == "Why"]
     assert len(why) == 2
+
+
+def test_a_wish_that_our_ceiling_refuses_burns_no_allowance_of_the_next_ca() -> None:
+    fleet, now = fleet_of(1), NOW
+    fleet.update([Plan(lineage=lineage(0), issuers=(CA, OTHER_CA), challenges=("http-01",))], now)
+    asked = []
+    for number in range(6):
+        now += timedelta(minutes=5)
+        fleet.wish(lineage(0), now)
+        for task in orders_of(fleet, now, 4):
+            asked.append(task.issuer)
+            fleet.issued(task, replace(held(number), issuer=task.issuer), "http-01", now)
+    assert asked == [CA, CA]
+
+
+def test_who_is_urgent_again_and_again_keeps_no_certificate_waiting_that_ends() -> None:
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text, orders_per_ca=1)
+    urgent, ending = [lineage(one) for one in range(5)], lineage(99)
+    fleet.update(plans(*urgent, ending), NOW)
+    for one in (*urgent, ending):
+        fleet.found(one, held(7), NOW)
+    last_tenth = held(7).validity.not_after - held(7).validity.lifetime / 10
+    served, now = [], last_tenth - HOUR
+    while now < last_tenth + HOUR:
+        for one in urgent:
+            fleet.wish(one, now)
+        (task,) = orders_of(fleet, now, 4)
+        served.append(task.lineage)
+        fleet.failed(task, Failure(kind=FailureKind.VALIDATION, message="no"), now)
+        now += timedelta(minutes=5)
+    assert ending not in served[:12]
+    assert ending in served[12:18]
