@@ -41,7 +41,7 @@ class Daemon:
 
     def __init__(self, config: Config, *, load: Callable[[], Config], clock: MachineClock, rng: random.Random) -> None:
         steady = SteadyClock(clock, released=RELEASED)
-        self._config = config
+        self._config = self._started = config  # listen, cache and admin stay as they were at the start
         self._load = load
         self._table = CertificateTable()
         self._traffic = Traffic(clock=steady)
@@ -167,7 +167,7 @@ class Daemon:
                 _log.error("reload refused, nothing changed", extra={"mistake": str(error)})
             else:
                 _log_warnings(config)
-                await asyncio.to_thread(_log_changes, old, config)  # compares every host
+                await asyncio.to_thread(_log_changes, old, config, self._started)  # compares every host
                 set_up(level=config.log.level, format=config.log.format)
                 _log.info("reloaded", extra={"hosts": len(config.served)})
             notify("READY=1", f"STATUS={self._status()}")
@@ -178,10 +178,10 @@ class Daemon:
         return f"{ready} of {len(names)} hosts have a certificate"
 
     def _https_port(self) -> int:
-        return self._listeners[0].port if self._config.listen.https else 443
+        return self._listeners[0].port if self._started.listen.https else 443
 
     def _listening_at(self) -> tuple[str, int] | None:
-        return self._listeners[0].local_address if self._config.listen.https and self._listeners else None
+        return self._listeners[0].local_address if self._started.listen.https and self._listeners else None
 
 
 def _listeners(addresses: tuple[ListenAddress, ...], accepted: Callable[..., None], *, key: str) -> list[Listener]:
@@ -202,7 +202,7 @@ def _log_warnings(config: Config) -> None:
         _log.warning("look at the configuration", extra={"at": warning})
 
 
-def _log_changes(old: Config, new: Config) -> None:
+def _log_changes(old: Config, new: Config, started: Config) -> None:
     before, after = old.served, new.served
     for host in sorted(after.keys() - before.keys(), key=str):
         _log.info("host added", extra={"host": host})
@@ -211,7 +211,6 @@ def _log_changes(old: Config, new: Config) -> None:
     for host in sorted(after.keys() & before.keys(), key=str):
         if after[host] != before[host]:
             _log.info("host changed", extra={"host": host})
-    fixed = ("listen", "cache", "admin")
-    for key in fixed:
-        if getattr(new, key) != getattr(old, key):
+    for key in ("listen", "cache", "admin"):
+        if getattr(new, key) != getattr(started, key):
             _log.warning("this change takes effect at the next restart", extra={"key": key})

@@ -1,4 +1,4 @@
-"""A daemon runs on with what it had while its file has mistakes: the commands find it, and say the mistakes."""
+"""What a reload leaves as it was: everything when the file has mistakes, else what only a restart changes."""
 
 from pathlib import Path
 
@@ -44,3 +44,18 @@ def test_the_commands_find_the_daemon(
         assert (done.status, done.out) == (2, ""), arguments
         assert says in done.err
         assert done.err.count(says) == 1
+
+
+def test_only_a_restart_changes_where_it_listens(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    daemon.configure({HOST: upstream.port}, acme=NOWHERE)
+    daemon.start()
+    daemon.wait_for("control socket")
+    for cache, listen in ((tmp_path / "other", []), (daemon.cache, daemon.http_port)):
+        daemon.forget_log()
+        ports = {"https": daemon.https_port, "http": listen}
+        text = {key: f"127.0.0.1:{port}" if port else port for key, port in ports.items()}
+        daemon.configure({HOST: upstream.port}, acme=NOWHERE, cache=str(cache), listen=text)
+        daemon.reload()
+        daemon.wait_for("reloaded")
+        assert ("this change takes effect at the next restart" in daemon.log()) is (cache != daemon.cache)
+    assert daemon.stop() == 0
