@@ -8,14 +8,13 @@ from typing import assert_never
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
+from proxyd.core.problem import tells_no_connection
 
 _PORTS = {"http-01": "80", "tls-alpn-01": "443"}
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,;)]")
 _TERMS = re.compile(r"terms at (https://\S+)")
 #: Let's Encrypt begins its details with the address: "2.5.1.7: Fetching http://…", "2001:db8::1: Invalid response …".
 _LOOKED_AT = re.compile(r"(?:^|[\s:])((?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}:[0-9a-f:]+[0-9a-f]): (?=[A-Z])")
-#: Some CAs call a refused connection "unauthorized".
-_NO_CONNECTION = re.compile(r"Failed to connect|connection refused|Timeout during connect", re.IGNORECASE)
 #: These say that somebody answered the CA.
 _ANSWERED = ("unauthorized", "incorrectResponse", "tls")
 _SHOWN = 5
@@ -131,7 +130,7 @@ def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
         f"Let the A and AAAA records of {host} point to this machine, and open port {port} in every firewall; "
         "a change of the DNS is noticed within a minute, nothing has to be typed."
     )
-    if failure.problem == "connection" or _NO_CONNECTION.search(failure.message):
+    if failure.problem == "connection" or tells_no_connection(failure.message):
         return Diagnosis(
             f"The CA got no connection to {where}, and no validation request arrived here: port {port} is closed there "
             f"(firewall, router), or your DNS points to another machine. The CA says: {failure.message}",

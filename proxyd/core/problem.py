@@ -18,6 +18,7 @@ _LIMITS = (
 )
 _PAGE = re.compile(r"https://[!-~]{1,500}")
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,)]")
+_NO_CONNECTION = re.compile(r"Failed to connect|connection refused|Timeout during connect", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,11 @@ class Problem:
         return found[0] if found else None
 
     @property
+    def reason(self) -> str:
+        """Return the kind; "connection" also for a CA that calls a refused connection "unauthorized" (Pebble does)."""
+        return "connection" if self.kind == "unauthorized" and tells_no_connection(self._details) else self.kind
+
+    @property
     def _details(self) -> str:
         return " ".join((self.detail, *(one.detail for one in self.subproblems[:10])))
 
@@ -104,6 +110,11 @@ class Problem:
         parts = [self.detail, *(str(one) for one in self.subproblems)]
         text = f"{self.title}: {' / '.join(part for part in parts if part)}".removesuffix(": ")
         return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+
+
+def tells_no_connection(text: str) -> bool:
+    """Whether a CA's words say that nothing answered, whatever kind of problem it calls that."""
+    return _NO_CONNECTION.search(text) is not None
 
 
 def _flat(document: object) -> Problem:

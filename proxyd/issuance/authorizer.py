@@ -159,7 +159,7 @@ def _validation_failed(name: Hostname, issuer: str, kind: str, authorization: Ma
     challenge = _failed(authorization, kind) or {}
     problem = Problem.parse(challenge.get("error"), status=0)
     status = str(authorization.get("status"))[:20]
-    advice = _ADVICE.get((problem.kind, kind)) or _ADVICE.get((problem.kind, None)) or _ELSE
+    advice = _ADVICE.get((problem.reason, kind)) or _ADVICE.get((problem.reason, None)) or _ELSE
     told = f"{issuer} could not validate the name by {kind} ({status})"
     return IssuanceError(
         classify_proof(problem),  # one that ended without a problem failed all the same

@@ -186,6 +186,8 @@ class DirectoryStore:
 
     def _advice(self, error: OSError) -> str:
         if isinstance(error, PermissionError):
+            if (shut := next(filter(_is_shut, (self._root, self._private, self._temporary)), None)) is not None:
+                return f"its mode forbids it to its owner: chmod u+rwx {shut}"
             return f"run as its owner, or give it to this user: chown -R {os.geteuid()} {self._root}"
         if isinstance(error, NotADirectoryError | FileExistsError):
             return "set `cache` to a directory"
@@ -222,6 +224,15 @@ def _is_directory(path: Path) -> bool:
         return stat.S_ISDIR(path.lstat().st_mode)
     except FileNotFoundError:
         return False
+
+
+def _is_shut(path: Path) -> bool:
+    """Whether it is our own and its mode keeps us out: to give it to us would not help."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid == os.geteuid() and status.st_mode & 0o700 != 0o700
 
 
 def _stamp(entry: "os.DirEntry[str]") -> tuple[int, ...]:

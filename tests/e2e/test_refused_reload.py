@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pebble.server import free_port
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess
 from tests.support.upstream import Upstream
@@ -50,11 +51,10 @@ def test_only_a_restart_changes_where_it_listens(tmp_path: Path, daemon: DaemonP
     daemon.configure({HOST: upstream.port}, acme=NOWHERE)
     daemon.start()
     daemon.wait_for("control socket")
-    for cache, listen in ((tmp_path / "other", []), (daemon.cache, daemon.http_port)):
+    for cache, http in ((tmp_path / "other", free_port()), (daemon.cache, daemon.http_port)):
         daemon.forget_log()
-        ports = {"https": daemon.https_port, "http": listen}
-        text = {key: f"127.0.0.1:{port}" if port else port for key, port in ports.items()}
-        daemon.configure({HOST: upstream.port}, acme=NOWHERE, cache=str(cache), listen=text)
+        listen = {"https": f"127.0.0.1:{daemon.https_port}", "http": f"127.0.0.1:{http}"}
+        daemon.configure({HOST: upstream.port}, acme=NOWHERE, cache=str(cache), listen=listen)
         daemon.reload()
         daemon.wait_for("reloaded")
         assert ("this change takes effect at the next restart" in daemon.log()) is (cache != daemon.cache)

@@ -105,6 +105,23 @@ def test_cache_not_writable(daemon: DaemonProcess) -> None:
     assert "set `cache` to another directory" in log
 
 
+def _drop_file_rights() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for right in (1, 2, 3):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER; without effect where we are not root
+        libc.prctl(24, right, 0, 0, 0)
+
+
+@pytest.mark.parametrize("shut", ["cache", "cache/+proxyd/tmp"])
+def test_the_mode_of_our_own_cache_forbids_writing(daemon: DaemonProcess, shut: str) -> None:
+    directory = daemon.directory / shut
+    directory.mkdir(parents=True)
+    directory.chmod(0o500)
+    daemon.configure({"example.com": 8080})
+    daemon.start(wait=False, prepare=_drop_file_rights)
+    daemon.wait_for(f"its mode forbids it to its owner: chmod u+rwx {directory}")
+    directory.chmod(0o700)
+
+
 def test_ca_bundle_missing(daemon: DaemonProcess) -> None:
     daemon.configure({"example.com": 8080}, acme={"server": "https://127.0.0.1:1/dir", "ca_bundle": "/no.pem"})
     assert "acme.ca_bundle: /no.pem cannot be used (No such file or directory)" in refused(daemon)

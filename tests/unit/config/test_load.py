@@ -236,3 +236,26 @@ def test_the_commented_part_of_the_example_is_right_where_it_works_today() -> No
 
 def test_the_schema_names_every_key() -> None:
     assert set(Config.model_json_schema()["properties"]) == set(Config.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("listen", "is_right"),
+    [
+        ("https: ':8443'\n  http: ':8443'", False),
+        ("https: '127.0.0.1:8443'\n  http: localhost:8443", False),
+        ("https: ':80'", False),  # http's default
+        ("https: [':443', '[::1]:443']", False),
+        ("https: 0.0.0.0:8443\n  http: 127.0.0.1:8443", False),
+        ("https: '[::1]:8443'\n  http: '[::]:8443'", False),
+        ("https: 0.0.0.0:8443\n  http: '[::]:8443'", True),
+        ("https: 127.0.0.1:8443\n  http: 127.0.0.2:8443", True),
+        ("https: 127.0.0.1:0\n  http: 127.0.0.1:0", True),
+    ],
+)
+def test_each_listener_has_an_address_of_its_own(listen: str, is_right: bool) -> None:
+    text = f"listen:\n  {listen}\n{HOST}"
+    if is_right:
+        parse(text, "f")
+    else:
+        with pytest.raises(ConfigError, match=r"is taken by listen\.https .* give each a port of its own"):
+            parse(text, "f")

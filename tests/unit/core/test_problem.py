@@ -122,3 +122,12 @@ def test_whatever_a_ca_says_is_one_bounded_line_and_has_a_class(document: object
     assert len(str(problem)) <= 2501
     assert classify(problem) in FailureKind
     assert problem.retry_at is None or problem.retry_at.tzinfo is not None
+
+
+def test_a_refused_connection_is_one_whatever_the_ca_calls_it() -> None:
+    refused = Problem(
+        kind="unauthorized", detail="Failed to connect to a.example.com:443 for the challenge", status=403
+    )
+    assert refused.reason == "connection"
+    assert Problem(kind="unauthorized", detail="Incorrect validation certificate", status=403).reason == "unauthorized"
+    assert Problem(kind="dns", detail="connection refused", status=400).reason == "dns"
