@@ -111,6 +111,8 @@ def _cause(
             return why, f"Let {view.ask} answer within two seconds; it is asked again after 15 seconds."
         case "max_new_per_day is used up":
             return why, _raise(view)
+        case "this daemon does not order":
+            return why, "Let the clients of new names come to the daemon that orders; this one takes them in its turn."
         case _:
             return why, "Nothing: it is tried again when a client next asks for it."
 

@@ -125,6 +125,7 @@ class Certificates:
             manage=lambda plans: self.renewer.add(plans),
             is_served=lambda host: table.certificate(host) is not None,
             dropped=table.remove,
+            not_our_turn=lambda: self._turn.reason,
         )
         self.renewer = Renewer(
             fleet=self._fleet,

@@ -73,6 +73,7 @@ class OnDemand:
     """Implements HostPolicy. Names that got a certificate are lineages of the fleet like all others.
 
     Unknown names cost bounded memory, and no order, file or journal entry of their own before `ask` allowed them.
+    `not_our_turn` says why nothing is ordered here: then no new name is taken.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class OnDemand:
         manage: Callable[[Sequence[Plan]], None],
         is_served: Callable[[Hostname], bool],
         dropped: Callable[[Hostname], None],
+        not_our_turn: Callable[[], str | None],
     ) -> None:
         self._fleet = fleet
         self._memory = memory
@@ -93,6 +95,7 @@ class OnDemand:
         self._manage = manage
         self._is_served = is_served
         self._dropped = dropped
+        self._not_our_turn = not_our_turn
         self._ask = Ask()
         self._report = RefusalReport(memory, clock=clock)
         self._rules: HostTable[Rule | None] = HostTable()
@@ -175,6 +178,8 @@ class OnDemand:
         now = self._clock.monotonic()
         if not may_be_certified(host, public=rule.public):
             return self._refuse(rule, host, "no CA certifies such a name", Outcome.UNKNOWN)
+        if standby := self._standby(rule, host):
+            return standby
         if self._refused.holds(host, now):
             return self._refuse(rule, host, "refused lately", Outcome.UNKNOWN)
         if self._unanswered.holds(host, now):
@@ -188,6 +193,11 @@ class OnDemand:
         attempt = self._attempt(host)
         self._tasks.create_task(self._try(host, rule, client))
         return attempt
+
+    def _standby(self, rule: Rule, host: Hostname) -> Outcome | None:
+        """Refuse while another process orders: it could not be ordered here, and would be forgotten at the takeover."""
+        why = self._not_our_turn()
+        return None if why is None else self._refuse(rule, host, "this daemon does not order", Outcome.LATER, why)
 
     def _attempt(self, host: Hostname) -> _Attempt:
         return self._attempts.setdefault(host, _Attempt())
@@ -222,6 +232,8 @@ class OnDemand:
         """Return how the attempt ends already, or None: the certificate is being ordered."""
         if self._rules.get(host) != rule:  # a reload came between
             return Outcome.LATER
+        if standby := self._standby(rule, host):
+            return standby
         now = self._clock.monotonic()
         if answer.verdict is Verdict.DENIED:
             self._refused.put(host, now + _DENIED_SECONDS)

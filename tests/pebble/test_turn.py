@@ -1,6 +1,7 @@
 """Two daemons on one cache: one orders, both serve, and the other goes on when the first ends."""
 
 import signal
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pebble.server import Pebble
+from tests.support.ask import AskServer
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
@@ -79,3 +81,27 @@ def test_a_renewal_is_picked_up_and_the_next_one_made_by_who_is_left(
         second.wait_for("orders certificates for the cache from now on", seconds=5)
         eventually(lambda: theirs.leaf(host) != renewed, what=second.log)
         assert pebble.orders() == 3
+
+
+def test_new_names_are_for_the_one_that_orders(
+    tmp_path: Path, pair: tuple[DaemonProcess, DaemonProcess], upstream: Upstream
+) -> None:
+    first, second = pair
+    name = "a.apps.example.test"
+    with Pebble(tmp_path / "pebble", http_port=1) as pebble, AskServer(lambda _: 200) as ask:
+        acme = {"on_demand": {"ask": ask.url, "max_new_per_day": 1}}
+        hosts: dict[str, object] = {"*.apps.example.test": {"upstream": upstream.port, "acme": acme}}
+        for one in pair:
+            one.configure(hosts, pebble=pebble, admin={"socket": str(one.directory / "control.sock")})
+            one.start()
+        second.wait_for("another proxyd")
+        theirs = HttpsClient(second.https_port, pebble.root())
+        with pytest.raises(ssl.SSLError):
+            theirs.leaf(name)
+        assert ask.asked == []
+        told = command(second, "explain", name).out
+        assert "this daemon does not order (another proxyd" in " ".join(told.split())
+        assert first.stop() == 0
+        second.wait_for("orders certificates for the cache from now on", seconds=5)
+        theirs.wait_for([name], daemon=second)
+        assert pebble.orders() == 1

@@ -35,6 +35,7 @@ async def our_listener(table: CertificateTable, memory: Memory) -> AsyncIterator
         manage=lambda plans: None,
         is_served=lambda host: False,
         dropped=table.remove,
+        not_our_turn=lambda: None,
     )
     h1 = H1Frontend(Handler(Traffic(clock=clock)).handle)
 

@@ -36,6 +36,7 @@ class World:
         self.memory = Memory(Journal(directory / "journal.sqlite3", clock=self.clock), clock=self.clock)
         self.served: set[Hostname] = set()
         self.dropped: list[Hostname] = []
+        self.standby: str | None = None
         self.on_demand = OnDemand(
             fleet=self.fleet,
             memory=self.memory,
@@ -44,6 +45,7 @@ class World:
             manage=self.manage,
             is_served=self.served.__contains__,
             dropped=self.dropped.append,
+            not_our_turn=lambda: self.standby,
         )
 
     def manage(self, plans: Sequence[Plan]) -> None:
@@ -244,3 +246,28 @@ async def test_names_that_are_none_reach_nothing(tmp_path: Path) -> None:
         ):
             assert await world.on_demand.wait(name, "10.0.0.1") is Outcome.UNKNOWN
         assert world.fleet.states() == {}
+
+
+async def test_who_does_not_order_takes_no_new_names(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+
+        def answer(_: str) -> int:
+            world.standby = "another one orders"  # it lost its turn meanwhile
+            return 200
+
+        with AskServer(answer) as ask:
+            world.use(ask=ask.url)
+            world.standby = "another one orders"
+            assert await world.hello(A) is Outcome.LATER
+            assert ask.asked == []
+            assert str(world.on_demand.refusal(A)) == "this daemon does not order (another one orders)"
+            world.standby = None
+            assert await world.hello(A) is Outcome.LATER
+            assert ask.asked == [A.text]
+        assert world.on_demand.created.total(world.clock.now()) == 0
+        assert world.fleet.states() == {}
+        world.standby = None
+        world.use()
+        hello = asyncio.get_running_loop().create_task(world.hello(A))
+        world.succeed(await world.task())
+        assert await hello is Outcome.SERVED
