@@ -110,11 +110,13 @@ def unreachable(error: Unreachable, *, more: str = "") -> NoReturn:
 
 def hostnames(written: tuple[str, ...], *, patterns: bool = False) -> list[Hostname]:
     """Return the names that a person typed, with `patterns` also wildcard hosts, or exit with 2."""
-    read = host_or_pattern if patterns else Hostname.parse
     try:
-        return [read(one) for one in written]
+        names = [host_or_pattern(one) for one in written]
     except InvalidHostname as error:
         refuse(str(error))
+    if not patterns and (pattern := next((one for one in names if "*" in one.text), None)):
+        refuse(f"{pattern} has no certificate of its own: name one of the names under it")
+    return names
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -24,10 +24,10 @@ def renew(
     file: Path | None, as_json: bool, everything: bool, force: bool, no_wait: bool, hosts: tuple[str, ...]
 ) -> None:
     """Order new certificates for HOSTS now, and wait for them. Ends the waits and blocks of failures before."""
+    if force and (everything or len(hosts) != 1):
+        refuse("--force takes one host: it spends what is kept for accidents")
     if everything == bool(hosts):
         refuse("name hosts, or give --all" if not hosts else "give either hosts or --all")
-    if force and len(hosts) != 1:
-        refuse("--force takes one host: it spends what is kept for accidents")
     names = [host.text for host in hostnames(hosts)]
 
     def progress(step: Mapping[str, Any]) -> None:

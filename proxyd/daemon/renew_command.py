@@ -37,15 +37,17 @@ class RenewCommand:
         if forced and len({lineage.host for lineage in lineages}) > 1:
             raise Refused("--force takes one host: it spends what is kept for accidents")
         before = {lineage: self.wish(lineage, request, forced=forced) for lineage in lineages}
-        for lineage in lineages:
-            await tell(self._begun(lineage))
+        begun = {lineage: self._begun(lineage) for lineage in lineages}
+        for one in begun.values():
+            await tell(one)
         if not flag(request, "wait"):
-            return {"results": {str(lineage): self._begun(lineage) for lineage in lineages}}
+            return {"results": {str(lineage): one for lineage, one in begun.items()}}
         results: dict[str, Document] = {}
 
         async def watch(lineage: Lineage) -> None:
-            results[str(lineage)] = self._alarmed(lineage, await self.outcome(lineage, before[lineage]))
-            await tell(results[str(lineage)])
+            ended = results[str(lineage)] = self._alarmed(lineage, await self.outcome(lineage, before[lineage]))
+            if ended["text"] != begun[lineage]["text"]:  # refused at once: that was told
+                await tell(ended)
 
         async with asyncio.TaskGroup() as group:
             for lineage in lineages:
@@ -134,7 +136,11 @@ def described(lineage: Lineage, ended: Outcome) -> Document:
                 "not_after": until,
             }
         case NotNow(failure=failure, until=at):
-            text = f"{lineage}: not before {at:%Y-%m-%d %H:%M:%S} UTC, because {failure.message}"
+            why = failure.message.removeprefix(f"{host}: ")
+            is_dated = f"{at:%Y-%m-%d %H:%M} UTC" in why  # it names the time itself
+            text = (
+                f"{lineage}: {why}" if is_dated else f"{lineage}: not before {at:%Y-%m-%d %H:%M:%S} UTC, because {why}"
+            )
             return {"host": host, "result": "waiting", "text": text, "next_try": rfc3339(at), "error": failure.message}
         case StillOrdering():
             return {"host": host, "result": "ordering", "text": f"{lineage}: not finished; `proxyd status` tells"}

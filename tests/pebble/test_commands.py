@@ -36,6 +36,8 @@ def test_a_wish_is_fulfilled_within_our_ceiling(tmp_path: Path, daemon: DaemonPr
             assert pebble.orders() < 12
         assert done.status == 1
         assert f"proxyd renew --force {HOST} goes past this" in done.out
+        assert len(done.out.splitlines()) == done.out.count(" UTC") == 1
+        assert done.out.count(HOST) == 2  # whose certificate, and in the command
         assert command(daemon, "status").status == 0  # a ceiling is nobody's trouble
         row = command(daemon, "status", "--json").json["hosts"][HOST]
         assert (row["state"], row["next_try"]) == ("ready", None)
@@ -54,6 +56,12 @@ def test_wrong_input_and_no_daemon(daemon: DaemonProcess, upstream: Upstream) ->
     daemon.wait_for("control socket")
     for wrong in (["renew"], ["renew", "--all", HOST], ["renew", "--force", HOST, OTHER], ["renew", "no.example.test"]):
         assert command(daemon, *wrong).status == 2, wrong
+    for forced in (["--force"], ["--force", "--all"]):
+        assert "--force takes one host" in command(daemon, "renew", *forced).err
+    for wild in (["renew"], ["revoke", "--reason", "unspecified"]):
+        done = command(daemon, *wild, "*.example.test")
+        assert (done.status, done.out) == (2, "")
+        assert "*.example.test has no certificate of its own: name one of the names under it" in done.err
     assert command(daemon, "explain", "no.example.test").status == 2
     assert command(daemon, "explain", "a b").status == 2
     assert daemon.stop() == 0
