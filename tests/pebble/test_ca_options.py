@@ -140,6 +140,7 @@ def test_after_the_account_key_was_lost_certificates_are_renewed_by_the_new_acco
         placed = pebble.orders()
         assert command(daemon, "renew", "--all").status == 0, daemon.log()[-4000:]
         asked = placed + (4 if is_known else 8)
+        eventually(lambda: daemon.log().count("certificate issued") == 8, what=daemon.log)
         assert pebble.orders() == asked
         assert daemon.log().count("requester account did not request") == (0 if is_known else 4)
         (account,) = command(daemon, "account", "show", "--json").json["accounts"].values()
