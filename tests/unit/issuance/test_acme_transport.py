@@ -17,17 +17,20 @@ from proxyd.core.failure import IssuanceError
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.issuance.acme_signer import AccountSigner
 from proxyd.issuance.acme_transport import AcmeTransport
+from tests.support.daemon import eventually
 
 
-def test_no_connection_outlives_the_transport_when_the_ca_hangs(tmp_path: Path) -> None:
+def test_no_connection_outlives_the_transport_when_the_ca_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio.constants, "SSL_SHUTDOWN_TIMEOUT", 0.1)  # so long newer Pythons wait for a goodbye
     bundle = tmp_path / "bundle.pem"
     make_api_certificate(tmp_path, bundle)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pebble-api.pem", tmp_path / "pebble-api.key")
-    ended = threading.Event()
+    ended, accepted = threading.Event(), list[socket.socket]()
 
     def hang(listener: socket.socket) -> None:
-        accepted = []
         while not ended.is_set():
             try:
                 accepted.append(context.wrap_socket(listener.accept()[0], server_side=True))
@@ -37,10 +40,10 @@ def test_no_connection_outlives_the_transport_when_the_ca_hangs(tmp_path: Path) 
             one.close()
 
     async def ask(port: int) -> None:
-        tls = ssl.create_default_context(cafile=str(bundle))
+        before = open_files()
         transport = AcmeTransport(
             directory_url=f"https://127.0.0.1:{port}/",
-            tls=tls,
+            tls=ssl.create_default_context(cafile=str(bundle)),
             clock=SystemClock(),
             rng=random.Random(1),
             request_seconds=0.5,
@@ -48,6 +51,7 @@ def test_no_connection_outlives_the_transport_when_the_ca_hangs(tmp_path: Path) 
         with pytest.raises(IssuanceError):
             await transport.directory()
         await transport.close()
+        await asyncio.to_thread(eventually, lambda: open_files() <= before + len(accepted))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
@@ -59,6 +63,10 @@ def test_no_connection_outlives_the_transport_when_the_ca_hangs(tmp_path: Path) 
         finally:
             ended.set()
             thread.join()
+
+
+def open_files() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
 
 
 async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
