@@ -23,7 +23,7 @@ from tests.support.daemon import eventually
 def test_no_connection_outlives_the_transport_when_the_ca_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asyncio.constants, "SSL_SHUTDOWN_TIMEOUT", 0.1)  # so long newer Pythons wait for a goodbye
+    monkeypatch.setattr("asyncio.constants.SSL_SHUTDOWN_TIMEOUT", 0.1)  # so long newer Pythons wait for a goodbye
     bundle = tmp_path / "bundle.pem"
     make_api_certificate(tmp_path, bundle)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
