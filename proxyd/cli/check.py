@@ -9,12 +9,11 @@ from typing import Any, NoReturn
 import click
 from uvloop import new_event_loop
 
-from proxyd.cli.config_file import find, refuse
+from proxyd.cli.config_file import find, load_found, refuse
 from proxyd.cli.control import json_option, print_json
 from proxyd.cli.table import printable
 from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.document import ConfigError
-from proxyd.config.load import load
 from proxyd.config.model import Config
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.online_check import OnlineCheck
@@ -40,7 +39,7 @@ def check(file: Path | None, as_json: bool, online: bool, staging: bool) -> None
     """Say every mistake in the configuration file at once."""
     chosen = find(file)
     try:
-        found = load(chosen)
+        found = load_found(file)
     except ConfigError as error:
         _refuse(chosen, error, as_json)
     tell = _silent if as_json else _tell

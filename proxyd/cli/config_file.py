@@ -4,11 +4,23 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from proxyd.config.document import ConfigError
+from proxyd.config.document import ConfigError, Mistake
 from proxyd.config.load import load
 from proxyd.config.model import Config
 
 _DEFAULTS = (Path("/etc/proxyd/config.yaml"), Path("config.yaml"))
+#: Where a file is looked for when none is named.
+PLACES = "neither /etc/proxyd/config.yaml nor ./config.yaml"
+
+
+class NoConfigFile(ConfigError):
+    """No file is named, and none lies at a usual place."""
+
+    def __init__(self) -> None:
+        instead = "name yours with -c FILE, or make one (`proxyd config example`)"
+        text = f"there is no configuration file, {PLACES}: {instead}"
+        super().__init__(_DEFAULTS[0], [Mistake(line=1, column=1, location="", message=text)])
+        self.args = (text,)  # it has no place in a file
 
 
 def find(chosen: Path | None) -> Path:
@@ -16,10 +28,18 @@ def find(chosen: Path | None) -> Path:
     return chosen or next((one for one in _DEFAULTS if one.is_file()), _DEFAULTS[0])
 
 
-def load_or_exit(file: Path) -> Config:
+def load_found(chosen: Path | None, *, reads_bundles: bool = True) -> Config:
+    """Return the configuration in the chosen file or the one that is found. Raises ConfigError."""
+    file = find(chosen)
+    if chosen is None and not file.exists():
+        raise NoConfigFile
+    return load(file, reads_bundles=reads_bundles)
+
+
+def load_or_exit(chosen: Path | None) -> Config:
     """Return the configuration, or print every mistake and exit with 2."""
     try:
-        return load(file)
+        return load_found(chosen)
     except ConfigError as error:
         refuse(str(error))
 

@@ -12,10 +12,9 @@ import click
 
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_client import CommandRefused, Document, Unreachable, ask
-from proxyd.cli.config_file import find, refuse
+from proxyd.cli.config_file import PLACES, find, load_found, refuse
 from proxyd.config.daemon_place import DaemonPlace
 from proxyd.config.document import ConfigError
-from proxyd.config.load import load
 from proxyd.config.model import Config
 from proxyd.core.host_pattern import host_or_pattern
 from proxyd.core.hostname import Hostname, InvalidHostname
@@ -47,7 +46,7 @@ class Control:
     @cached_property
     def _read(self) -> Config | ConfigError:
         try:
-            return load(find(self.file), reads_bundles=False)
+            return load_found(self.file, reads_bundles=False)
         except ConfigError as error:
             return error
 
@@ -75,7 +74,7 @@ class Control:
                 refuse(str(error))
             if self.has_file:
                 raise
-            unreachable(error, more=f"; there is no configuration file either ({find(None)}): name yours with -c")
+            unreachable(error, more=f"; there is no configuration file either, {PLACES}: name yours with -c")
 
     def ask_or_exit(
         self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None

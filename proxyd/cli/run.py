@@ -33,7 +33,7 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     """Serve the hosts of the configuration file, or those given as HOST=UPSTREAM. HUP reloads, TERM stops."""
     if pairs and file:
         refuse("give either a file or HOST=UPSTREAM, not both")
-    reload, config = _from_pairs(pairs) if pairs else _from_file(find(file))
+    reload, config = _from_pairs(pairs) if pairs else _from_file(file)
     sys.setswitchinterval(_SWITCH_SECONDS)
     set_up(level=config.log.level, format=config.log.format)
     if reason := descriptors.objection():
@@ -50,8 +50,9 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     sys.exit(status)
 
 
-def _from_file(file: Path) -> tuple[Callable[[], Config], Config]:
-    return lambda: load(file), load_or_exit(file)
+def _from_file(chosen: Path | None) -> tuple[Callable[[], Config], Config]:
+    file = find(chosen)
+    return lambda: load(file), load_or_exit(chosen)
 
 
 def _from_pairs(pairs: tuple[str, ...]) -> tuple[Callable[[], Config], Config]:

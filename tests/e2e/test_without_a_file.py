@@ -50,13 +50,14 @@ def proxyd(directory: Path, environment: Mapping[str, str], *arguments: str) -> 
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+NO_FILE = "there is no configuration file, neither /etc/proxyd/config.yaml nor ./config.yaml: name yours with -c FILE"
 COMMANDS = [
     (["status", "--json"], 1, '"from": "daemon"'),
     (["explain", "example.com"], 1, "One certificate for example.com"),
     (["renew", "--no-wait", "example.com"], 0, "example.com (p256): ordering"),
     (["account"], 1, "letsencrypt"),
     (["revoke", "example.com", "--reason", "unspecified"], 2, "example.com has no certificate"),
-    (["plan"], 2, "there is no such file"),  # it compares with one
+    *[(one, 2, NO_FILE) for one in (["plan"], ["check"], ["check", "--online"])],  # they are about a file
 ]
 
 
@@ -66,3 +67,4 @@ def test_every_command_finds_the_daemon(tmp_path: Path, environment: Mapping[str
         done = proxyd(tmp_path, environment, *arguments)
         assert done.status == status, arguments
         assert says in done.out + done.err
+        assert ":1:1" not in done.err
