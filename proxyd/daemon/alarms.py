@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from itertools import count
 
@@ -13,6 +13,7 @@ from proxyd.core.status import Facts
 from proxyd.daemon.installation import Installation
 from proxyd.issuance.commit import Commit
 from proxyd.issuance.memory import Memory
+from proxyd.issuance.pace import at_once
 from proxyd.store.store import Store, StoreError
 
 _log = logging.getLogger("proxyd.certificates")
@@ -23,13 +24,22 @@ _CACHE_TO_DO = "Do what the text says: until then nothing is ordered, because it
 
 
 class Alarms:
-    """Each lasts as long as its reason: all are looked at again every minute."""
+    """Each lasts as long as its reason: all are looked at again every minute, `look_again` with them."""
 
-    def __init__(self, *, store: Store, memory: Memory, commit: Commit, installation: Installation) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        commit: Commit,
+        installation: Installation,
+        look_again: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
         self._store = store
         self._memory = memory
         self._commit = commit
         self._installation = installation
+        self._look_again = look_again
         self._told: str | None = None
 
     @property
@@ -65,6 +75,7 @@ class Alarms:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._told or self._store.trouble or number % _LOOKS_AT_REST == 0:
                 await self._probe()
+            await self._look_again()
             await self._installation.look_again()
 
     async def _probe(self) -> None:

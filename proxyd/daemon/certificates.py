@@ -143,6 +143,7 @@ class Certificates:
             memory=self.memory,
             commit=self.renewer.commit,
             installation=self._installation,
+            look_again=lambda: self._stand_ins.look_again(self._fleet.lineages()),
         )
         self._pickup = Pickup(
             store=self._store,

@@ -62,6 +62,23 @@ class StandIns:
                 return
             self._show(_covering(found, wanted & self._without(lineages)))
 
+    async def look_again(self, lineages: Collection[Lineage]) -> None:
+        """Replace what stood in and ran out; where nothing else covers the name it is refused."""
+        over = {
+            name: one
+            for name, one in self._used.items()
+            if not self._is_valid(one) and self._table.certificates(name) == (one,)
+        }
+        if not over:
+            return
+        self.use_loaded(one for one in lineages if not over.keys().isdisjoint(one.names))
+        await self.use_others(lineages)
+        for name, one in over.items():
+            if self._table.certificates(name) == (one,):
+                _log.error("what served it ran out, and nothing else covers it", extra={"host": name})
+                self._table.remove(name)
+                self._used.pop(name, None)
+
     def _without(self, lineages: Iterable[Lineage]) -> set[Hostname]:
         return {
             name

@@ -30,7 +30,7 @@ class World:
     """A cache, and what serves."""
 
     def __init__(self, root: Path) -> None:
-        clock = FakeClock(NOW)
+        clock = self.clock = FakeClock(NOW)
         self.store = CertificateStore(DirectoryStore(root, clock=clock), clock=clock)
         self.table = CertificateTable()
         self.stand_ins = StandIns(table=self.table, store=self.store, clock=clock)
@@ -114,3 +114,20 @@ def test_what_served_before_a_reload_that_groups_names_otherwise_stands_in(tmp_p
     world.table.put(A, [shared])
     world.stand_ins.regrouped([together, second], {second}, {})  # the first goes on as it was
     assert not world.stand_ins.holds(A, shared)
+
+
+def test_what_stood_in_and_ran_out_is_replaced_or_goes(tmp_path: Path) -> None:
+    world, old, newer = World(tmp_path), certificate("o.x", B, age=80), certificate("n.x", B, age=5)
+    world.store.save(Hostname("o.x"), old)
+    world.start(lineage(B), lineage(C))
+    for days, serving in ((9, old), (2, None)):
+        world.clock.advance(days * DAY)
+        asyncio.run(world.stand_ins.look_again([lineage(B), lineage(C)]))
+        assert world.table.certificate(B) == serving
+    world = World(tmp_path)
+    world.start(lineage(B))
+    world.store.save(Hostname("n.x"), newer)
+    world.clock.advance(11 * DAY)
+    asyncio.run(world.stand_ins.look_again([lineage(B)]))
+    assert world.table.certificate(B) == newer
+    assert world.stand_ins.holds(B, newer)
