@@ -34,6 +34,8 @@ from proxyd.core.task import OrderTask
 if TYPE_CHECKING:
     import random
 
+#: Failures that say nothing about the host.
+_PASSING = (FailureKind.LOCAL, FailureKind.CA, FailureKind.RATE_LIMITED)
 #: Failures that another CA may not have.
 _UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL, FailureKind.UNUSABLE}
 #: Failures that a changed configuration may end.
@@ -129,9 +131,15 @@ class Fleet(Dispatch):
             if member.ask_ari_at is not None:
                 member.ask_ari_at = min(member.ask_ari_at, ask_again_at(now, timedelta.max))
             match member.state, member.held:
+                case Waiting(failure=failure), Held(validity=validity) if failure.kind in _PASSING and now < renew_at(
+                    validity, None, 0
+                ):  # it was due by the wrong time only
+                    self._ready(lineage, member, now)
                 case Waiting(failure=failure), _ if failure.kind is FailureKind.LOCAL:
                     self._event(lineage, Wished(), now)
-                case Ready(renew_at=at), Held(validity=validity) if at > validity.not_after:
+                case Ready(), Held(validity=validity) if member.slot and member.slot.at > renew_at(
+                    validity, member.known_window, spread(lineage.host)
+                ):  # it was placed when it seemed late already
                     self._ready(lineage, member, now)
                 case _:
                     self._schedule(lineage, now)

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 from proxyd.core.certificate_state import Blocked, Dormant, Waiting
+from proxyd.core.clock_watch import TOLERANCE
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
@@ -235,7 +236,8 @@ class Simulation:
 
     def _order(self, task: OrderTask, now: datetime) -> None:
         host = self.hosts[task.lineage]
-        host.tried_at = host.tried_at or now
+        if abs(self._now() - now) <= TOLERANCE:  # else it may be due by the wrong time only
+            host.tried_at = host.tried_at or now
         if host.excused and host.excused[-1][1] > now:  # what waited waits no longer
             host.excused[-1] = host.excused[-1][0], now
         if host.asleep_since:
