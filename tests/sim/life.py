@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CA = "ca"
 ROOM = 16
 #: Polls of a window that has not changed are one poll for so long.
-QUIET = 15 * DAY
+QUIET = 30 * DAY
 _OFFSETS = (3653 * DAY, -3653 * DAY, 30 * DAY, -30 * DAY, 5 * HOUR, -5 * HOUR, 0.3 * HOUR, -0.3 * HOUR)
 
 
@@ -94,7 +94,7 @@ class Simulation:
 
     def _now(self) -> datetime:
         """Return the time that the daemon goes by."""
-        return self._clock.steady.now()
+        return self._clock.now()
 
     # Making the world
 

@@ -89,6 +89,10 @@ class SimClock:
         """Whether nothing may be ordered. A wall that never was wrong is not asked about: that is most of the time."""
         return self._is_looking and self._guard is not None and self._guard.holds
 
+    def now(self) -> datetime:
+        """Return the time that the daemon goes by; a wall that is right and believed is not asked: it takes long."""
+        return self.steady.now() if self._machine.offset or self._is_looking else self._timeline.now
+
     def look(self, now: datetime) -> None:
         """Look at the clock, and again while it is in doubt."""
         if self._is_over or self._guard is None or self._loop is None:

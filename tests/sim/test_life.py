@@ -3,6 +3,7 @@
 `SEEDS=200` before pytest lives more of the small lives, `LARGE=10000` a larger one.
 """
 
+import gc
 import os
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ SMALL = 200
 def violations(life: tuple[int, int]) -> list[str]:
     """Return what went wrong in the two years of a seed with so many hosts."""
     seed, hosts = life
+    gc.disable()  # there are hardly any cycles, and much to walk through in search of them
     return Simulation(seed, hosts).run()
 
 
