@@ -108,7 +108,7 @@ class Fleet(Dispatch):
         self._holds(member, held, now)
         waits = isinstance(member.state, Waiting | Blocked | Dormant)
         is_same = member.known_place is not None and member.known_place[0] == held.serial
-        if not waits or (now < renew_at(held.validity, None, 0) and not is_same):
+        if not waits or (not member.is_due(now) and not is_same):
             self._ready(lineage, member, now)
         else:  # what failed is not forgotten by a restart
             self._schedule(lineage, now)
@@ -131,15 +131,11 @@ class Fleet(Dispatch):
             if member.ask_ari_at is not None:
                 member.ask_ari_at = min(member.ask_ari_at, ask_again_at(now, timedelta.max))
             match member.state, member.held:
-                case Waiting(failure=failure), Held(validity=validity) if failure.kind in _PASSING and now < renew_at(
-                    validity, None, 0
-                ):  # it was due by the wrong time only
-                    self._ready(lineage, member, now)
+                case Waiting(failure=failure), Held() if failure.kind in _PASSING and not member.is_due(now):
+                    self._ready(lineage, member, now)  # it was due by the wrong time only
                 case Waiting(failure=failure), _ if failure.kind is FailureKind.LOCAL:
                     self._event(lineage, Wished(), now)
-                case Ready(), Held(validity=validity) if member.slot and member.slot.at > renew_at(
-                    validity, member.known_window, spread(lineage.host)
-                ):  # it was placed when it seemed late already
+                case Ready(renew_at=at), Held(validity=validity) if at > validity.not_after or member.is_placed_late:
                     self._ready(lineage, member, now)
                 case _:
                     self._schedule(lineage, now)

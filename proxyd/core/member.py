@@ -8,7 +8,7 @@ from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.lineage import Held, Plan
-from proxyd.core.renewal import RenewalWindow
+from proxyd.core.renewal import RenewalWindow, renew_at, spread
 from proxyd.core.slots import Slot
 from proxyd.core.state_document import place_document, read_failed, read_place, read_window, to_document
 
@@ -50,6 +50,17 @@ class Member:
     def is_from_plan(self) -> bool:
         """Whether the certificate is from a CA of the plan; an unknown origin (Go, adopted) is kept."""
         return self.held is None or self.held.issuer is None or self.held.issuer in self.plan.issuers
+
+    @property
+    def is_placed_late(self) -> bool:
+        """Whether the renewal's place is after the moment of the rule or window: it seemed late when it was placed."""
+        if self.held is None or self.slot is None:
+            return False
+        return self.slot.at > renew_at(self.held.validity, self.known_window, spread(self.plan.lineage.host))
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether what serves is to be renewed by the rule, whatever window there is."""
+        return self.held is None or now >= renew_at(self.held.validity, None, 0)
 
     @property
     def ask_at(self) -> datetime | None:

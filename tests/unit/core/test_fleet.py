@@ -8,7 +8,7 @@ import pytest
 
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
-from proxyd.core.certificate_state import due_at
+from proxyd.core.certificate_state import Ready, due_at
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
@@ -109,6 +109,24 @@ def test_a_certificate_of_another_ca_is_due_when_the_clock_is_right() -> None:
     assert not fleet.tasks(NOW, 4, 0)
     fleet.clock_righted(NOW)
     assert order_of(fleet, NOW).lineage == lineage(0)
+
+
+def test_what_was_due_by_a_wrong_clock_only_is_left_alone_when_it_is_right() -> None:
+    fleet, begun = fleet_of(40), NOW - timedelta(days=20)
+    validity = Validity(not_before=begun, not_after=begun + timedelta(days=90))
+    held = Held(validity=validity, serial=1, cert_id="", issuer=CA, is_owned=True)
+    for number in range(40):
+        fleet.found(lineage(number), held, NOW + YEARS)
+    failed = [task for task in fleet.tasks(NOW + YEARS, 20, 0) if isinstance(task, OrderTask)]
+    for task in failed:
+        fleet.failed(task, Failure(kind=FailureKind.LOCAL, message="the clock"), NOW + YEARS)
+    assert len(failed) == 20  # the others wait for their turn
+    fleet.clock_righted(NOW)
+    states = [fleet.state(lineage(number)) for number in range(40)]
+    days = Counter(state.renew_at.date() for state in states if isinstance(state, Ready))
+    assert days.total() == 40
+    assert min(days) > NOW.date()
+    assert max(days.values()) <= 5
 
 
 def test_windows_are_asked_for_twice_a_day_after_a_step_back() -> None:
