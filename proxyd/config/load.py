@@ -106,8 +106,6 @@ class _Reading:
             else:
                 self._check_names(top, ("hosts", key), (name, *own.aliases), own)
                 self._check_listed(("hosts", key), own)
-        if top:
-            self._check_listen(top)
         warnings = self._check_acme(top, acme) if top else []
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._mistakes)
@@ -194,16 +192,6 @@ class _Reading:
         if options.acme is not None and options.acme.on_demand is not None:
             where = (*place, "acme", "on_demand")
             self._wrong(where, "is for wildcard hosts: this one is listed and has its certificate at once; remove it")
-
-    def _check_listen(self, config: Config) -> None:
-        """Two listeners of ours on one address: the second would blame another program for the first."""
-        listen = config.listen
-        written = [("https", one) for one in listen.https] + [("http", one) for one in listen.http]
-        for index, (key, one) in enumerate(written):
-            for other_key, other in written[:index]:
-                if one.overlaps(other):
-                    message = f"{one} is taken by listen.{other_key} ({other}) already: give each a port of its own"
-                    self._wrong(("listen", key), message)
 
     def _check_acme(self, config: Config, written: Mapping[Location, AcmeOptions]) -> list[Mistake]:
         """Say once what comes from the top, and for each host what its own `acme` brings; return the warnings."""

@@ -71,15 +71,6 @@ class ListenAddress:
                 f'must name an IP address of this machine, not {bare!r}; for all of them write ":{port}"'
             ) from None
 
-    def overlaps(self, other: "ListenAddress") -> bool:
-        """Whether only one of both can listen; port 0 is any that is free."""
-        if self.port != other.port or not self.port:
-            return False
-        if None in (self.host, other.host) or self.host == other.host:
-            return True
-        families = {":" in str(host) for host in (self.host, other.host)}
-        return len(families) == 1 and bool({"0.0.0.0", "::"} & {self.host, other.host})
-
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.host and ":" in self.host else f"{self.host or ''}:{self.port}"
 

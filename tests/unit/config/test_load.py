@@ -257,5 +257,5 @@ def test_each_listener_has_an_address_of_its_own(listen: str, is_right: bool) ->
     if is_right:
         parse(text, "f")
     else:
-        with pytest.raises(ConfigError, match=r"is taken by listen\.https .* give each a port of its own"):
+        with pytest.raises(ConfigError, match=r"is taken by listen\.https .*: choose another port"):
             parse(text, "f")
