@@ -42,7 +42,8 @@ def test_what_is_not_proved_is_said_with_the_next_step(
         done = command(daemon, "check", "--staging")
         assert done.status == 1
         assert f"{HOST}: NOT proved: " in done.out
-        assert f"what to do: Let the A and AAAA records of {HOST} point to this machine" in done.out
+        assert "what to do: Let " in done.out
+        assert f" of {HOST} point to this machine" in done.out
 
 
 def test_a_ca_without_a_test_server_is_left_out(daemon: DaemonProcess, upstream: Upstream) -> None:

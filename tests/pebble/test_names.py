@@ -120,6 +120,7 @@ def test_a_name_without_addresses_is_told_as_such_whatever_the_ca_calls_it(
         assert done.status == 1
         for host, (kind, problem) in by.items():
             assert f"let the A and AAAA records of {host} point to this machine" in done.out
+            eventually(lambda host=host: events(daemon, host, "order failed"), what=daemon.log)  # type: ignore[misc]
             failed = events(daemon, host, "order failed")[0]
             assert (failed["kind"], failed["problem"], failed["challenge"]) == ("validation", problem, kind)
             eventually(lambda host=host: events(daemon, host, "dns seen"), what=daemon.log)  # type: ignore[misc]
