@@ -64,15 +64,16 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
+        stop, reload = _signals()  # first of all: they would end a process that does not listen yet
         _log_warnings(self._config)
         self._certificates.open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._serve(tasks)
+                await self._serve(tasks, stop, reload)
         finally:
             await self._certificates.close()
 
-    async def _serve(self, tasks: asyncio.TaskGroup) -> None:
+    async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
         h1 = H1Frontend(self._handler.handle)
         tls = TlsFrontend(
             table=self._table,
@@ -96,7 +97,6 @@ class Daemon:
             self._listeners += https
             http = _listeners(listen.http, plain.accepted, key="listen.http")
             self._listeners += http
-            stop, reload = _signals()
             await self._apply(self._config, tasks, plain)
             for listener in self._listeners:
                 listener.start()

@@ -1,6 +1,9 @@
 """The daemon listens before it has read its cache: who asks gets what lies there, and nothing of it is ordered."""
 
+import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,22 @@ def test_a_host_asked_for_at_once_gets_its_certificate_of_the_cache(
     HttpsClient(daemon.https_port, ca.root()).wait_for([NEW], daemon=daemon)
     daemon.wait_for("certificate issued")
     eventually(lambda: ca.orders() == 1)
+
+
+@pytest.mark.parametrize("early", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_something_before_it_listens_ends_cleanly(
+    daemon: DaemonProcess, upstream: Upstream, ca: FakeCa, early: signal.Signals
+) -> None:
+    daemon.configure({NEW: upstream.port}, pebble=ca)
+    daemon.start()
+    assert daemon.stop() == 0
+    with closing(sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3", isolation_level=None)) as journal:
+        journal.execute("PRAGMA journal_mode=DELETE")  # with a WAL nobody would have to wait
+        journal.execute("BEGIN EXCLUSIVE")  # the daemon waits here
+        started = daemon.start(wait=False).process
+        assert started is not None
+        lease = daemon.cache / "+proxyd" / "lease"
+        eventually(lambda: lease.exists() and str(started.pid) in lease.read_text(), what=daemon.log)
+        started.send_signal(early)
+        journal.execute("ROLLBACK")
+    assert daemon.stop() == 0
