@@ -20,15 +20,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 _HERE = Path(__file__).parent
 _BIN = _HERE / "bin"
 _START_SECONDS = 20.0
+_PROCESSES = 8  # of a test run, at most
 
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that was free a moment ago.
 
-    Below the range that the kernel takes for outgoing connections: those would race us for it.
+    Below the range that the kernel takes for outgoing connections: those would race us for it. Each of the processes
+    that pytest-xdist runs tests in has ports of its own: one takes what another's daemon leaves for a moment.
     """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
     while True:
-        port = secrets.choice(range(10_240, 32_000))
+        port = secrets.choice(range(10_240 + process, 32_000, _PROCESSES))
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))

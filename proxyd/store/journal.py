@@ -145,7 +145,7 @@ class Journal:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-        except BaseException:
+        except sqlite3.Error:
             connection.close()
             raise
         return connection

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from socket import create_connection
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -120,20 +121,16 @@ def test_a_name_without_addresses_is_told_as_such_whatever_the_ca_calls_it(
         assert done.status == 1
         for host, (kind, problem) in by.items():
             assert f"let the A and AAAA records of {host} point to this machine" in done.out
-            eventually(lambda host=host: events(daemon, host, "order failed"), what=daemon.log)  # type: ignore[misc]
+            eventually(partial(events, daemon, host, "order failed"), what=daemon.log)
             failed = events(daemon, host, "order failed")[0]
             assert (failed["kind"], failed["problem"], failed["challenge"]) == ("validation", problem, kind)
-            eventually(lambda host=host: events(daemon, host, "dns seen"), what=daemon.log)  # type: ignore[misc]
+            eventually(partial(events, daemon, host, "dns seen"), what=daemon.log)
             told = command(daemon, "explain", host).out
             assert "The name has no address, as seen from here" in told
             assert "at once when its DNS changes" in told
             pebble.set_dns("add-a", host=host, addresses=["127.0.0.1"])
         for host in by:
-            eventually(
-                lambda host=host: events(daemon, host, "certificate issued"),  # type: ignore[misc]
-                what=daemon.log,
-                seconds=SECONDS,
-            )
+            eventually(partial(events, daemon, host, "certificate issued"), what=daemon.log, seconds=SECONDS)
             assert f"addresses of {host}: none -> 127.0.0.1" in str(events(daemon, host, "names changed")[0])
         HttpsClient(daemon.https_port, pebble.root()).wait_for(by, daemon=daemon)
 

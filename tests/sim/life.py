@@ -226,8 +226,8 @@ class Simulation:
         host = self.hosts[task.lineage]
         if host.asked != task.cert_id:  # the daemon was restarted, or has a newer certificate
             return
-        host.asked, host.told_at = None, now
         answers = not self.ca.is_down(now) and self._clock.answered() is None
+        host.asked, host.told_at = None, now if answers else None  # what was not answered is asked again soon
         self.fleet.authority(CA).has_ari |= answers
         window = self.ca.window(task.cert_id, now) if answers else None
         if window and window.cert_id == task.cert_id and window.end < self.ca.issued[task.cert_id].not_before:
