@@ -10,7 +10,7 @@ from proxyd.config.model import Config
 
 _DEFAULTS = (Path("/etc/proxyd/config.yaml"), Path("config.yaml"))
 #: Where a file is looked for when none is named.
-PLACES = "neither /etc/proxyd/config.yaml nor ./config.yaml"
+PLACES = f"neither {_DEFAULTS[0]} nor ./{_DEFAULTS[1]}"
 
 
 class NoConfigFile(ConfigError):

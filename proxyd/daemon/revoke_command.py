@@ -100,7 +100,7 @@ class RevokeCommand:
         if kept := [(host, certificate) for certificate in own if certificate is not None]:
             return [self._old(owner, certificate) for owner, certificate in kept]
         try:
-            shared = await asyncio.to_thread(store.covering, host)
+            shared = await asyncio.to_thread(lambda: [one for one in store.of_others({host}) if one[1].covers(host)])
         except StoreError as error:
             raise Refused(str(error), status=1) from error
         for owner, _ in shared:

@@ -56,7 +56,7 @@ class StandIns:
         if wanted := self._without(lineages):
             known = {lineage.host for lineage in lineages}
             try:
-                found = await asyncio.to_thread(lambda: [*self._store.of_others(known)])
+                found = await asyncio.to_thread(lambda: [one for _, one in self._store.of_others(known)])
             except StoreError as error:
                 _log.error("the cache cannot be looked through", extra={"reason": str(error)})
                 return

@@ -58,8 +58,11 @@ class CertificateStore:
         for host, families in wanted:
             yield self._load(host, families, shelf)
 
-    def of_others(self, known: Collection[Hostname]) -> Iterator[Certificate]:
-        """Return what lies here for hosts that are not `known`. What is broken is left alone."""
+    def of_others(self, known: Collection[Hostname]) -> Iterator[tuple[Hostname, Certificate]]:
+        """Yield what lies here for hosts that are not `known`, each with its host. What is broken is left alone.
+
+        Reads every other certificate of the cache. Raises StoreError when it cannot be listed.
+        """
         shelf = _Shelf({}, self._archive.marks())
         for key in self.store.names():
             host = _host(key)
@@ -71,7 +74,7 @@ class CertificateStore:
             except (StoreError, InvalidCertificate):
                 continue
             if found is not None and self._is_fine(found, host, shelf):
-                yield found
+                yield host, found
 
     def save(self, host: Hostname, certificate: Certificate) -> None:
         """Replace the host's certificate of this family, durably. Raises StoreError; the old file is intact then."""
@@ -93,25 +96,6 @@ class CertificateStore:
         """Return what is kept of earlier certificates, newest first, condemned ones too."""
         found = (self._archive.load(one) for one in self._archive.of(_key(host, family)))
         return [one for one in found if one is not None]
-
-    def covering(self, host: Hostname) -> list[tuple[Hostname, Certificate]]:
-        """Return what lies in the live places of other hosts and is for this one too. Changes nothing.
-
-        Reads every certificate of the cache: for commands only. Raises StoreError when it cannot be listed.
-        """
-        found = []
-        for key in self.store.names():
-            owner = _host(key)
-            if owner is None or owner == host:
-                continue
-            try:
-                pem = self.store.load(key)
-                certificate = None if pem is None else Certificate.parse(pem)
-            except (StoreError, InvalidCertificate):
-                continue
-            if certificate and certificate.covers(host) and not self.is_condemned(certificate):
-                found.append((owner, certificate))
-        return found
 
     def condemn(self, host: Hostname, certificate: Certificate, why: str) -> None:
         """Never load it again, whatever else is lost; the previous generation takes its live place.
