@@ -325,7 +325,8 @@ class Fleet(Dispatch):
         validity = held.validity
         wished = renew_at(validity, window, spread(lineage.host))
         earliest = validity.not_before + validity.lifetime / 3
-        latest, cycle = latest_without(validity) if window is None else wished, wished - validity.not_before
+        latest = latest_without(validity) if window is None else wished
+        cycle = renew_at(validity, None, 0) - validity.not_before  # not the window's: a revoked one's is now
         at, known = wished, member.known_place
         member.known_place = None
         if known and known[0] == held.serial and earliest <= known[1] <= latest:

@@ -90,7 +90,12 @@ class RateLedger:
         """Give back what only a certificate costs; count a failed validation."""
         for key, limit, _ in self._needed(order):
             if key[0] in ("domain", "duplicates") and key in self._buckets:
-                self._put(key, self._buckets[key].give_back(limit))
+                given_back = self._buckets[key].give_back(limit)
+                if given_back.full_at > now + _ORDER_TAKES:
+                    self._put(key, given_back)
+                else:  # nothing is spent: by a right clock a moment of a wrong one would look like all of it
+                    del self._buckets[key]
+                    self._changed.add(key)
         if validation:
             for name in order.names:
                 self._take(("failures", name.text), self._limits.failures, now)

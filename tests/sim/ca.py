@@ -184,6 +184,10 @@ class SimCa:
         start, end = self._window(certificate, now)
         return RenewalWindow(cert_id=cert_id, start=start, end=end)
 
+    def right_window(self, cert_id: str, now: datetime) -> tuple[datetime, datetime]:
+        """Return the window without its rare nonsense."""
+        return self._window(self.issued[cert_id], now)
+
     def _trouble(self, now: datetime) -> Failure | None:
         storm = self._storm(now)
         if storm and storm.trouble is not Trouble.SLOW and self.rng.random() < storm.share:

@@ -227,9 +227,10 @@ class Simulation:
         if host.asked != task.cert_id:  # the daemon was restarted, or has a newer certificate
             return
         answers = not self.ca.is_down(now) and self._clock.answered() is None
-        host.asked, host.told_at = None, now if answers else None  # what was not answered is asked again soon
         self.fleet.authority(CA).has_ari |= answers
         window = self.ca.window(task.cert_id, now) if answers else None
+        is_right = window is not None and (window.start, window.end) == self.ca.right_window(task.cert_id, now)
+        host.asked, host.told_at = None, now if is_right else None  # what told nothing is asked again soon
         if window and window.cert_id == task.cert_id and window.end < self.ca.issued[task.cert_id].not_before:
             host.is_misled = True
         self.fleet.window(task.lineage, task.cert_id, window, DAY, self._now())

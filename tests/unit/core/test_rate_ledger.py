@@ -159,3 +159,14 @@ def test_accounts_have_a_limit_too(waits: list[int]) -> None:
         if ledger.new_account(now) is None:
             made[int((now - NOW) / (3 * HOUR))] += 1
     assert all(count <= 4 for count in made.values())
+
+
+def test_orders_that_gave_nothing_by_a_wrong_clock_are_not_certificates_when_it_is_right() -> None:
+    ledger, order = new_ledger(), CertificateOrder(host=NAMES[0], names=(NAMES[0],), key_kind="p256")
+    ahead = NOW + 30 * DAY
+    for number in range(3):
+        ledger.spend(order, ahead + number * HOUR)
+        ledger.failed(order, ahead + number * HOUR, validation=False)
+    ledger.settle(NOW)
+    refused = ledger.refusal(order, NOW + 3 * HOUR)  # the orders are clamped to a budget that comes back by then
+    assert refused is None
