@@ -220,7 +220,9 @@ class Certificates:
 
     async def cache_read(self, host: Hostname) -> bool:
         """Wait for a bounded time until the cache was read for a name; return whether it was."""
-        return self._first is None or await self._first.wait(host)
+        if self._first is None:
+            return True
+        return await self._first.wait(host) and (host not in self._config.names or await self._stand_ins.wait())
 
     async def ready(self) -> None:
         """Wait until the cache was read."""

@@ -14,6 +14,8 @@ from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 
+_WAIT_SECONDS = 10.0
+
 _log = logging.getLogger("proxyd.certificates")
 
 
@@ -25,6 +27,7 @@ class StandIns:
         self._store = store
         self._clock = clock
         self._used: dict[Hostname, Certificate] = {}
+        self._looked = asyncio.Event()
 
     def holds(self, host: Hostname, certificate: Certificate) -> bool:
         """Return whether the certificate only stands in for one of the host."""
@@ -53,14 +56,23 @@ class StandIns:
 
     async def use_others(self, lineages: Collection[Lineage]) -> None:
         """Look through what the cache has of hosts that are no host of `lineages`."""
-        if wanted := self._without(lineages):
-            known = {lineage.host for lineage in lineages}
-            try:
+        try:
+            if wanted := self._without(lineages):
+                known = {lineage.host for lineage in lineages}
                 found = await asyncio.to_thread(lambda: [one for _, one in self._store.of_others(known)])
-            except StoreError as error:
-                _log.error("the cache cannot be looked through", extra={"reason": str(error)})
-                return
-            self._show(_covering(found, wanted & self._without(lineages)))
+                self._show(_covering(found, wanted & self._without(lineages)))
+        except StoreError as error:
+            _log.error("the cache cannot be looked through", extra={"reason": str(error)})
+        finally:
+            self._looked.set()
+
+    async def wait(self) -> bool:
+        """Return whether the cache was looked through once, after a bounded time."""
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                return await self._looked.wait()
+        except TimeoutError:
+            return False
 
     async def look_again(self, lineages: Collection[Lineage]) -> None:
         """Replace what stood in and ran out; where nothing else covers the name it is refused."""
