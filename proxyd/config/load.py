@@ -24,6 +24,8 @@ from proxyd.core.hostname import Hostname, InvalidHostname
 M = TypeVar("M", bound=Options)
 _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
 _NOT_YET = "not in this version yet"
+#: Pydantic has the words of Python here.
+_IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text", "path_type": "a path"}
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
@@ -84,7 +86,8 @@ class _Reading:
     def config(self, data: dict[str, Any]) -> Config:
         hosts = data.get("hosts")
         if not isinstance(hosts, dict) or not hosts:
-            self._wrong(("hosts",), f"needs at least one host with its upstream, like\n\n{_SMALLEST}\n", at_key=True)
+            wants = "must be a mapping: each" if hosts and not isinstance(hosts, dict) else "needs at least one"
+            self._wrong(("hosts",), f"{wants} host with its upstream, like\n\n{_SMALLEST}\n", at_key=True)
             hosts = {}
         top = self._validate(Config, {**data, "hosts": {}}, ())
         defaults = top.defaults if top else HostOptions()
@@ -239,6 +242,8 @@ class _Reading:
             self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{shown}")
         elif kind in ("model_type", "dict_type", "model_attributes_type"):
             self._wrong(location, f"must be a mapping of keys to values{shown}")
+        elif kind in _IN_YAML:
+            self._wrong(location, f"must be {_IN_YAML[kind]}{shown}")
         elif kind.startswith("bool"):
             self._wrong(location, f"must be true or false{shown}")
         else:

@@ -25,7 +25,7 @@ def parse_duration(written: object) -> timedelta:
         return timedelta(0)
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", written) if isinstance(written, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != str(written).replace(" ", ""):
-        hint = f": did you mean {written}s?" if isinstance(written, int | float) else ", like 10s, 5m, 1h or 7d"
+        hint = f": did you mean {written}s?" if type(written) in (int, float) else ", like 10s, 5m, 1h or 7d"
         raise ValueError(f"must be a duration with a unit{hint}")
     try:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))

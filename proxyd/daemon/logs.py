@@ -58,7 +58,8 @@ def _journal(record: logging.LogRecord, fields: dict[str, object]) -> str:
 
 
 def _plain(record: logging.LogRecord, fields: dict[str, object]) -> str:
-    return " ".join([record.getMessage(), *(f"{key}={_quoted(_value(value))}" for key, value in fields.items())])
+    told = (f"{key}={_quoted(_value(value))}" for key, value in fields.items() if value is not None)
+    return " ".join([record.getMessage(), *told])
 
 
 def _moment(record: logging.LogRecord) -> str:
