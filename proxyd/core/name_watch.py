@@ -156,6 +156,13 @@ class NameWatch:
         watch._again_at = again if again and again <= now + _AGAIN_AFTER else None
         return watch
 
+    def righted(self, names: Sequence[Hostname], now: datetime) -> "NameWatch":
+        """Return the watch after a clock that was wrong: by one that was behind, all seems to last for long."""
+        watch = NameWatch.read(self.to_document(), names, now)
+        watch.failing_since = now
+        watch.elsewhere_since = watch.elsewhere_since and now
+        return watch
+
     def _changes(self, views: Views, now: datetime) -> Iterator[Change]:
         """Yield what is new."""
         for change, value in self._differences(views):

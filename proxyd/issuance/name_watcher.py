@@ -73,7 +73,7 @@ class NameWatcher:
         """Look at all again: the clock by which they were looked at was wrong."""
         now = self._clock.now()
         for lineage, watch in self._watches.items():
-            self._watches[lineage] = NameWatch.read(watch.to_document(), lineage.names, now)
+            self._watches[lineage] = watch.righted(lineage.names, now)
 
     # What fails
 

@@ -185,6 +185,8 @@ class Simulation:
         if fate < 0.3:
             (self._disk.lose if fate < 0.15 else self._disk.spoil)()
             self.judge.losses.append(now)
+            for host in self.hosts.values():
+                host.tried_at = None  # nobody knows any more that it was due
         self.judge.restarts.append(now)
         self._life += 1
         self._running = 0

@@ -73,7 +73,7 @@ class SimNames:
         """Look at all again."""
         now = self._clock.now()
         for lineage, seen in self._watched.items():
-            seen.watch = NameWatch.read(seen.watch.to_document(), lineage.names, now)
+            seen.watch = seen.watch.righted(lineage.names, now)
             self._enliven(lineage, seen)
 
     def validated(self, lineage: Lineage) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,6 +189,20 @@ def test_pointing_elsewhere_counts_from_the_first_such_look_and_ends_with_the_fi
     watch.look({NAME: view("192.0.2.1", "192.0.2.7")}, T0 + 2 * EVERY)
     watch.point_elsewhere(then, T0 + 2 * EVERY)
     assert watch.elsewhere_since is None
+
+
+@pytest.mark.parametrize("behind", [timedelta(days=30), timedelta(days=-30)])
+def test_nothing_lasts_for_a_week_only_because_the_clock_was_wrong(behind: timedelta) -> None:
+    watch = NameWatch(T0 - behind)
+    watch.look({NAME: view()}, T0 - behind)
+    watch.point_elsewhere({}, T0 - behind)
+    righted = watch.righted([NAME], T0)
+    assert righted.failing_since == T0
+    assert righted.elsewhere_since in (T0, None)
+    righted.look({NAME: view()}, T0 + EVERY)
+    righted.point_elsewhere({}, T0 + EVERY)
+    assert righted.elsewhere_since is not None
+    assert righted.elsewhere_since >= T0
 
 
 def test_a_name_whose_addresses_were_never_known_leaves_only_by_having_none() -> None:
