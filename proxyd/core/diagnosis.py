@@ -54,7 +54,8 @@ def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
             )
         case FailureKind.ACCOUNT_REFUSED:
             terms = _TERMS.search(failure.message)
-            settle = f"Open {terms[1]} and accept the CA's terms" if terms else "Settle it with the CA"
+            asked = "Do what the text says, or settle it with the CA (`proxyd account` asks how it stands)"
+            settle = f"Open {terms[1]} and accept the CA's terms" if terms else asked
             return Diagnosis(
                 f"The CA refuses our account, whatever is asked for: {failure.message}",
                 f"{settle}, then `proxyd renew {host}`; else one order an hour tries for all hosts.",

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,13 +12,15 @@ from acme import messages
 
 from proxyd.certs.key import PrivateKey, generate_key, key_kind
 from proxyd.core.failure import FailureKind, IssuanceError
-from proxyd.issuance.acme_error import AcmeProblem, may_pass
+from proxyd.issuance.acme_error import AcmeProblem, account_is_lost, may_pass
 from proxyd.issuance.acme_signer import AccountSigner
 from proxyd.issuance.acme_transport import AcmeResponse, AcmeTransport
 from proxyd.store.account_keys import AccountKeys, KeptKey
 from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.issuance")
+#: What a problem is called that elsewhere concerns a name or an order.
+_OF_A_HOST = (FailureKind.VALIDATION, FailureKind.HOST_REFUSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +153,9 @@ class AcmeAccount:
         for place, one in enumerate(kept):
             if any(_are_same(one.key, other.key) for other in kept[:place]):
                 continue  # the CA was asked for this key already
-            if found := await self._existing(AccountSigner(one.key), directory["newAccount"]):
-                self.key_files = tuple(other.file for other in kept if _are_same(other.key, one.key))
+            files = tuple(other.file for other in kept if _are_same(other.key, one.key))
+            if found := await self._existing(AccountSigner(one.key), directory["newAccount"], files):
+                self.key_files = files
                 if not one.is_used:  # the CA had agreed when a change of keys was cut off, or it was the first CA once
                     await self._keep(one.key)
                 return found, kept
@@ -194,13 +197,20 @@ class AcmeAccount:
                 problem=refused.problem,
             ) from refused
 
-    async def _existing(self, signer: AccountSigner, url: object) -> AccountSigner | None:
+    async def _existing(self, signer: AccountSigner, url: object, files: Sequence[str]) -> AccountSigner | None:
         try:
             answer = await self._transport.post(url, {"onlyReturnExisting": True}, signer, repeatable=True)
         except AcmeProblem as refused:
             if refused.problem.kind == "accountDoesNotExist":
                 return None
-            raise
+            if refused.failure.kind not in _OF_A_HOST:
+                raise
+            raise AcmeProblem(
+                FailureKind.ACCOUNT_REFUSED,
+                f"{self._issuer} does not take our account",
+                refused.problem,
+                advice=account_is_lost(files),
+            ) from refused
         if answer.location is None:
             return None
         _log.info("account found", extra={"issuer": self._issuer, "account": answer.location})

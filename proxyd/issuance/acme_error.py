@@ -1,6 +1,7 @@
 """What can go wrong between us and a CA."""
 
 import os
+from collections.abc import Iterable
 
 import aiohttp
 
@@ -11,8 +12,7 @@ from proxyd.core.problem import Problem
 class AcmeProblem(IssuanceError):
     """The CA answered with a problem document; `refused` says who refused what."""
 
-    def __init__(self, kind: FailureKind, refused: str, problem: Problem) -> None:
-        advice = ""
+    def __init__(self, kind: FailureKind, refused: str, problem: Problem, *, advice: str = "") -> None:
         if problem.kind == "userActionRequired":
             terms = f"terms at {problem.page} and" if problem.page else "terms,"  # no sign that seems the URL's
             advice = f"; read and accept the CA's new {terms} then `proxyd renew`"
@@ -43,6 +43,12 @@ def may_pass(error: IssuanceError) -> bool:
     if isinstance(error, AcmeProblem):
         return error.problem.status >= 500 or error.problem.status == 429 or error.problem.kind == "rateLimited"
     return isinstance(error, NetworkTrouble)
+
+
+def account_is_lost(files: Iterable[str]) -> str:
+    """Return what to do about an account that the CA does not take any more; `files` hold its key."""
+    key = " and ".join(files) or "acme_account+key"
+    return f"; the account is of no use any more: move its key ({key}) away, a new one is made"
 
 
 def network_message(ca: str, error: BaseException, *, seconds: float) -> str:

@@ -21,7 +21,7 @@ from proxyd.core.problem import Problem
 from proxyd.core.renewal import parse_window
 from proxyd.core.revocation_reason import KEY_COMPROMISE
 from proxyd.issuance.acme_account import AcmeAccount
-from proxyd.issuance.acme_error import AcmeProblem, UnfinishedOrder, may_pass
+from proxyd.issuance.acme_error import AcmeProblem, UnfinishedOrder, account_is_lost, may_pass
 from proxyd.issuance.acme_order import AcmeOrder
 from proxyd.issuance.acme_signer import AccountSigner
 from proxyd.issuance.acme_transport import AcmeResponse, AcmeTransport
@@ -284,8 +284,8 @@ class AcmeIssuer:
             advice = "; set acme.eab to the kid and hmac_key that the CA gave you"
         elif problem.kind == "unauthorized" and not problem.subproblems:  # no name has been looked at yet
             kind = FailureKind.ACCOUNT_REFUSED
-            files = " and ".join(self.account.key_files) or "acme_account+key"
-            advice = f"; the account is of no use any more: move its key ({files}) away, a new one is made"
+            advice = account_is_lost(self.account.key_files)
+            self.account.forget()  # so that the next order sees that its key was moved away
         cause = f"{refused.failure.cause}{advice}"
         return IssuanceError(kind, f"{refused}{advice}", host=host, cause=cause, problem=problem)
 

@@ -112,6 +112,33 @@ async def test_a_changed_contact_is_told(ca: EitherCa, client: Client, tmp_path:
         assert answer.json["contact"] == ["mailto:me@example.org"]
 
 
+async def test_a_deactivated_account_is_no_trouble_of_a_name_and_makes_room_for_another(
+    ca: EitherCa, client: Client, tmp_path: Path, http_port: int
+) -> None:
+    """Found out by the order that is under its name, and by the question for it after a restart."""
+
+    def check(error: IssuanceError) -> None:
+        assert error.failure.kind is FailureKind.ACCOUNT_REFUSED
+        assert error.failure.problem == "unauthorized"
+        assert "deactivated" in str(error)
+        assert "move its key (acme_account+key) away" in error.failure.cause
+
+    async with client:
+        old = (await client.issue(HOST)).certificate
+        signer = await client.account.signer()
+        await client.transport.post(signer.url, {"status": "deactivated"}, signer)
+        check(await client.failure(HOST))
+        async with Client(ca, tmp_path / "cache", http_port=free_port()) as again:
+            check(await again.failure(HOST))
+            with pytest.raises(IssuanceError) as shown:
+                await again.account.look()
+            check(shown.value)
+            await again.issuer.revoke(old, 1)  # by its own key
+        (tmp_path / "cache" / "acme_account+key").rename(tmp_path / "away")
+        issuance = await client.issue(HOST)
+        assert issuance.account not in (None, signer.url)
+
+
 async def test_a_window_is_told_and_a_certificate_is_replaced_once(client: Client) -> None:
     async with client:
         old = (await client.issue(HOST)).certificate

@@ -235,6 +235,26 @@ async def test_a_refused_replaces_is_told_apart(ca: FakeCa, client: Client, answ
         assert ca.orders() == 2
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind", "text"),
+    [
+        (problem("badPublicKey", 400, "key is blocked"), _ACCOUNT, "move its key"),
+        (problem("userActionRequired", 403, instance="https://ca.test/agree"), _ACCOUNT, "https://ca.test/agree"),
+        (Answer(status=403, body=b"<html>Forbidden</html>"), _CA, "HTTP 403"),
+        (problem("rateLimited", 429), _LIMITED, "rateLimited"),
+    ],
+)
+async def test_what_is_said_of_a_known_account_is_not_of_the_host(
+    ca: FakeCa, client: Client, answer: Answer, kind: FailureKind, text: str
+) -> None:
+    async with client:
+        await client.issue(HOST)
+        client.account.forget()  # as after a restart
+        ca.script["account"] = always(answer)
+        error = await client.failure(HOST)
+    assert (error.failure.kind, text in str(error)) == (kind, True)
+
+
 @pytest.mark.parametrize("step", ["account", "order", "challenge", "finalize", "certificate"])
 async def test_what_others_are_told_has_the_kind_and_not_the_name(ca: FakeCa, client: Client, step: str) -> None:
     detail = f"Error creating new order :: Cannot issue for {HOST.upper()}. ({HOST}): down for maintenance"

@@ -170,6 +170,8 @@ class FakeCa:
             account = protected["kid"].removeprefix(self.base)
             if account not in self._objects:
                 raise Problem("accountDoesNotExist", 400)
+            if self._objects[account]["status"] != "valid":
+                raise Problem("unauthorized", 403, "account is deactivated")
             jwk = self._objects[account]["jwk"]
         self._verify(flat, protected, jwk)
         text = josepy.decode_b64jose(flat["payload"])
@@ -231,20 +233,23 @@ class FakeCa:
     async def _new_account(self, request: _Request) -> Answer:
         for path, one in self._objects.items():
             if path.startswith("/account/") and one["jwk"] == request.jwk:
+                if one["status"] != "valid":
+                    raise Problem("unauthorized", 403, "account exists but is deactivated")
                 return self._account_answer(path, 200)
         if request.payload.get("onlyReturnExisting"):
             raise Problem("accountDoesNotExist", 400)
         path = f"/account/{secrets.token_hex(4)}"
-        self._objects[path] = {"jwk": request.jwk, "contact": request.payload.get("contact", [])}
+        contact = request.payload.get("contact", [])
+        self._objects[path] = {"jwk": request.jwk, "contact": contact, "status": "valid"}
         return self._account_answer(path, 201)
 
     def _account_answer(self, path: str, status: int) -> Answer:
-        document = {"status": "valid", "contact": self._objects[path]["contact"]}
+        document = {key: self._objects[path][key] for key in ("status", "contact")}
         return Answer(status=status, json=document, headers={"Location": self.base + path})
 
     async def _account(self, request: _Request) -> Answer:
-        if request.payload and "contact" in request.payload:
-            self._objects[request.path]["contact"] = request.payload["contact"]
+        changes = request.payload or {}
+        self._objects[request.path] |= {key: changes[key] for key in ("status", "contact") if key in changes}
         return self._account_answer(request.path, 200)
 
     async def _new_order(self, request: _Request) -> Answer:
