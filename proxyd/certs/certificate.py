@@ -1,6 +1,8 @@
 """A certificate that can serve: chain, key and names, valid by construction."""
 
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,6 +18,20 @@ _PUBLIC = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicK
 
 class InvalidCertificate(ValueError):
     """The bytes are no certificate that could serve; the message says why, and shows nothing secret."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn whatever `cryptography` thinks of foreign bytes into InvalidCertificate.
+
+    It has its own exceptions for versions, algorithms, extensions and numbers, raised as late as a field is read.
+    """
+    try:
+        yield
+    except (InvalidCertificate, MemoryError):
+        raise
+    except Exception as error:
+        raise InvalidCertificate(f"a certificate in it cannot be read ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +51,10 @@ class Certificate:
     @classmethod
     def assemble(cls, key: PrivateKey, chain_pem: bytes) -> "Certificate":
         """Return the certificate of a key and a PEM chain. Raises InvalidCertificate."""
-        try:
+        with reading():
             chain = x509.load_pem_x509_certificates(chain_pem)
-        except ValueError:
-            raise InvalidCertificate("the certificate chain cannot be read") from None
-        blocks = [one.public_bytes(serialization.Encoding.PEM) for one in chain]
-        return cls._checked(key, chain, key_to_pem(key) + b"".join(blocks))
+            blocks = [one.public_bytes(serialization.Encoding.PEM) for one in chain]
+            return cls._checked(key, chain, key_to_pem(key) + b"".join(blocks))
 
     @classmethod
     def parse(cls, pem: bytes) -> "Certificate":
@@ -50,12 +64,11 @@ class Certificate:
         if pem.count(b"-----BEGIN ") != pem.count(b"-----END "):
             raise InvalidCertificate("the file is cut off")
         try:
-            return cls._checked(key_from_pem(pem), x509.load_pem_x509_certificates(pem), pem)
-        except InvalidCertificate:
-            raise
+            key = key_from_pem(pem)
         except ValueError as error:
-            reason = str(error) if "private key" in str(error) else "a certificate in it cannot be read"
-            raise InvalidCertificate(reason) from None
+            raise InvalidCertificate(str(error)) from None
+        with reading():
+            return cls._checked(key, x509.load_pem_x509_certificates(pem), pem)
 
     @classmethod
     def _checked(cls, key: PrivateKey, chain: list[x509.Certificate], pem: bytes) -> "Certificate":
@@ -97,7 +110,7 @@ class Certificate:
 def _names(leaf: x509.Certificate) -> frozenset[Hostname]:
     try:
         alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         return frozenset()
     found = [Hostname(name.lower()) for name in alternatives.get_values_for_type(x509.DNSName)]
     found += [Hostname(str(address)) for address in alternatives.get_values_for_type(x509.IPAddress)]
@@ -107,7 +120,7 @@ def _names(leaf: x509.Certificate) -> frozenset[Hostname]:
 def _ari_id(leaf: x509.Certificate) -> str:
     try:
         authority = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         return ""
     if not authority:
         return ""

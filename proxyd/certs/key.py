@@ -1,6 +1,5 @@
 """Private keys: made, written and read as PEM."""
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -35,8 +34,10 @@ def key_from_pem(pem: bytes) -> PrivateKey:
         key = serialization.load_pem_private_key(pem, password=None)
     except TypeError:
         raise ValueError("the private key is encrypted") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("the private key cannot be read") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever `cryptography` thinks of foreign bytes
+        raise ValueError("the private key cannot be read") from error
     if not isinstance(key, PrivateKey):
         raise ValueError(f"a {type(key).__name__} serves no browser: use EC or RSA")
     return key

@@ -6,6 +6,7 @@ import ssl
 
 from cryptography import x509
 
+from proxyd.certs.certificate import InvalidCertificate, reading
 from proxyd.core.hostname import Hostname
 
 _SECONDS = 3.0
@@ -36,14 +37,15 @@ async def shown_certificate(name: Hostname, address: str, port: int) -> str:
 
 def _described(leaf: bytes) -> str:
     try:
-        certificate = x509.load_der_x509_certificate(leaf)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        shown = ", ".join(
-            [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
-        )
-        issuer = certificate.issuer.rfc4514_string()
-        until = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-    except (ValueError, x509.ExtensionNotFound):
+        with reading():
+            certificate = x509.load_der_x509_certificate(leaf)
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            shown = ", ".join(
+                [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+            )
+            issuer = certificate.issuer.rfc4514_string()
+            until = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    except InvalidCertificate:
         return "a certificate that cannot be read"
     return f"certificate for {_text(shown)}, from {_text(issuer)}, until {until}"
 

@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import josepy
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from proxyd.certs.certificate import Certificate
 from proxyd.certs.key import generate_key, key_from_pem
@@ -138,8 +136,7 @@ class AcmeIssuer:
 
     async def revoke(self, certificate: Certificate, reason: int) -> None:
         url = (await self._transport.directory()).get("revokeCert")
-        leaf = x509.load_pem_x509_certificates(certificate.pem)[0].public_bytes(serialization.Encoding.DER)
-        payload = {"certificate": josepy.b64encode(leaf).decode(), "reason": reason}
+        payload = {"certificate": josepy.b64encode(certificate.leaf).decode(), "reason": reason}
         own_key = AccountSigner(key_from_pem(certificate.pem))
         # A key that signs its own revocation is proved to be out: CAs block it for ever.
         if reason == KEY_COMPROMISE:

@@ -8,7 +8,7 @@ from typing import Any
 from cryptography import x509
 
 from proxyd.certs.acceptance import objection
-from proxyd.certs.certificate import Certificate, InvalidCertificate
+from proxyd.certs.certificate import Certificate, InvalidCertificate, reading
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError, classify
@@ -182,8 +182,12 @@ class AcmeOrder:
 
 def _issuers(certificate: Certificate) -> list[str]:
     """Return the common names of whoever signed each link: the last one names the root."""
-    chain = x509.load_pem_x509_certificates(certificate.pem)
-    names = (one.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME) for one in chain)
+    try:
+        with reading():
+            chain = x509.load_pem_x509_certificates(certificate.pem)
+            names = [one.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME) for one in chain]
+    except InvalidCertificate:  # it still may serve: browsers need not look at the last part
+        return []
     return [str(found[0].value) for found in names if found]
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pebble.server import free_port
 from proxyd.core.failure import FailureKind
 from tests.support import fake_ca_authority as authority
+from tests.support.damaged_certificates import FIELDS, negative, replaced
 from tests.support.fake_ca import FakeCa
 from tests.support.fake_ca_answer import Answer
 from tests.support.issuance import Client
@@ -87,6 +88,39 @@ async def test_a_wrong_certificate_never_gets_in(ca: FakeCa, client: Client, how
         assert "sent a certificate" in str(error)
         assert why in str(error)
         assert client.orders.all() == []  # the same order would give the same again
+
+
+@pytest.mark.parametrize("field", [*FIELDS, "serial"])
+async def test_a_certificate_that_no_library_reads_is_an_answer_of_the_ca(
+    ca: FakeCa, client: Client, field: str
+) -> None:
+    def damage(answer: Answer) -> Answer:
+        chain = answer.body or b""
+        if field == "serial":
+            answer.body = negative(chain, x509.load_pem_x509_certificates(chain)[0].serial_number)
+        else:
+            answer.body = replaced(chain, field)
+        return answer
+
+    ca.script["certificate"] = damage
+    async with client:
+        error = await client.failure(HOST)
+        assert error.failure.kind is FailureKind.CA
+        assert "sent a certificate that is none" in str(error)
+        assert client.orders.all() == []
+
+
+async def test_an_issuer_that_no_library_reads_is_a_broken_chain(ca: FakeCa, client: Client) -> None:
+    def damage(answer: Answer) -> Answer:
+        first, end, rest = (answer.body or b"").partition(b"-----END CERTIFICATE-----\n")
+        answer.body = first + end + replaced(rest, "algorithm of the key")
+        return answer
+
+    ca.script["certificate"] = damage
+    async with client:
+        error = await client.failure(HOST)
+        assert error.failure.kind is FailureKind.CA
+        assert "its part 2 did not sign part 1" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pebble.server import Pebble
 from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.damage import DAMAGES, Origin
+from tests.support.damaged_certificates import FIELDS, replaced
 from tests.support.upstream import Upstream
 
 #: What is damaged of each: nothing; the live file; live file and copy; the copy.
@@ -90,6 +91,20 @@ def test_a_damaged_file_costs_no_other_host(origin: Origin, name: str) -> None:
 
 def events(daemon: DaemonProcess) -> list[str]:
     return [kind for (kind,) in daemon.journal("SELECT kind FROM event")]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_bit_of_a_certificate_costs_no_other_host(origin: Origin, field: str) -> None:
+    def harm(cache: Path) -> None:
+        for place in (cache / LIVE, cache / BOTH, copy_of(cache, BOTH), copy_of(cache, COPY)):
+            place.write_bytes(replaced(place.read_bytes(), field))
+
+    with origin.started(harm) as client:
+        assert origin.renewed(client) == [BOTH]
+        origin.daemon.wait_for("certificate issued")
+    for host in (GOOD, LIVE, COPY):
+        assert (origin.daemon.cache / host).read_bytes() == (origin.pristine / host).read_bytes()
+    assert any(f"{LIVE}: " in line or f"file={LIVE}" in line for line in origin.complaints()), origin.daemon.log()
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "missing"])
