@@ -53,7 +53,8 @@ class CacheView:
         now = self._clock.now()
         states = self._reader.states()
         is_first = not states and not self._reader.is_damaged and not self._certificates.has_any()
-        self._memory.recollect(states, is_first=is_first, is_intact=self._reader.damage is None)
+        is_intact = self._reader.damage is None and not self._reader.is_damaged
+        self._memory.recollect(states, is_first=is_first, is_intact=is_intact)
         asked: list[Hostname | HostPattern] = [*self._config.certificate_hosts, *self._config.wildcards]
         for host in asked:
             for options in authorities_of(self._config, host):

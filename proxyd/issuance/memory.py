@@ -34,7 +34,7 @@ class Memory:
         self._journal = journal
         self._clock = clock
         self._states: dict[str, Mapping[str, JsonValue]] = {}
-        self._knows_history = False
+        self._knows_history = self._is_intact = False
         self._swept: dict[str, datetime] = {}
         self._assumed: set[str] = set()  # CAs whose history was lost
         #: Whether the time is known: by a wrong clock everything that was spent may seem to be over.
@@ -47,17 +47,15 @@ class Memory:
 
     def open(self, *, is_first: bool = False) -> None:
         """Read everything; `is_first`: the cache holds nothing that a CA gave. Blocks on the disk."""
-        self._journal.open()
-        self.recollect(
-            self._journal.states(),
-            is_first=is_first and self._journal.is_blank,
-            is_intact=self._journal.history_known,
-        )
+        states = self._journal.open()
+        is_intact = self._journal.history_known
+        self.recollect(states, is_first=is_first and self._journal.is_blank, is_intact=is_intact)
 
     def read_again(self) -> None:
         """Read what another process has kept since. Blocks on the disk."""
         self._journal.flush()
-        self.recollect(self._journal.states())
+        states = self._journal.states()
+        self.recollect(states, is_intact=self._journal.history_known)
 
     def flush(self) -> None:
         """Wait until the disk has what was kept so far, at most 10 s."""
@@ -71,6 +69,7 @@ class Memory:
         Nothing before it is known, unless it is `is_first`, before which nothing was, or `is_intact`, all of what was.
         """
         self._states = dict(states)
+        self._is_intact = is_first or is_intact
         self._knows_history = is_first or (is_intact and _HISTORY in states)
 
     def note(self, kind: str, host: Hostname | None, issuer: str | None, /, **fields: object) -> None:
@@ -80,11 +79,15 @@ class Memory:
 
     def recall_authority(self, authority: Authority, now: datetime) -> None:
         """Give a CA its history back; a history that was lost is budgeted for as if half of it was spent."""
-        if f"ca {authority.name}" in self._states:
+        is_kept = f"ca {authority.name}" in self._states
+        if is_kept:
             self._take_apart(authority.name)
-            authority.read_document(self._authority(authority.name), now)
-        elif authority.ledger:
-            if not self._knows_history:
+        kept = self._authority(authority.name)
+        authority.read_document(kept, now)
+        self._journal.forget_lost()
+        is_whole = self._is_intact and all(map(read_moment, kept["ledger"].values()))
+        if authority.ledger and not (is_kept and is_whole):
+            if not (is_whole and self._knows_history) and authority.name not in self._assumed:
                 self._assumed.add(authority.name)
                 authority.ledger.assume_unknown_history(now)
             self.keep_authority(authority, now)  # or the next start takes what is kept of hosts for all there was

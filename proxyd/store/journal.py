@@ -6,17 +6,17 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent, JsonValue
 from proxyd.store.file_mode import make_readable
+from proxyd.store.journal_row import DOCUMENTS, EVENT_COLUMNS, Row, documents_of, events_of, text_or_bytes
 
 _log = logging.getLogger("proxyd.journal")
 _QUEUE = 10_000
@@ -28,7 +28,16 @@ _KEEP_ALL = 1_000_000
 _PRUNE_EVERY = 2_000  # events
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between tries while the disk refuses
 _QUICK_BYTES = 64 << 20  # what is larger would delay the start too long
-_INSERT_EVENT = "INSERT INTO event (at, host, kind, issuer, fields) VALUES (?, ?, ?, ?, ?)"
+_INSERT_EVENT = f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
+_REPLACE_STATE = "INSERT OR REPLACE INTO state (name, document) VALUES (?, ?)"
+#: What statements that never change fail by only when the database is not ours any more.
+_DAMAGE = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
     id INTEGER PRIMARY KEY, at TEXT NOT NULL, host TEXT, kind TEXT NOT NULL, issuer TEXT, fields TEXT NOT NULL);
@@ -56,6 +65,8 @@ class Journal:
         self._wake = threading.Condition()
         self._events: deque[JournalEvent] = deque(maxlen=_QUEUE)
         self._states: dict[str, Mapping[str, JsonValue] | None] = {}
+        self._lost: list[int] = []  # rows that cannot be read
+        self._forgotten: list[int] = []  # of those
         self._stop = False
         self._asked = self._answered = 0  # flushes
         self._dropped = 0
@@ -64,8 +75,11 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._written = 0
 
-    def open(self) -> None:
-        """Open or make the database; a broken one is set aside. Blocks; never raises for what is on the disk."""
+    def open(self) -> dict[str, Mapping[str, JsonValue]]:
+        """Open or make the database and return all documents by name; a broken one is set aside.
+
+        Blocks; never raises for what is on the disk.
+        """
         is_sound = True
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,11 +87,11 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             is_sound = False
             self._trouble(error)
-        documents = self._read("SELECT document FROM state", ())
-        self.is_blank = is_sound and not documents
-        self.history_known = bool(documents) and all(decoded_document(text) is not None for (text,) in documents)
+        documents = self.states()
+        self.is_blank = is_sound and not documents and not self._lost
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
+        return documents
 
     def close(self) -> None:
         """Write what is queued and stop. Blocks."""
@@ -115,25 +129,26 @@ class Journal:
     def history(self, host: Hostname | None, *, limit: int = 200) -> list[JournalEvent]:
         """Return the last events of a host, oldest first. Blocks; empty when the database cannot be read."""
         rows = self._read(
-            "SELECT at, host, kind, issuer, fields FROM event WHERE host IS ? ORDER BY id DESC LIMIT ?",
+            f"SELECT {EVENT_COLUMNS} FROM event WHERE host IS ? ORDER BY id DESC LIMIT ?",
             (host.text if host else None, limit),
         )
-        return [event_of_row(row) for row in reversed(rows)]
-
-    def events(self, kinds: Collection[str], since: datetime) -> list[JournalEvent]:
-        """Return the events of these kinds since a moment, oldest first. Blocks."""
-        marks = ",".join("?" * len(kinds))
-        query = f"SELECT at, host, kind, issuer, fields FROM event WHERE kind IN ({marks}) AND at >= ? ORDER BY id"
-        return [event_of_row(row) for row in self._read(query, (*kinds, _text(since)))]
+        return events_of(reversed(rows))
 
     def states(self) -> dict[str, Mapping[str, JsonValue]]:
-        """Return all documents by name. Blocks; broken ones are left out."""
-        found: dict[str, Mapping[str, JsonValue]] = {}
-        for name, text in self._read("SELECT name, document FROM state", ()):
-            document = decoded_document(text)
-            if document:
-                found[str(name)] = document
+        """Return all documents by name. Blocks; broken ones are left out, and the history is not known then."""
+        found, self._lost = documents_of(self._read(DOCUMENTS, ()))
+        self.history_known = bool(found) and not self._lost
+        if self._lost:
+            _log.error(
+                "some of the journal cannot be read: what it kept of waits and limits is lost in part",
+                extra={"file": self._path, "rows": len(self._lost)},
+            )
         return found
+
+    def forget_lost(self) -> None:
+        """Queue the removal of what could not be read: once what is kept instead of it is about to be queued."""
+        with self._wake:
+            self._forgotten, self._lost = self._lost or self._forgotten, []
 
     def _queue(self, name: str, document: Mapping[str, JsonValue] | None) -> None:
         with self._wake:
@@ -163,6 +178,10 @@ class Journal:
                 if found != ("ok",):
                     raise _Damaged(f"it is damaged: {str(found)[:100]}")
             connection.executescript(_SCHEMA)
+            connection.execute("BEGIN IMMEDIATE")  # tables of other columns, a view: it takes nothing for ever
+            connection.execute(_INSERT_EVENT, ("", None, "", None, ""))
+            connection.execute(_REPLACE_STATE, ("", ""))
+            connection.execute("ROLLBACK")
 
     def _parts(self) -> list[Path]:
         return [self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal", "-shm")]
@@ -234,32 +253,39 @@ class Journal:
             self._pause, self._dropped, self.trouble = 0.0, 0, None
 
     def _write(self, events: Sequence[JournalEvent], states: Mapping[str, Mapping[str, JsonValue] | None]) -> None:
-        if not events and not states and not self._pause:
+        forgotten = self._forgotten
+        if not events and not states and not forgotten and not self._pause:
             return
         with closing(self._connect()) as connection:
             connection.executescript(_SCHEMA)
             connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("DELETE FROM state WHERE rowid = ?", ((number,) for number in forgotten))
             connection.executemany(_INSERT_EVENT, map(_row, events))
             for name, document in states.items():
                 if document is None:
                     connection.execute("DELETE FROM state WHERE name = ?", (name,))
                 else:
-                    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, _json(document)))
+                    connection.execute(_REPLACE_STATE, (name, _json(document)))
             self._written += len(events)
             if self._written >= _PRUNE_EVERY:
                 self._written = 0
                 _prune(connection, self._clock.now())
             connection.execute("COMMIT")
+        with self._wake:
+            if self._forgotten is forgotten:
+                self._forgotten = []
 
-    def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, parameters: tuple[object, ...]) -> list[Row]:
         try:
             with closing(self._connect()) as connection:
+                connection.text_factory = text_or_bytes
                 return connection.execute(query, parameters).fetchall()
         except (sqlite3.Error, OSError) as error:
             if _is_damage(error):
                 return []  # the writer says so
         try:  # a disk that cannot be written
             with closing(sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro&immutable=1", uri=True)) as connection:
+                connection.text_factory = text_or_bytes
                 return connection.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
             if self._pause == 0.0:
@@ -269,8 +295,7 @@ class Journal:
 
 def _is_damage(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
-    damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return isinstance(error, _Damaged) or (isinstance(code, int) and code & 0xFF in damaged)
+    return isinstance(error, _Damaged) or (isinstance(code, int) and code & 0xFF in _DAMAGE)
 
 
 def _row(event: JournalEvent) -> tuple[str, str | None, str, str | None, str]:
@@ -296,21 +321,3 @@ def _prune(connection: sqlite3.Connection, now: datetime) -> None:
 
 def _text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-def event_of_row(row: tuple[Any, ...]) -> JournalEvent:
-    """Return the event in a row of `at, host, kind, issuer, fields`."""
-    at, host, kind, issuer, fields = row
-    name = Hostname(host) if host else None
-    return JournalEvent(
-        at=datetime.fromisoformat(at), host=name, kind=kind, issuer=issuer, fields=decoded_document(fields) or {}
-    )
-
-
-def decoded_document(text: object) -> Mapping[str, JsonValue] | None:
-    """Return the JSON object in a column, or None."""
-    try:
-        document = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None

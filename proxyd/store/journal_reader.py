@@ -1,16 +1,14 @@
 """The journal as another process reads it: nothing is created, repaired or locked."""
 
-import contextlib
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent, JsonValue
-from proxyd.store.journal import decoded_document, event_of_row
+from proxyd.store.journal_row import DOCUMENTS, EVENT_COLUMNS, Row, documents_of, events_of, text_or_bytes
 
 _BUSY_SECONDS = 2.0
 
@@ -18,7 +16,7 @@ _BUSY_SECONDS = 2.0
 class JournalReader:
     """Reads once opened; `damage` says why nothing could be read, None when there is nothing to say.
 
-    `is_damaged`: something is there that cannot be read.
+    `is_damaged`: something is there that cannot be read, all of it or some rows.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,20 +26,16 @@ class JournalReader:
 
     def states(self) -> dict[str, Mapping[str, JsonValue]]:
         """Return all documents by name; broken ones are left out. Blocks on the disk; never raises for its state."""
-        rows = self._read("SELECT name, document FROM state", ())
-        found = ((str(name), decoded_document(text)) for name, text in rows)
-        return {name: document for name, document in found if document}
+        found, lost = documents_of(self._read(DOCUMENTS, ()))
+        self.is_damaged = self.is_damaged or bool(lost)
+        return found
 
     def history(self, host: Hostname, *, limit: int = 200) -> list[JournalEvent]:
         """Return the last events of a host, oldest first. Blocks on the disk; never raises for its state."""
-        query = "SELECT at, host, kind, issuer, fields FROM event WHERE host IS ? ORDER BY id DESC LIMIT ?"
-        events = []
-        for row in reversed(self._read(query, (host.text, limit))):
-            with contextlib.suppress(ValueError, TypeError):  # a damaged row
-                events.append(event_of_row(row))
-        return events
+        query = f"SELECT {EVENT_COLUMNS} FROM event WHERE host IS ? ORDER BY id DESC LIMIT ?"
+        return events_of(reversed(self._read(query, (host.text, limit))))
 
-    def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, parameters: tuple[object, ...]) -> list[Row]:
         if not self._path.exists():
             self.damage = f"{self._path} does not exist yet: no history"
             return []
@@ -50,6 +44,7 @@ class JournalReader:
         for flags in ("", "&immutable=1"):
             try:
                 with closing(sqlite3.connect(address + flags, uri=True, timeout=_BUSY_SECONDS)) as connection:
+                    connection.text_factory = text_or_bytes
                     return connection.execute(query, parameters).fetchall()
             except (sqlite3.Error, ValueError) as error:
                 self.is_damaged = True

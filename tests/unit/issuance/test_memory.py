@@ -1,5 +1,7 @@
 import json
 import random
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,6 +112,40 @@ def test_what_was_spent_since_the_start_is_recalled_by_a_reload(tmp_path: Path) 
     assert authority.ledger is not None
     assert authority.ledger.available(CLOCK.now())["orders_left"] == 50
     one.close()
+
+
+#: What one flipped bit, or more, makes of what was kept.
+ROT = {
+    "what was spent": "document = CAST(x'7bff7d' AS TEXT) WHERE name = 'ca ca ledger orders account'",
+    "its name": "name = CAST(x'ff' AS TEXT) WHERE name = 'ca ca ledger orders account'",
+    "its time": "document = '{\"at\": \"2O26\"}' WHERE name = 'ca ca ledger orders account'",
+    "how the CA stands": "document = CAST(x'7bff7d' AS TEXT) WHERE name = 'ca ca'",
+    "a host": "document = CAST(x'7bff7d' AS TEXT) WHERE name = 'held a.example ec'",
+}
+
+
+@pytest.mark.parametrize("rot", ROT)
+def test_one_document_that_cannot_be_read_costs_no_schedule_and_gives_nothing_back(tmp_path: Path, rot: str) -> None:
+    one = memory(tmp_path / "j", is_first=True)
+    authority = Authority("ca", LETS_ENCRYPT, registered_domain=str)
+    one.recall_authority(authority, CLOCK.now())
+    for number in range(200):
+        authority.started(order(f"{number}.example"), CLOCK.now())
+    one.keep_authority(authority, CLOCK.now())
+    one.keep_document("held a.example ec", {"serial": "1"})
+    one.keep_document("lineage a.example ec", {"x": 1})
+    one.close()
+    with closing(sqlite3.connect(tmp_path / "j")) as connection:
+        connection.executescript(f"UPDATE state SET {ROT[rot]}")
+    left = 150 if "orders" in ROT[rot] else 100
+    for _ in range(3):  # and it is not counted twice
+        one = memory(tmp_path / "j")
+        assert one.document("lineage a.example ec") == {"x": 1}
+        assert orders_left(one) == left
+        one.close()
+    journal = Journal(tmp_path / "j", clock=CLOCK)
+    assert journal.states()
+    assert journal.history_known
 
 
 def kept(path: Path) -> dict[str, dict[str, object]]:

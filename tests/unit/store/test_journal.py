@@ -8,6 +8,7 @@ import pytest
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
 from proxyd.store.journal import Journal
+from proxyd.store.journal_reader import JournalReader
 from tests.support.clock import FakeClock
 
 HOST = Hostname("a.example")
@@ -59,6 +60,11 @@ def _directory(path: Path) -> None:
     (path / "x").write_bytes(b"")
 
 
+def _with_trigger(path: Path) -> None:
+    journal(path).close()
+    damaged(path, "CREATE TRIGGER t BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -68,8 +74,29 @@ def _directory(path: Path) -> None:
         lambda path: _directory(path),
         os.mkfifo,
         lambda path: _directory(path.with_name("j-wal")),
+        lambda path: damaged(path, "CREATE TABLE event (x)"),
+        lambda path: damaged(path, "CREATE TABLE event (id, at, host, kind, issuer)"),
+        lambda path: damaged(path, "CREATE TABLE state (x)"),
+        lambda path: damaged(path, "CREATE TABLE state (name PRIMARY KEY, document, x NOT NULL)"),
+        lambda path: damaged(path, "CREATE VIEW state AS SELECT 1 AS name, '{}' AS document"),
+        lambda path: damaged(path, "CREATE TABLE event_host (x)"),
+        lambda path: _with_trigger(path),
     ],
-    ids=["garbage", "zeroed", "symlink", "directory", "fifo", "wal-directory"],
+    ids=[
+        "garbage",
+        "zeroed",
+        "symlink",
+        "directory",
+        "fifo",
+        "wal-directory",
+        "events-of-others",
+        "column-missing",
+        "states-of-others",
+        "column-more",
+        "view",
+        "table-for-index",
+        "trigger",
+    ],
 )
 def test_a_broken_one_is_set_aside_and_begins_anew(
     tmp_path: Path, damage: object, caplog: pytest.LogCaptureFixture
@@ -151,15 +178,74 @@ def test_a_flood_is_bounded_in_memory_and_on_disk(tmp_path: Path, caplog: pytest
     assert sum(part.stat().st_size for part in place.iterdir()) < 8 << 20
 
 
-def test_a_document_that_cannot_be_read_is_no_known_history(tmp_path: Path) -> None:
+#: As bit rot, or a hand, leaves them; the first is what one flipped bit does.
+UNREADABLE = {
+    "no UTF-8": "UPDATE state SET document = CAST(x'7bff7d' AS TEXT) WHERE name = 'a'",
+    "a name that is no UTF-8": "UPDATE state SET name = CAST(x'61ff' AS TEXT) WHERE name = 'a'",
+    "cut off": "UPDATE state SET document = '{\"x\": ' WHERE name = 'a'",
+    "a list": "UPDATE state SET document = '[1]' WHERE name = 'a'",
+    "deep": f"UPDATE state SET document = '{'[' * 100_000}' WHERE name = 'a'",
+    "a number": "UPDATE state SET document = 1 WHERE name = 'a'",
+    "bytes": "UPDATE state SET document = x'7b7d' WHERE name = 'a'",
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE)
+def test_a_document_that_cannot_be_read_is_lost_alone_and_the_history_is_not_known(tmp_path: Path, damage: str) -> None:
     one = journal(tmp_path / "j")
     one.put_state("a", {"x": 1})
     one.put_state("b", {"x": 1})
     one.close()
-    with closing(sqlite3.connect(tmp_path / "j")) as connection:
-        connection.execute("UPDATE state SET document = '{\"x\": ' WHERE name = 'a'")
-        connection.commit()
+    damaged(tmp_path / "j", UNREADABLE[damage])
+    for _ in range(2):  # it stays until something is kept instead
+        again = journal(tmp_path / "j")
+        assert not again.history_known
+        assert not again.is_blank
+        assert again.states() == {"b": {"x": 1}}
+        again.close()
     again = journal(tmp_path / "j")
-    assert not again.history_known
-    assert again.states() == {"b": {"x": 1}}
+    again.forget_lost()
+    again.put_state("c", {"x": 1})
     again.close()
+    last = journal(tmp_path / "j")
+    assert last.history_known
+    assert last.states() == {"b": {"x": 1}, "c": {"x": 1}}
+    last.close()
+    assert not list(tmp_path.glob("*.broken-*"))
+
+
+def test_the_one_document_that_cannot_be_read_is_no_blank_journal(tmp_path: Path) -> None:
+    one = journal(tmp_path / "j")
+    one.put_state("a", {"x": 1})
+    one.close()
+    damaged(tmp_path / "j", UNREADABLE["no UTF-8"])
+    again = journal(tmp_path / "j")
+    assert not again.is_blank
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "at = 'garbage'",
+        "at = '2026-01-01T00:00:00'",
+        "at = '9999-01-01T00:00:00+00:00'",
+        "at = CAST(x'ff' AS TEXT)",
+        "at = 1.5",
+        "kind = x'00'",
+    ],
+)
+def test_an_event_that_cannot_be_read_is_left_out(tmp_path: Path, damage: str) -> None:
+    one = journal(tmp_path / "j")
+    for number in range(3):
+        one.record(event(number=number))
+    one.flush()
+    damaged(tmp_path / "j", f"UPDATE event SET {damage} WHERE id = 2")
+    for history in (one.history(HOST), JournalReader(tmp_path / "j").history(HOST)):
+        assert [event.fields["number"] for event in history] == [0, 2]
+    one.close()
+
+
+def damaged(path: Path, change: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(change)
