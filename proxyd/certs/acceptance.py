@@ -16,7 +16,7 @@ def objection(certificate: Certificate, names: Iterable[Hostname], now: datetime
     """Return what is wrong with a new certificate that shall be for exactly `names`, or None. Its key matches."""
     if certificate.names != frozenset(names):
         return f"for {ascii(', '.join(sorted(map(str, certificate.names))))[1:-1][:200]}"
-    if not certificate.not_before - _CLOCK_SLACK <= now < certificate.not_after:
+    if now + _CLOCK_SLACK < certificate.not_before or now >= certificate.not_after:
         return (
             f"that is not valid now ({certificate.not_before} to {certificate.not_after}): check the "
             "clock of this machine"

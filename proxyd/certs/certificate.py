@@ -4,7 +4,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -13,6 +13,8 @@ from proxyd.certs.key import PrivateKey, key_from_pem, key_kind, key_to_pem
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily, key_family
 
+#: Moments a while before and after these can be counted; 99991231235959Z says "no end" (RFC 5280 §4.1.2.5).
+_NEVER_BEFORE, _NO_END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _PUBLIC = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -81,8 +83,8 @@ class Certificate:
         return cls(
             pem=pem,
             names=names,
-            not_before=leaf.not_valid_before_utc,
-            not_after=leaf.not_valid_after_utc,
+            not_before=max(leaf.not_valid_before_utc, _NEVER_BEFORE),
+            not_after=min(leaf.not_valid_after_utc, _NO_END),
             serial=leaf.serial_number,
             issuer=_issuer(leaf),
             leaf=leaf.public_bytes(serialization.Encoding.DER),

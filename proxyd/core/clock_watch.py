@@ -109,7 +109,7 @@ class ClockWatch:
         if self._newest is not None and believed < self._newest - TOLERANCE:
             made = f"{self._newest:%Y-%m-%d}"
             return Doubt(reason=f"{says}, but a certificate of the cache was made on {made}: {until}", holds=True)
-        if self._last is not None and believed > self._last + _LONG_EXPIRED:
+        if self._last is not None and believed - _LONG_EXPIRED > self._last:
             ended = f"{self._last:%Y-%m-%d}"
             return Doubt(reason=f"{says}, but the last certificate of the cache ended on {ended}: {until}", holds=True)
         return None

@@ -13,6 +13,7 @@ from proxyd.core.event_words import words
 from proxyd.core.failure import Failure
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
+from proxyd.core.renewal import begins_later
 from proxyd.core.status import Facts
 
 _HISTORY = 30
@@ -94,6 +95,7 @@ def _serving(host: Hostname, facts: Facts, now: datetime) -> str:
     origin = f", obtained from {held.issuer}" if held.issuer else ""
     left = held.validity.not_after - now
     rest = f"{_span(left)} left" if left > timedelta(0) else f"EXPIRED {_span(-left)} ago"
+    rest = "NOT VALID YET: clients refuse it" if begins_later(held.validity, now) else rest
     return (
         f"Certificate {held.serial:x} by {who}{origin}, valid {held.validity.not_before:%Y-%m-%d %H:%M} to "
         f"{_at(held.validity.not_after)} ({rest})."

@@ -27,7 +27,7 @@ from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
-from proxyd.core.renewal import RenewalWindow, ask_again_at, latest_without, renew_at, spread
+from proxyd.core.renewal import RenewalWindow, ask_again_at, begins_later, latest_without, renew_at, spread
 from proxyd.core.slots import Slot, Slots
 from proxyd.core.task import OrderTask
 
@@ -323,6 +323,8 @@ class Fleet(Dispatch):
     ) -> datetime:
         self._free_slot(member)
         validity = held.validity
+        if begins_later(validity, now):
+            return now
         wished = renew_at(validity, window, spread(lineage.host))
         earliest = validity.not_before + validity.lifetime / 3
         latest = latest_without(validity) if window is None else wished
@@ -331,6 +333,8 @@ class Fleet(Dispatch):
         member.known_place = None
         if known and known[0] == held.serial and earliest <= known[1] <= latest:
             at = known[1]  # a fleet that was spread stays spread over a restart
+        elif wished > now and window is not None and self._slots.are_few:
+            at = wished
         elif wished > now:
             at = self._slots.place(wished, earliest=max(now, earliest), cycle=cycle)
         elif latest > now:  # one that was found: its whole fleet may have lost its windows and places

@@ -14,6 +14,8 @@ _LAST_SHARE = 20
 _SOONEST_ASK, _LATEST_ASK = timedelta(minutes=1), timedelta(hours=12)
 #: A lifetime below this share of the former is the CA's new policy or another profile.
 _SAME_LIFETIME = 0.9
+#: Clocks differ a little.
+_SLACK = timedelta(hours=1)
 _USUAL_ASK = timedelta(hours=6)
 _MAX_URL = 500
 
@@ -81,9 +83,14 @@ def is_ending(validity: Validity, now: datetime) -> bool:
     return now >= ending_from(validity)
 
 
+def begins_later(validity: Validity, now: datetime) -> bool:
+    """Return whether clients refuse the certificate still: it was made by a clock that was ahead."""
+    return validity.not_before > now + _SLACK
+
+
 def ends_too_early(new: Validity, serving: Validity | None, now: datetime) -> bool:
     """Return whether `new` from the same CA would shorten what serves, although both are meant to live as long."""
-    if serving is None or now >= serving.not_after:
+    if serving is None or now >= serving.not_after or begins_later(serving, now):
         return False
     return new.not_after < serving.not_after and new.lifetime >= _SAME_LIFETIME * serving.lifetime
 

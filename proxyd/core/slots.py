@@ -10,6 +10,8 @@ _HOUR, _DAY = 3600.0, 86_400.0  # as numbers: ten thousand hosts take their plac
 #: A fifth more than the mean: what cannot be placed comes on top (short lives, which are not placed yet when long ones
 #: are), and the peak stays under three times the mean.
 _CROWD = 1.2
+#: So many certificates disturb nobody, renewed on one day: each stays in the window of its CA (ADR 5).
+_FEW = 100
 #: A few hosts together disturb nobody.
 _FREE_A_DAY = 2
 
@@ -31,6 +33,11 @@ class Slots:
         self._rate = 0.0  # renewals a second of the whole fleet, whatever its mixture of lifetimes
         self._placed = 0
         self.expected = 0  # so many there will be
+
+    @property
+    def are_few(self) -> bool:
+        """Return whether all of them may be renewed on one day, when the CA wishes it."""
+        return max(self.expected, self._placed) < _FEW
 
     def add(self, slot: Slot) -> None:
         """Count a planned renewal."""

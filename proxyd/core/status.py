@@ -11,7 +11,7 @@ from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Plan
-from proxyd.core.renewal import is_ending
+from proxyd.core.renewal import begins_later, is_ending
 
 #: From best to worst: a host with two kinds of keys shows the worse.
 _WORSE = ("manual", "ready", "ordering", "waiting", "dormant", "blocked", "missing")
@@ -138,6 +138,10 @@ def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
     last_error = failure.message if failure else facts.damage
     if held is not None and held.validity.not_after <= now:
         last_error = last_error or f"{name}: the certificate expired at {held.validity.not_after:%Y-%m-%d %H:%M} UTC"
+        state = "missing" if state == "ready" else state
+    if held is not None and begins_later(held.validity, now):
+        begin = f"{held.validity.not_before:%Y-%m-%d %H:%M} UTC"
+        last_error = last_error or f"{name}: the certificate is not valid before {begin}: clients refuse it"
         state = "missing" if state == "ready" else state
     return HostStatus(
         host=name,

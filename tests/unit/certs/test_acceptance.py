@@ -53,6 +53,13 @@ def test_it_must_be_valid_now(begin: datetime, end: datetime) -> None:
     assert "not valid now" in wrong
 
 
+@pytest.mark.parametrize("begin", [NOW - DAY, datetime(1950, 1, 1, tzinfo=UTC)])
+def test_one_without_an_end_is_taken_and_its_moments_can_be_counted(begin: datetime) -> None:
+    found = issued(HOST, begin=begin, end=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert objection(found, [HOST], NOW) is None
+    assert found.not_after + 400 * DAY > found.not_after > NOW > found.not_before - 400 * DAY
+
+
 def test_the_clocks_may_differ_by_an_hour() -> None:
     assert objection(issued(HOST, begin=NOW + HOUR), [HOST], NOW) is None
 

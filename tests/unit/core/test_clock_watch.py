@@ -140,6 +140,12 @@ def test_certificates_that_ran_out_lately_are_no_sign() -> None:
     assert not machine.holds()
 
 
+def test_a_certificate_without_an_end_is_no_sign() -> None:
+    machine = Machine()
+    machine.watch.found([Validity(not_before=NOW, not_after=datetime.max.replace(tzinfo=UTC))])
+    assert not machine.holds()
+
+
 def test_a_ca_from_before_the_release_is_not_believed() -> None:
     machine = Machine()
     machine.wrong = -YEARS

@@ -346,6 +346,32 @@ def held(number: int, issued: datetime = NOW) -> Held:
     return Held(validity=validity, serial=number, cert_id=f"ari{number}", issuer=CA, is_owned=True)
 
 
+@pytest.mark.parametrize(("count", "is_spread"), [(50, False), (200, True)])
+def test_the_windows_of_a_large_fleet_alone_are_left_ahead_of_time(count: int, *, is_spread: bool) -> None:
+    fleet = fleet_of(count)
+    fleet.expect(count)
+    begin = NOW + timedelta(days=59)
+    for number in range(count - 1):
+        window = RenewalWindow(cert_id=f"ari{number}", start=begin, end=begin + timedelta(days=2))
+        fleet.window(lineage(number), f"ari{number}", window, None, NOW)
+    states = [fleet.state(lineage(number)) for number in range(count - 1)]
+    early = [state for state in states if isinstance(state, Ready) and state.renew_at < begin]
+    assert bool(early) is is_spread
+    assert all(isinstance(state, Ready) and state.renew_at < begin + timedelta(days=2) for state in states)
+
+
+def test_a_certificate_that_is_not_valid_yet_is_due_whatever_its_window() -> None:
+    fleet = fleet_of(2)
+    later = held(7, NOW + 400 * timedelta(days=1))
+    fleet.found(lineage(1), later, NOW)
+    window = RenewalWindow(cert_id="ari7", start=later.validity.not_before, end=later.validity.not_after)
+    fleet.window(lineage(1), "ari7", window, None, NOW)
+    (task,) = orders_of(fleet, NOW)
+    assert task.lineage == lineage(1)
+    fleet.issued(task, held(8), "http-01", NOW)
+    assert not orders_of(fleet, NOW)
+
+
 def test_two_orders_never_prove_a_name_at_the_same_time() -> None:
     fleet = fleet_of(1)
     fleet.update(plans(*twins()), NOW)
