@@ -1,6 +1,7 @@
 """What the commands ask of a running daemon: one method for each."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from proxyd.daemon.revoke_command import RevokeCommand
 from proxyd.version import __version__
 
 Document = Mapping[str, Any]
+_log = logging.getLogger("proxyd.control")
 
 
 class Commands:
@@ -39,6 +41,7 @@ class Commands:
         self._clock = clock
         account = AccountCommand(certificates=certificates)
         renew = RenewCommand(certificates=certificates, clock=clock)
+        self._revoke = RevokeCommand(certificates=certificates, renew=renew)
         self._by_name: dict[str, Callable[[Request, Tell], Awaitable[Document]]] = {
             "status": self._status,
             "explain": self._explain,
@@ -46,7 +49,7 @@ class Commands:
             "renew": renew.answer,
             "account": account.show,
             "rotate-key": account.rotate,
-            "revoke": RevokeCommand(certificates=certificates, renew=renew).answer,
+            "revoke": self._revoke.answer,
         }
 
     async def answer(self, request: Request, tell: Tell) -> Document:
@@ -58,6 +61,13 @@ class Commands:
             raise Refused(f"the daemon knows no command {request.command[:40]!r}: is it of another version?")
         await self._certificates.ready()
         return await command(request, tell)
+
+    async def go_on(self) -> None:
+        """Go on with the commands that a kill cut off."""
+        try:
+            await self._revoke.go_on()
+        except Exception:  # noqa: BLE001 - the root of this task
+            _log.exception("an interrupted command could not be gone on with")
 
     async def _status(self, request: Request, _tell: Tell) -> Document:
         fleet, now = self._certificates.renewer.fleet, self._clock.now()

@@ -54,10 +54,10 @@ class Daemon:
             clock=steady,
             rng=rng,
         )
-        commands = Commands(
+        self._commands = Commands(
             certificates=self._certificates, cache=config.cache_directory, config=lambda: self._config, clock=steady
         )
-        self._control = ControlSocket(commands.answer)
+        self._control = ControlSocket(self._commands.answer)
         self._handler = Handler(self._traffic)
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
@@ -112,11 +112,12 @@ class Daemon:
         notify("READY=1", f"STATUS={self._status()}")
         controlled = tasks.create_task(self._control.run())
         renewing = tasks.create_task(self._certificates.run())
+        going_on = tasks.create_task(self._commands.go_on())
         reloading = tasks.create_task(self._reload_on(reload, tasks, plain))
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
-        for task in (renewing, reloading, controlled):
+        for task in (renewing, going_on, reloading, controlled):
             task.cancel()
         for listener in self._listeners:
             listener.stop()

@@ -22,6 +22,7 @@ from proxyd.store.store import StoreError
 Document = Mapping[str, Any]
 _log = logging.getLogger("proxyd.control")
 _REVOKE_SECONDS = 120.0
+_AGAIN_SECONDS = 3600.0
 _FAMILIES: tuple[KeyFamily, ...] = ("ec", "rsa")
 
 
@@ -70,6 +71,17 @@ class RevokeCommand:
                 results.append(await self._revoke(old, reason, tell))
         complete = all(replaced) and all(one["revoked"] for one in results)
         return {"results": results, "complete": complete, "replaced": all(replaced), "configured": True}
+
+    async def go_on(self) -> None:
+        """Ask again for what the last process was asking for when it was killed, until a CA says that it did it."""
+        await self._certificates.ready()
+        while left := await asyncio.to_thread(self._certificates.store.intended):
+            for host, certificate, reason in left:
+                done = await self._revoke(self._old(host, certificate), reason, _nobody)
+                if not done["revoked"]:
+                    extra = {"host": host, "serial": done["serial"], "reason": "; ".join(done["errors"])}
+                    _log.error("a certificate is not revoked yet: its CA is asked again in an hour", extra=extra)
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     def _olds(self, lineages: Sequence[Lineage]) -> list[_Old]:
         found = []
@@ -122,10 +134,14 @@ class RevokeCommand:
     async def _revoke(self, old: _Old, reason: int, tell: Tell) -> Document:
         host, failures = old.lineage.host, []
         for certificate in [old.certificate, *await self._of_the_same_key(old, reason)]:
-            issuer, why = await self._ask(old.issuers, certificate, reason)
             serial, name = f"{certificate.serial:x}", reason_name(reason)
+            # Marked before: killed after the CA did it, we would serve it on.
+            is_new = await self._intend(host, certificate, reason)
+            issuer, why = await self._ask(old.issuers, certificate, reason)
             if issuer is None:
                 failures.append(why)
+                if is_new:
+                    await self._pardon(host, certificate)
                 self._certificates.memory.note("not revoked", host, None, serial=serial, reason=why)
             else:
                 _log.warning("certificate revoked", extra={"host": host, "serial": serial, "reason": name})
@@ -159,12 +175,34 @@ class RevokeCommand:
         kept = await asyncio.to_thread(self._certificates.store.generations, old.lineage.host, old.certificate.family)
         return [one for one in kept if one.has_key_of(old.certificate) and one.leaf != old.certificate.leaf]
 
+    async def _intend(self, host: Hostname, certificate: Certificate, reason: int) -> bool:
+        """Return whether it was not marked before."""
+        store = self._certificates.store
+        if await asyncio.to_thread(store.is_condemned, certificate):
+            return False
+        try:
+            await asyncio.to_thread(store.intend, host, certificate, f"revoking: {reason_name(reason)}", reason)
+        except StoreError as error:  # the CA is asked all the same: clients are in danger
+            _log.error("a revocation that begins could not be kept", extra={"host": host, "reason": str(error)})
+        return True
+
+    async def _pardon(self, host: Hostname, certificate: Certificate) -> None:
+        try:
+            await asyncio.to_thread(self._certificates.store.pardon, host, certificate)
+        except StoreError as error:
+            extra = {"host": host, "serial": f"{certificate.serial:x}", "reason": str(error)}
+            _log.error("a certificate that was not revoked may not load again", extra=extra)
+
     async def _condemn(self, old: _Old, certificate: Certificate, why: str, failures: list[str]) -> None:
         store = self._certificates.store
         try:
             await asyncio.to_thread(store.condemn, old.lineage.host, certificate, f"revoked: {why}")
         except StoreError as error:
             failures.append(f"{old.lineage.host}: it is revoked, but the cache could not be told: {error}")
+
+
+async def _nobody(_document: Document) -> None:
+    """Nobody waits at the control socket."""
 
 
 def _in_use(host: Hostname, owner: Hostname) -> str:

@@ -5,9 +5,10 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.store.store import Store, StoreError
@@ -87,20 +88,38 @@ class Archive:
 
     def condemn(self, key: str, certificate: Certificate, why: Mapping[str, str], now: datetime) -> None:
         """Never let it load again: marked durably, its copy deleted. On StoreError at least in this process."""
-        why = {**why, "not_after": certificate.not_after.isoformat()}
-        self._condemned.add(fingerprint(certificate))
         try:
             self.generations.remove(_file(key, certificate))
         finally:
-            self.condemned.save(fingerprint(certificate), json.dumps(why, indent=1).encode())
+            self.mark(certificate, why)
         self._forget_old_marks(now)
+
+    def mark(self, certificate: Certificate, why: Mapping[str, object]) -> None:
+        """Keep it from loading; its copy stays. On StoreError at least in this process."""
+        why = {**why, "not_after": certificate.not_after.isoformat()}
+        self._condemned.add(fingerprint(certificate))
+        self.condemned.save(fingerprint(certificate), json.dumps(why, indent=1).encode())
+
+    def unmark(self, certificate: Certificate) -> None:
+        """Let it load again. Raises StoreError."""
+        self._condemned.discard(fingerprint(certificate))
+        self.condemned.remove(fingerprint(certificate))
+
+    def why_marked(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield what every mark says, as far as it can be read, by fingerprint."""
+        for name in self._names(self.condemned):
+            try:
+                document = json.loads(self.condemned.load(name) or b"")
+            except (StoreError, ValueError, RecursionError):
+                continue
+            if isinstance(document, dict):
+                yield name, document
 
     def _forget_old_marks(self, now: datetime) -> None:
         """Marks must not become more and more for ever."""
-        for name in self._names(self.condemned):
+        for name, why in [*self.why_marked()]:
             try:
-                end = datetime.fromisoformat(str(json.loads(self.condemned.load(name) or b"")["not_after"]))
-                if end < now - _MARKED:
+                if datetime.fromisoformat(str(why["not_after"])) < now - _MARKED:
                     self.condemned.remove(name)
             except (StoreError, ValueError, TypeError, KeyError):  # what cannot be read stays
                 continue

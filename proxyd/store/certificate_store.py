@@ -105,14 +105,36 @@ class CertificateStore:
         key = _key(host, certificate.family)
         before = self.previous(host, certificate)
         try:
-            now = self._clock.now()
-            why_now = {"host": host.text, "why": why, "at": now.isoformat(timespec="seconds")}
-            self._archive.condemn(key, certificate, why_now, now)
+            self._archive.condemn(key, certificate, self._why(host, why), self._clock.now())
         finally:
             for place in {key, host.text}:
                 self._clear_place(place, certificate)
             if before is not None and self.store.load(key) is None:
                 self.store.save(key, before.pem)
+
+    def intend(self, host: Hostname, certificate: Certificate, why: str, reason: int) -> None:
+        """Never load it from now on, because a CA is about to be asked to revoke it for `reason`.
+
+        A copy is kept for who has to ask again. Raises StoreError.
+        """
+        self._add(_key(host, certificate.family), certificate)
+        self._archive.mark(certificate, {**self._why(host, why), "reason": reason})
+
+    def pardon(self, host: Hostname, certificate: Certificate) -> None:
+        """Let it load again: it was not revoked. Raises StoreError."""
+        self._archive.unmark(certificate)
+        if self.store.load(key := _key(host, certificate.family)) is None:  # set aside meanwhile
+            self.store.save(key, certificate.pem)
+
+    def intended(self) -> list[tuple[Hostname, Certificate, int]]:
+        """Return what no CA has said to have revoked yet, with its host and the reason."""
+        found = []
+        for mark, why in self._archive.why_marked():
+            host, reason = Hostname.from_wire(str(why.get("host"))), why.get("reason")
+            if host is not None and isinstance(reason, int):
+                kept = (one for family in _BOTH for one in self.generations(host, family))
+                found += [(host, one, reason) for one in kept if fingerprint(one) == mark]
+        return [one for one in found if one[1].not_after > self._clock.now()]
 
     def is_condemned(self, certificate: Certificate) -> bool:
         """Return whether it must never be served again."""
@@ -264,6 +286,9 @@ class CertificateStore:
         return self._serves(certificate), certificate.not_before, certificate.not_after
 
     # Keeping
+
+    def _why(self, host: Hostname, why: str) -> dict[str, str]:
+        return {"host": host.text, "why": why, "at": self._clock.now().isoformat(timespec="seconds")}
 
     def _keep_live(self, host: Hostname, key: str) -> None:
         """Archive what lies in the live place: another program may have put it there."""

@@ -1,6 +1,10 @@
 """`proxyd revoke`: the CA says revoked, clients see the successor, and the old one never comes back."""
 
+import json
 import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from tests.support.certs import make_pem
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.fake_ca import FakeCa
+from tests.support.fake_ca_answer import problem
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
@@ -95,6 +100,53 @@ def test_a_certificate_of_a_lost_account_is_revoked_by_its_own_key(
         done = command(daemon, "revoke", HOST, "--reason", "superseded")
         assert done.status == 0, done.out + done.err
         assert pebble.status_of(old)[0] == "Revoked"
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_kill_while_the_ca_revokes_leaves_nothing_usable(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, now: bool
+) -> None:
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure({HOST: upstream.port}, pebble=ca)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, ca.root())
+        client.wait_for([HOST], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        old, file = serial(client), (daemon.cache / HOST).read_bytes()
+        ca.script["revoke"] = lambda answer: replace(answer, delay=20)
+        more = ["--now"] if now else []
+        with ThreadPoolExecutor(1) as other:
+            asked = other.submit(command, daemon, "revoke", HOST, "--reason", "keyCompromise", *more)
+            eventually(lambda: ca.asked["revoke"] == 1)
+            daemon.stop(signal.SIGKILL)
+            assert asked.result().status != 0
+        ca.script["revoke"] = lambda _answer: problem("alreadyRevoked")
+        (daemon.cache / HOST).write_bytes(file)
+        daemon.start()
+        client.wait_for([HOST], daemon=daemon)
+        assert serial(client) != old
+        eventually(lambda: f"certificate {old} was revoked" in command(daemon, "explain", HOST).out)
+        assert ca.asked["revoke"] == 2
+        (mark,) = (daemon.cache / "+proxyd/condemned").iterdir()
+        assert "reason" not in json.loads(mark.read_bytes())
+
+
+def test_what_the_ca_refuses_to_revoke_stays_usable(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure({HOST: upstream.port}, pebble=ca)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, ca.root())
+        client.wait_for([HOST], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        old = serial(client)
+        ca.script["revoke"] = lambda _answer: problem("badRevocationReason")
+        ca.script["order"] = lambda _answer: problem("serverInternal", 500)
+        assert command(daemon, "revoke", HOST, "--reason", "keyCompromise", "--now").status == 1
+        assert [*(daemon.cache / "+proxyd/condemned").iterdir()] == []
+        assert daemon.stop() == 0
+        daemon.start()
+        client.wait_for([HOST], daemon=daemon)
+        assert serial(client) == old
 
 
 def serial_of_file(daemon: DaemonProcess) -> str:

@@ -182,6 +182,20 @@ def test_the_mark_may_be_all_that_is_left(tmp_path: Path) -> None:
     assert opened(tmp_path).load(HOST) is None
 
 
+def test_what_is_about_to_be_revoked_does_not_load_and_is_known_until_it_was(tmp_path: Path) -> None:
+    store, current = opened(tmp_path), certificate(1)
+    (tmp_path / "a.example").write_bytes(current.pem)  # of another program: no copy of it is kept yet
+    store.intend(HOST, current, "revoking: keyCompromise", 1)
+    again = opened(tmp_path)
+    assert again.load(HOST) is None
+    assert again.intended() == [(HOST, current, 1)]
+    again.pardon(HOST, current)
+    assert (again.intended(), again.load(HOST)) == ([], current)
+    again.intend(HOST, current, "revoking: keyCompromise", 1)
+    again.condemn(HOST, current, "revoked: keyCompromise")
+    assert (again.intended(), again.load(HOST)) == ([], None)
+
+
 def test_marks_are_forgotten_a_year_after_the_certificate_ended(tmp_path: Path) -> None:
     marks = tmp_path / "+proxyd/condemned"
     store, current = opened(tmp_path), certificate(1)
