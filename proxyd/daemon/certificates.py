@@ -356,10 +356,10 @@ class Certificates:
 
         for certificate in self._store.load_all(wanted()):
             lineage = taken.popleft()
-            if certificate is not None:
-                for pending in self._orders.of(lineage):
-                    if pending.gave(certificate):  # cut off after it was saved
-                        self._orders.forget(pending)
+            for pending in self._orders.of(lineage):
+                if certificate is not None and pending.gave(certificate):  # cut off after it was saved
+                    self.memory.keep_given(pending, certificate)
+                    self._orders.forget(pending)
             yield lineage, certificate
 
     def _is_alone(self, lineage: Lineage) -> bool:

@@ -14,6 +14,7 @@ from proxyd.core.lineage import Held, Lineage
 from proxyd.core.moment import read_moment
 from proxyd.core.renewal import Validity
 from proxyd.store.journal import Journal
+from proxyd.store.pending_orders import PendingOrder
 
 if TYPE_CHECKING:
     from proxyd.core.journal_event import JsonValue
@@ -28,7 +29,7 @@ _SWEEP_EVERY = timedelta(days=1)
 
 
 class Memory:
-    """Typed face over the journal's states and events. Nothing here blocks."""
+    """Typed face over the journal's states and events. Nothing here blocks, unless it says so."""
 
     def __init__(self, journal: Journal, *, clock: Clock) -> None:
         self._journal = journal
@@ -143,7 +144,7 @@ class Memory:
         """Return what was kept of a CA as one document."""
         parts: dict[str, dict[str, object]] = {part: {} for part in _PARTS}
         prefix = f"ca {name} "
-        for key, document in self._states.items():
+        for key, document in [*self._states.items()]:  # a copy: `keep_given` may add one meanwhile
             if key.startswith(prefix):
                 part, _, rest = key.removeprefix(prefix).partition(" ")
                 parts.get(part, {})[rest] = document.get("at")
@@ -181,6 +182,16 @@ class Memory:
         self._journal.put_state(f"held {_name(lineage)}", document)
         self._states[f"held {_name(lineage)}"] = document
 
+    def keep_given(self, pending: PendingOrder, certificate: Certificate) -> None:
+        """Keep which CA gave it, as its order says: a kill may have come before that was kept.
+
+        In any thread. Blocks on the disk.
+        """
+        if self.held(pending.lineage, certificate).issuer is None:
+            held = held_of(certificate, issuer=pending.issuer, is_owned=True, account=pending.account)
+            self.keep_held(pending.lineage, held)
+        self.flush()
+
     def held(self, lineage: Lineage, certificate: Certificate) -> Held:
         """Return what is known of a certificate that was found in the store."""
         document = self._states.get(f"held {_name(lineage)}", {})
@@ -198,14 +209,14 @@ class Memory:
     def forget(self, lineage: Lineage) -> None:
         """Keep nothing of a lineage but its history."""
         kept = {
-            name for name in self._states if name.split(" ")[1:] in ([lineage.host.text], _name(lineage).split(" "))
+            name for name in [*self._states] if name.split(" ")[1:] in ([lineage.host.text], _name(lineage).split(" "))
         }
         for name in {*kept, f"lineage {_name(lineage)}", f"held {_name(lineage)}"}:
             self.forget_document(name)
 
     def names(self) -> set[Hostname]:
         """Return the hosts whose schedule was kept by the last run."""
-        kept = (name.split(" ") for name in self._states if name.startswith("lineage "))
+        kept = (name.split(" ") for name in [*self._states] if name.startswith("lineage "))
         return {host for words in kept if len(words) == 3 and (host := Hostname.from_wire(words[1]))}
 
     def document(self, name: str) -> Mapping[str, "JsonValue"]:

@@ -101,6 +101,36 @@ def test_a_kill_before_the_ca_said_that_it_took_the_order(
     assert ca.orders() == 2
 
 
+def test_a_kill_just_after_the_certificate_was_saved_does_not_lose_its_ca(
+    daemon: DaemonProcess, upstream: Upstream, ca: FakeCa
+) -> None:
+    """The disk as it is then: the certificate and its order are there, and the journal says nothing of them yet."""
+    done = hold(ca, "certificate")
+    configure(daemon, ca, upstream)
+    daemon.start()
+    assert done.wait(20)
+    (order,) = (daemon.cache / "+proxyd" / "orders").iterdir()
+    content = order.read_bytes()
+    assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+    ca.script.clear()
+    daemon.start()
+    daemon.wait_for("certificate issued")
+    assert daemon.stop() == 0
+    whole = held(daemon)
+    daemon.journal("DELETE FROM state WHERE name LIKE 'held %'")
+    order.write_bytes(content)
+    daemon.start()
+    eventually(lambda: not order.exists(), what=daemon.log)
+    assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert held(daemon) == whole
+    assert whole[0]["issuer"] == ca.url
+    assert ca.orders() == 1
+
+
+def held(daemon: DaemonProcess) -> list[dict[str, Any]]:
+    return [json.loads(text) for (text,) in daemon.journal("SELECT document FROM state WHERE name LIKE 'held %'")]
+
+
 def test_what_cannot_go_on_is_forgotten_and_ordered_anew(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:
