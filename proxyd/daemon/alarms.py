@@ -14,6 +14,7 @@ from proxyd.daemon.installation import Installation
 from proxyd.issuance.commit import Commit
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.pace import at_once
+from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import Store, StoreError
 
 _log = logging.getLogger("proxyd.certificates")
@@ -30,12 +31,14 @@ class Alarms:
         self,
         *,
         store: Store,
+        orders: PendingOrders,
         memory: Memory,
         commit: Commit,
         installation: Installation,
         look_again: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._store = store
+        self._orders = orders
         self._memory = memory
         self._commit = commit
         self._installation = installation
@@ -45,7 +48,7 @@ class Alarms:
     @property
     def cache(self) -> Alarm | None:
         """Return what is wrong with the cache as a whole."""
-        reason = self._store.trouble or self._memory.trouble
+        reason = self._store.trouble or self._orders.trouble or self._memory.trouble
         return Alarm(reason=reason, to_do=_CACHE_TO_DO) if reason else None
 
     def mark(self, facts: Iterable[Facts]) -> list[Facts]:

@@ -140,6 +140,7 @@ class Certificates:
         )
         self.alarms = Alarms(
             store=self._store.store,
+            orders=self._orders,
             memory=self.memory,
             commit=self.renewer.commit,
             installation=self._installation,
@@ -163,10 +164,9 @@ class Certificates:
         Raises StoreError when it keeps nothing and has nothing either: what is in it serves, whatever the disk does.
         """
         self.alarms.open()
-        self._turn.open()
+        self._turn.open(self._orders.open)
         if self._turn.reason is not None:
             self._pickup.remember()
-        self._orders.open()
         self.memory.open(is_first=not self._store.has_any() and not self._orders.all())
         self.on_demand.open()
         self.names.open(self._root / PRIVATE)

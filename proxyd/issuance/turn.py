@@ -27,9 +27,16 @@ class OrderTurn:
         self._is_anothers = False
         self._told: str | None = None
 
-    def open(self) -> None:
-        """Take the turn if nobody has it. Blocks on the disk."""
+    def open(self, read: Callable[[], None]) -> None:
+        """Take the turn if nobody has it, and `read` does what whose turn it is has to know. Blocks on the disk.
+
+        When it raises StoreError the turn is gained later, by `run`.
+        """
         self.reason = self._reason(self._lease.hold())
+        try:
+            read()
+        except StoreError as error:
+            self.reason = self.reason or _unread(error)
 
     async def confirm(self) -> bool:
         """Return whether orders may be sent, as the disk says now."""
@@ -57,7 +64,7 @@ class OrderTurn:
                 elif reason is not None:
                     await waiting()
             except StoreError as error:
-                reason = f"the cache cannot be read: {error}"
+                reason = _unread(error)
             self.reason = reason
             self._tell()
 
@@ -94,3 +101,7 @@ class OrderTurn:
                 return f"whose turn it is to order cannot be told: {reason}"
             case _:
                 assert_never(answer)
+
+
+def _unread(error: StoreError) -> str:
+    return f"the cache cannot be read: {error}"

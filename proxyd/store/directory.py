@@ -126,7 +126,8 @@ class DirectoryStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"{self._place} cannot be read: {error.strerror}") from error
+            reason = f"{self._place} cannot be read: {error.strerror}"
+            raise StoreError(f"{reason}; {self._advice(error)}") from error
 
     def inside(self, place: str) -> "DirectoryStore":
         return DirectoryStore(self._root, clock=self._clock, place=place, only_looks=self._only_looks)
@@ -186,7 +187,9 @@ class DirectoryStore:
 
     def _advice(self, error: OSError) -> str:
         if isinstance(error, PermissionError):
-            if (shut := next(filter(_is_shut, (self._root, self._private, self._temporary)), None)) is not None:
+            if (
+                shut := next(filter(_is_shut, (self._root, self._private, self._temporary, self._place)), None)
+            ) is not None:
                 return f"its mode forbids it to its owner: chmod u+rwx {shut}"
             return f"run as its owner, or give it to this user: chown -R {os.geteuid()} {self._root}"
         if isinstance(error, NotADirectoryError | FileExistsError):

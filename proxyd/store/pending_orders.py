@@ -43,12 +43,19 @@ class PendingOrders:
         self._store = store.inside(PLACE)
         self._orders: dict[tuple[str, Lineage], PendingOrder] = {}  # replaced, never changed: threads read it
         self._changing = threading.Lock()
+        self.trouble: str | None = None  # why it is not known what was ordered
 
     def open(self) -> None:
         """Read what the last process left. Raises StoreError; broken files are deleted, they hold nothing else."""
+        try:
+            keys = self._store.names()
+        except StoreError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
         with self._changing:
             self._orders = {}
-        for key in self._store.names():
+        for key in keys:
             try:
                 order = _read(self._store.load(key) or b"")
             except (DamagedError, ValueError) as error:

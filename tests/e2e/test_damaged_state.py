@@ -15,6 +15,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import DirectoryStore
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.damage import DAMAGES, Origin
 from tests.support.fake_ca import FakeCa
@@ -95,6 +96,25 @@ def test_what_a_kill_left_is_damaged(origin: Origin, name: str, part: str) -> No
     assert said(origin, "the journal is broken and is set aside") is (name in NOT_FILES)
     assert bool(list(private.glob("journal.*broken*"))) is (name in NOT_FILES)
     assert {"order resumed" if name in READABLE else "order started", "certificate issued"} <= kinds(origin)
+
+
+@pytest.mark.parametrize("place", [".", "orders"])
+def test_orders_that_cannot_be_listed_stop_orders_and_nothing_else(origin: Origin, place: str) -> None:
+    """Nothing is ordered until it is known what was; the start, and what serves, does not depend on it."""
+    before, daemon = origin.ca.orders(), origin.daemon
+    shut = daemon.cache / "+proxyd" / place
+    with origin.started(lambda cache: (cache / "+proxyd" / place).chmod(0)) as client:
+        daemon.wait_for("this process orders no certificates")
+        told = command(daemon, "status")
+        assert told.status == 1, told.err
+        assert f"chmod u+rwx {shut}" in told.out
+        assert origin.ca.orders() == before
+        shut.chmod(0o700)
+        client.wait_for([CUT, REVOKED], daemon=daemon)
+        daemon.wait_for("certificate issued")
+        eventually(lambda: "chmod" not in command(daemon, "status").out, what=daemon.log)
+    assert origin.ca.orders() - before == (place == "orders")  # of REVOKED, whose mark cannot be read either in "."
+    assert "order resumed" in kinds(origin)
 
 
 def only_file_in(place: Path) -> Path:

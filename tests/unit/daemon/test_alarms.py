@@ -42,14 +42,21 @@ class World:
             is_alone=lambda _: True,
             clock=clock,
         )
+        self.orders = PendingOrders(store.store)
         self.commit = Commit(
             store=store,
-            orders=PendingOrders(store.store),
+            orders=self.orders,
             memory=self.memory,
             keeper=installation,
             issuer_of=lambda _lineage, _name: None,
         )
-        self.alarms = Alarms(store=store.store, memory=self.memory, commit=self.commit, installation=installation)
+        self.alarms = Alarms(
+            store=store.store,
+            orders=self.orders,
+            memory=self.memory,
+            commit=self.commit,
+            installation=installation,
+        )
 
     def cache(self) -> str:
         return self.alarms.cache.reason if self.alarms.cache else ""
