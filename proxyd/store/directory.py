@@ -187,9 +187,8 @@ class DirectoryStore:
 
     def _advice(self, error: OSError) -> str:
         if isinstance(error, PermissionError):
-            if (
-                shut := next(filter(_is_shut, (self._root, self._private, self._temporary, self._place)), None)
-            ) is not None:
+            ours = (self._root, self._private, self._temporary, self._place)
+            if (shut := next(filter(_is_shut, ours), None)) is not None:
                 return f"its mode forbids it to its owner: chmod u+rwx {shut}"
             return f"run as its owner, or give it to this user: chown -R {os.geteuid()} {self._root}"
         if isinstance(error, NotADirectoryError | FileExistsError):

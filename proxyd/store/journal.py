@@ -27,6 +27,7 @@ _KEEP_EVENTS = 1_000  # of one host
 _KEEP_ALL = 1_000_000
 _PRUNE_EVERY = 2_000  # events
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between tries while the disk refuses
+_PATIENCE, _PATIENCE_AT_START = 5.0, 0.3  # seconds for who has locked it; nobody listens before the start has read it
 _QUICK_BYTES = 64 << 20  # what is larger would delay the start too long
 _INSERT_EVENT = f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
 _REPLACE_STATE = "INSERT OR REPLACE INTO state (name, document) VALUES (?, ?)"
@@ -65,6 +66,8 @@ class Journal:
         self._wake = threading.Condition()
         self._events: deque[JournalEvent] = deque(maxlen=_QUEUE)
         self._states: dict[str, Mapping[str, JsonValue] | None] = {}
+        self._patience = _PATIENCE_AT_START
+        self._is_old = False  # what was read last: the newest of it was locked away
         self._lost: list[int] = []  # rows that cannot be read
         self._forgotten: list[int] = []  # of those
         self._stop = False
@@ -88,6 +91,7 @@ class Journal:
             is_sound = False
             self._trouble(error)
         documents = self.states()
+        self._patience = _PATIENCE
         self.is_blank = is_sound and not documents and not self._lost
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
@@ -137,7 +141,7 @@ class Journal:
     def states(self) -> dict[str, Mapping[str, JsonValue]]:
         """Return all documents by name. Blocks; broken ones are left out, and the history is not known then."""
         found, self._lost = documents_of(self._read(DOCUMENTS, ()))
-        self.history_known = bool(found) and not self._lost
+        self.history_known = bool(found) and not self._lost and not self._is_old
         if self._lost:
             _log.error(
                 "some of the journal cannot be read: what it kept of waits and limits is lost in part",
@@ -156,7 +160,7 @@ class Journal:
             self._wake.notify_all()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=5, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -205,7 +209,9 @@ class Journal:
                 extra={"file": self._path, "reason": str(error)},
             )
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self.trouble = f"the journal {self._path} cannot be written: {error}; free space or repair the disk"
+        is_locked = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+        to_do = "end the program that has locked it" if is_locked else "free space or repair the disk"
+        self.trouble = f"the journal {self._path} cannot be written: {error}; {to_do}"
 
     def _set_aside(self) -> None:
         moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
@@ -279,15 +285,19 @@ class Journal:
         try:
             with closing(self._connect()) as connection:
                 connection.text_factory = text_or_bytes
-                return connection.execute(query, parameters).fetchall()
+                rows = connection.execute(query, parameters).fetchall()
+                self._is_old = False
+                return rows
         except (sqlite3.Error, OSError) as error:
             if _is_damage(error):
                 return []  # the writer says so
-        try:  # a disk that cannot be written
+        try:  # a disk that cannot be written, or somebody has locked it: the last transactions may be in the WAL alone
+            wal = self._parts()[1]
+            self._is_old = wal.exists() and wal.stat().st_size > 0
             with closing(sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro&immutable=1", uri=True)) as connection:
                 connection.text_factory = text_or_bytes
                 return connection.execute(query, parameters).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             if self._pause == 0.0:
                 _log.error("the journal cannot be read", extra={"file": self._path, "reason": str(error)})
             return []

@@ -2,6 +2,7 @@
 
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -62,3 +63,23 @@ def test_who_is_told_something_before_it_listens_ends_cleanly(
         started.send_signal(early)
         journal.execute("ROLLBACK")
     assert daemon.stop() == 0
+
+
+def test_a_locked_journal_delays_no_handshake_of_what_the_cache_has(
+    daemon: DaemonProcess, upstream: Upstream, ca: FakeCa
+) -> None:
+    daemon.configure({NEW: upstream.port}, pebble=ca)
+    daemon.start()
+    client = HttpsClient(daemon.https_port, ca.root())
+    client.wait_for([NEW], daemon=daemon)
+    leaf = client.leaf(NEW)
+    assert daemon.stop() == 0
+    with closing(sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3", isolation_level=None)) as journal:
+        journal.execute("PRAGMA locking_mode = EXCLUSIVE")
+        journal.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        daemon.start()
+        assert client.leaf(NEW) == leaf
+        assert time.monotonic() - began < 8  # three waits of five seconds, were it as in operation
+    assert daemon.stop() == 0
+    assert ca.orders() == 1

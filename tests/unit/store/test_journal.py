@@ -1,5 +1,6 @@
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -244,6 +245,25 @@ def test_an_event_that_cannot_be_read_is_left_out(tmp_path: Path, damage: str) -
     for history in (one.history(HOST), JournalReader(tmp_path / "j").history(HOST)):
         assert [event.fields["number"] for event in history] == [0, 2]
     one.close()
+
+
+def test_who_has_locked_it_delays_the_start_by_a_moment_and_what_was_read_is_not_all(tmp_path: Path) -> None:
+    one = journal(tmp_path / "j")
+    one.put_state("a", {"x": 1})
+    one.close()
+    with closing(sqlite3.connect(tmp_path / "j", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("INSERT INTO state VALUES ('b', '{}')")
+        began = time.monotonic()
+        again = journal(tmp_path / "j")
+        assert time.monotonic() - began < 3
+        assert (again.history_known, again.is_blank) == (False, False)
+        assert "end the program that has locked it" in (again.trouble or "")
+    again.put_state("c", {"x": 1})
+    again.flush()
+    assert again.states() == {"a": {"x": 1}, "b": {}, "c": {"x": 1}}
+    assert (again.history_known, again.trouble) == (True, None)
+    again.close()
 
 
 def damaged(path: Path, change: str) -> None:
