@@ -2,11 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from proxyd.core.agenda import Agenda
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import Event, Postponed, Started, Waiting, due_at, step
 from proxyd.core.circuit_breaker import ceiling
@@ -38,22 +37,24 @@ class Dispatch(Roster):
         self._rng = rng
         self._orders_per_ca = orders_per_ca
         self._under_way: dict[Lineage, str] = {}  # at which CA
+        self._asked: dict[Lineage, str] = {}  # which CA, for its window
         self._namesakes = Namesakes()
         self._orders = OrderQueue()
-        self._windows = Agenda()
+        self._windows = OrderQueue()
         #: Told of every order that is due and not sent: why, and from when on it may be.
         self.postponed: Callable[[Lineage, Failure, datetime], None] = lambda _lineage, _failure, _until: None
 
     def wake_at(self, *, orders: bool = True, windows: bool = True) -> datetime | None:
         """Return when the next task of these kinds may be due."""
-        times = [self._orders.next_at(self._full()) if orders else None, self._windows.next_at() if windows else None]
+        at_orders = self._orders.next_at(self._full()) if orders else None
+        times = [at_orders, self._windows.next_at(self._all_asked()) if windows else None]
         return min((at for at in times if at is not None), default=None)
 
     def tasks(self, now: datetime, room: int, windows: int = sys.maxsize) -> list[Task]:
         """Return what shall be begun now, who is urgent first, then longest overdue; it counts as begun.
 
-        At most `room` orders, no more of one CA than it may have under way, and questions for `windows` windows:
-        after a restart those of a whole fleet are due.
+        At most `room` orders, and questions for `windows` windows: after a restart those of a whole fleet are due. Of
+        one CA no more of either than it may have under way.
         """
         tasks: list[Task] = []
         looks = 0
@@ -65,7 +66,7 @@ class Dispatch(Roster):
                 self._schedule(lineage, now)
             elif order := self._order(lineage, member, now):
                 tasks.append(order)
-        while windows > 0 and (lineage := self._windows.take(now)):
+        while windows > 0 and (lineage := self._windows.take(now, self._all_asked())):
             if window := self._ask(lineage, self._members[lineage], now):
                 tasks.append(window)
                 windows -= 1
@@ -145,9 +146,11 @@ class Dispatch(Roster):
 
     def _full(self) -> set[str]:
         """Return the CAs that have as many orders under way as they may."""
-        if len(self._under_way) < self._orders_per_ca:  # nearly always: this is asked at every step
-            return set()
-        return {name for name, count in Counter(self._under_way.values()).items() if count >= self._orders_per_ca}
+        return _at_least(self._orders_per_ca, self._under_way)
+
+    def _all_asked(self) -> set[str]:
+        """Return the CAs that are asked for as many windows as they may be: orders go on while these hang."""
+        return _at_least(self._orders_per_ca, self._asked)
 
     def _ended(self, task: OrderTask, now: datetime) -> None:
         self._under_way.pop(task.lineage, None)
@@ -181,6 +184,7 @@ class Dispatch(Roster):
         if held is None or held.issuer is None or member.ask_at is None or member.ask_at > now:
             return None
         member.asking, member.ask_ari_at = True, now + _HALF_DAY
+        self._asked[lineage] = held.issuer
         self._schedule(lineage, now)
         return WindowTask(lineage=lineage, issuer=held.issuer, cert_id=held.cert_id)
 
@@ -193,4 +197,11 @@ class Dispatch(Roster):
         member = self._members[lineage]
         ends = ending_from(member.held.validity) if member.held else None
         self._orders.put(lineage, due_at(member.state, now), member.issuer, urgent=member.urgent, urgent_from=ends)
-        self._windows.put(lineage, member.ask_at)
+        asked = (member.held.issuer if member.held else None) or member.issuer
+        self._windows.put(lineage, member.ask_at, asked, urgent=False)
+
+
+def _at_least(most: int, under_way: Mapping[Lineage, str]) -> set[str]:
+    if len(under_way) < most:  # nearly always: this is asked at every step
+        return set()
+    return {name for name, count in Counter(under_way.values()).items() if count >= most}

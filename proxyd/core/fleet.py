@@ -98,7 +98,7 @@ class Fleet(Dispatch):
             self._free_slot(member)
             self._namesakes.remove(lineage)
             self._orders.drop(lineage)
-            self._windows.put(lineage, None)
+            self._windows.drop(lineage)
 
     def found(self, lineage: Lineage, held: Held, now: datetime) -> None:
         """Say that a certificate serves already: from the store at start, or made by another process."""
@@ -276,6 +276,7 @@ class Fleet(Dispatch):
         self, lineage: Lineage, cert_id: str, window: RenewalWindow | None, retry_after: timedelta | None, now: datetime
     ) -> None:
         """Say what the CA told of its window; None: nothing usable. A window of another certificate is dropped."""
+        self._asked.pop(lineage, None)
         member = self._members.get(lineage)
         if member is None:
             return

@@ -8,7 +8,7 @@ from proxyd.core.lineage import Lineage
 
 
 class OrderQueue:
-    """Due times of orders. Who is `urgent` comes before all others of the line."""
+    """Due times of orders, or of questions. Who is `urgent` comes before all others of the line."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, bool], Agenda] = {}

@@ -28,7 +28,6 @@ from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
 _CONCURRENT = 16  # of all CAs together; a CA that hangs holds no more than the fleet gives it
-_CONCURRENT_WINDOWS = 4  # fewer than a CA may be asked at once: its orders go on while these hang
 _LONGEST_SLEEP = 60.0  # seconds: a clock that was set, or a machine that slept, is noticed after this
 _HELD_BACK = timedelta(hours=1)
 _LOOK_AT_TURN = 1.0
@@ -62,7 +61,6 @@ class Renewer:
         self._is_held = is_held
         self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
         self._running: set[Lineage] = set()
-        self._asking = 0
 
         def issuer_of(lineage: Lineage, name: str) -> Issuer | None:
             return self._issuer_of(lineage, name)  # of the configuration that holds then
@@ -192,21 +190,19 @@ class Renewer:
         if self._turn.reason is not None:
             self._held_back.update(self._fleet.hold_back(self._turn.failure, now + _HELD_BACK, now))
             return
-        room, windows = max(0, _CONCURRENT - len(self._running)), max(0, _CONCURRENT_WINDOWS - self._asking)
-        for task in self._fleet.tasks(now, room, windows):
+        for task in self._fleet.tasks(now, max(0, _CONCURRENT - len(self._running))):
             match task:
                 case OrderTask(lineage=lineage):
                     self._running.add(lineage)
                     group.create_task(self._guarded(task))
                 case WindowTask():
-                    self._asking += 1
                     group.create_task(self._ask_window(task))
 
     def _seconds_to_next(self) -> float:
         if self._turn.reason is not None or self._is_held():
             return _LOOK_AT_TURN
         # The end of an order or question wakes us.
-        at = self._fleet.wake_at(orders=len(self._running) < _CONCURRENT, windows=self._asking < _CONCURRENT_WINDOWS)
+        at = self._fleet.wake_at(orders=len(self._running) < _CONCURRENT)
         wait = _LONGEST_SLEEP if at is None else (at - self._clock.now()).total_seconds()
         return max(0.01, min(wait, _LONGEST_SLEEP))
 
@@ -359,7 +355,6 @@ class Renewer:
         try:
             await self._window.ask(task)
         finally:
-            self._asking -= 1
             self._changed.set()
 
     def _failed(self, task: OrderTask, failure: Failure, *, unfinished: bool = False) -> None:

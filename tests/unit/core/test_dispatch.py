@@ -41,6 +41,23 @@ def test_a_ca_that_hangs_keeps_nobody_waiting_who_wants_another() -> None:
     assert len(orders_of(fleet, NOW + HOUR, 16)) == 1
 
 
+def test_a_ca_whose_windows_hang_holds_no_places_of_another() -> None:
+    fleet = two_cas(9)
+    for number in (*range(9), 99):
+        asks = fleet.authority(OTHER_CA if number == 99 else CA).name
+        fleet.found(lineage(number), replace(held(number), issuer=asks), NOW)
+    asked = [task for task in fleet.tasks(NOW, 0) if isinstance(task, WindowTask)]
+    assert Counter(task.issuer for task in asked) == {CA: 4, OTHER_CA: 1}
+    assert not fleet.tasks(NOW, 0)
+    assert fleet.wake_at(orders=False) is None  # the end of a question wakes us
+    ended, gone, *_ = (task for task in asked if task.issuer == CA)
+    fleet.window(ended.lineage, ended.cert_id, None, None, NOW)
+    assert [task.issuer for task in fleet.tasks(NOW, 0) if isinstance(task, WindowTask)] == [CA]
+    fleet.forget(gone.lineage)  # its answer comes all the same
+    fleet.window(gone.lineage, gone.cert_id, None, None, NOW)
+    assert len(fleet.tasks(NOW, 0)) == 1
+
+
 def test_the_next_ca_of_a_host_has_slots_of_its_own_as_well() -> None:
     fleet = two_cas(0)
     both = [Plan(lineage=lineage(one), issuers=(CA, OTHER_CA), challenges=("http-01",)) for one in range(8)]
