@@ -165,6 +165,11 @@ class Fleet(Dispatch):
             member.interrupted = issuer
             self._event(lineage, Wished(), now)
 
+    def abandoned(self, lineage: Lineage) -> None:
+        """Say that no order of a lineage is gone on with."""
+        if member := self._members.get(lineage):
+            member.interrupted = None
+
     def postpone(self, lineage: Lineage, failure: Failure, until: datetime, now: datetime) -> None:
         """Put off a first order; costs no failure, and never touches what runs, serves or failed already."""
         member = self._members.get(lineage)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxyd.admin.control_socket import Refused, Request, Tell
@@ -17,6 +17,7 @@ from proxyd.daemon.attempt import Renewed
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.command_arguments import flag, hosts_of, lineages_of
 from proxyd.daemon.renew_command import RenewCommand, described
+from proxyd.store.pending_orders import PendingOrder
 from proxyd.store.store import StoreError
 
 Document = Mapping[str, Any]
@@ -58,16 +59,21 @@ class RevokeCommand:
         olds = self._olds(lineages_of(self._certificates.renewer, hosts))
         if not olds:
             raise Refused(f"{hosts[0]} has no certificate that could be revoked")
-        results = []
+        results, orders = [], dict[Lineage, list[PendingOrder]]()
         if flag(request, "now"):
             results += [await self._revoke(old, reason, tell) for old in olds]
         for old in olds:
-            # A compromised key is no accident of ours: our own ceiling is passed, never the CA's limits.
-            self._renew.wish(old.lineage, request, forced=True)
-            await tell({"text": f"{old.lineage}: ordering its successor"})
+            if reason == KEY_COMPROMISE:  # the keys of orders lay beside the one that was stolen
+                orders[old.lineage] = await self._certificates.renewer.abandon_orders(old.lineage)
+            await self._order(old, request, tell)
         replaced = [await self._replaced(old, tell) for old in olds]
-        for old, good in zip(olds, replaced, strict=True):
-            if good and not flag(request, "now"):
+        for at, old in enumerate(olds):
+            if replaced[at] and (tainted := self._tainted(old, orders.get(old.lineage, ()))):
+                await self._order(tainted, request, tell)
+                if good := await self._replaced(tainted, tell):
+                    results.append(await self._revoke(tainted, reason, tell))
+                replaced[at] = good
+            if replaced[at] and not flag(request, "now"):
                 results.append(await self._revoke(old, reason, tell))
         complete = all(replaced) and all(one["revoked"] for one in results)
         return {"results": results, "complete": complete, "replaced": all(replaced), "configured": True}
@@ -125,6 +131,17 @@ class RevokeCommand:
         known = self._certificates.memory.held(lineage, certificate).issuer
         issuers = tuple(dict.fromkeys((*((known,) if known else ()), *self._fleet.authorities())))
         return _Old(lineage=lineage, certificate=certificate, issuers=issuers)
+
+    async def _order(self, old: _Old, request: Request, tell: Tell) -> None:
+        # A compromised key is no accident of ours: our own ceiling is passed, never the CA's limits.
+        self._renew.wish(old.lineage, request, forced=True)
+        await tell({"text": f"{old.lineage}: ordering its successor"})
+
+    def _tainted(self, old: _Old, orders: Sequence[PendingOrder]) -> _Old | None:
+        """Return the successor when an order gave it that ran already: its key is as old as the others in the cache."""
+        serving = self._certificates.serving(old.lineage)
+        is_of_one = serving is not None and any(one.gave(serving) for one in orders)
+        return replace(old, certificate=serving) if serving and is_of_one else None
 
     async def _replaced(self, old: _Old, tell: Tell) -> bool:
         ended = await self._renew.outcome(old.lineage, old.certificate.serial)

@@ -112,6 +112,14 @@ class Commit:
             elif issuer is not None:
                 await issuer.abandon(pending)
 
+    async def abandon_orders(self, lineage: Lineage) -> None:
+        """Leave no order of a lineage, at its CA or in the cache."""
+        for pending in self._orders.of(lineage):
+            if issuer := self._issuer_of(lineage, pending.issuer):
+                await issuer.abandon(pending)
+            else:
+                await asyncio.to_thread(self._orders.forget, pending)
+
     def forget(self, lineage: Lineage) -> None:
         """Try no more for a lineage."""
         self._unsaved.pop(lineage, None)

@@ -23,7 +23,7 @@ from proxyd.issuance.memory import Memory, held_of
 from proxyd.issuance.turn import OrderTurn
 from proxyd.issuance.window_question import WindowQuestion
 from proxyd.store.certificate_store import CertificateStore
-from proxyd.store.pending_orders import PendingOrders
+from proxyd.store.pending_orders import PendingOrder, PendingOrders
 from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.renewer")
@@ -126,6 +126,14 @@ class Renewer:
         self._policy.wished(lineage)
         self._fleet.wish(lineage, self._clock.now(), forced=forced, at=at, hint=hint)
         self._changed.set()
+
+    async def abandon_orders(self, lineage: Lineage) -> list[PendingOrder]:
+        """Go on with no order that waits; return all whose keys are in the cache: one that runs is not stopped."""
+        kept = self._orders.of(lineage)
+        if lineage not in self._running:
+            self._fleet.abandoned(lineage)
+            await self.commit.abandon_orders(lineage)
+        return kept
 
     def postpone(self, lineage: Lineage, failure: Failure, until: datetime) -> None:
         """Put off a first order."""
@@ -243,9 +251,7 @@ class Renewer:
         self._policy.forgotten(lineage)
         _log.info("forgotten", extra={"host": lineage.host, "reason": reason})
         self._memory.note("forgotten", lineage.host, None, reason=reason)
-        for pending in self._orders.of(lineage):
-            if issuer := self._issuer_of(lineage, pending.issuer):
-                await issuer.abandon(pending)
+        await self.commit.abandon_orders(lineage)
 
     async def _is_our_turn(self, task: OrderTask) -> bool:
         is_ours, now = await self._turn.confirm(), self._clock.now()

@@ -23,7 +23,7 @@ from tests.support.certs import make_pem
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.fake_ca import FakeCa
-from tests.support.fake_ca_answer import problem
+from tests.support.fake_ca_answer import Answer, problem
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
@@ -180,6 +180,44 @@ def test_a_compromised_key_takes_the_kept_generations_with_it(
         assert store.is_condemned(with_its_key) is reaches_the_kept
         assert not store.is_condemned(other)
         assert ca.asked["revoke"] == 1 + reaches_the_kept
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_no_successor_has_a_key_that_lay_beside_the_compromised_one(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, runs: bool
+) -> None:
+    """The key of an order that waits is not used; of one that runs, the certificate is replaced and revoked as well."""
+    orders = daemon.cache / "+proxyd" / "orders"
+
+    def in_trouble() -> Answer:
+        return Answer(status=503, json={})
+
+    def slow(answer: Answer) -> Answer:
+        answer.delay = 3
+        return answer
+
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure({HOST: upstream.port}, pebble=ca)
+        daemon.start()
+        HttpsClient(daemon.https_port, ca.root()).wait_for([HOST], daemon=daemon)
+        eventually(lambda: not any(orders.iterdir()))
+        old = serial_of_file(daemon)
+        if runs:
+            ca.script["finalize"] = slow
+            assert command(daemon, "renew", "--no-wait", HOST).status == 0
+        else:
+            ca.instead["finalize"] = in_trouble
+            assert command(daemon, "renew", HOST).status == 1
+        eventually(lambda: any(orders.iterdir()))
+        (kept,) = orders.iterdir()
+        key = serialization.load_pem_private_key(json.loads(kept.read_bytes())["key"].encode(), None)
+        ca.instead.clear()
+        done = command(daemon, "revoke", HOST, "--reason", "keyCompromise")
+        assert done.status == 0, done.out + done.err
+        assert live_key(daemon).public_key() != key.public_key()
+        assert f"certificate {old} revoked" in done.out
+        assert ca.asked["revoke"] == 1 + runs
+        eventually(lambda: not any(orders.iterdir()))
 
 
 def live_key(daemon: DaemonProcess) -> ec.EllipticCurvePrivateKey:
