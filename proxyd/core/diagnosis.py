@@ -29,7 +29,7 @@ class Diagnosis:
 
 
 def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -> Diagnosis:
-    """Return what the failure means; `events` of the host, oldest first."""
+    """Return what the failure means; `host`: the name that it is about, `events` of its certificate, oldest first."""
     match failure.kind:
         case FailureKind.VALIDATION:
             return _validation(host, failure, events)
@@ -118,7 +118,8 @@ def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
     port = _PORTS.get(failure.challenge or "", "80")
     addresses = _addresses(failure, order, port)
     where = ", ".join(addresses) or "the address of the name"
-    arrived = [one for one in order if one.kind == "challenge request" and one.text("by") == failure.challenge]
+    hits = (one for one in order if one.kind == "challenge request" and one.host == host)
+    arrived = [one for one in hits if one.text("by") == failure.challenge]
     if arrived:
         clients = list(dict.fromkeys(one.text("client") for one in arrived))[:_SHOWN]
         return Diagnosis(

@@ -117,7 +117,8 @@ def _causes(
         to_do[alarm.to_do] = None
     for one in facts:
         for failure in _failures(one, now):
-            found = diagnose(host, failure, events)
+            is_of_one = failure.name in one.plan.lineage.names  # another one of a shared certificate, as a rule
+            found = diagnose(failure.name if failure.name and is_of_one else host, failure, events)
             why[found.why] = None
             if found.to_do:
                 to_do[found.to_do] = None

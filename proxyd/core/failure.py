@@ -38,6 +38,7 @@ class IssuanceError(Exception):
         problem: Problem | None = None,
         retry_after: timedelta | None = None,
         challenge: str | None = None,
+        name: Hostname | None = None,
         addresses: tuple[str, ...] = (),
     ) -> None:
         text = message if host is None else f"{host}: {message}"
@@ -51,6 +52,7 @@ class IssuanceError(Exception):
             retry_at=problem.retry_at if problem else None,
             problem=problem.kind if problem else None,
             challenge=challenge,
+            name=name,
             limit=problem.limit if problem else None,
             addresses=addresses,
         )
@@ -61,8 +63,8 @@ class Failure:
     """A failed attempt as a value: kept in the state of the certificate.
 
     `cause` is the message without the name of any host, empty when it is nobody else's trouble; `problem` is the ACME
-    problem type, `challenge` the challenge type that failed; `limit`: which of the CA's limits said no, by its name in
-    core/rate_ledger.py. `addresses`: where the CA looked for us, by its own words.
+    problem type, `challenge` the challenge type that failed, `name` the name that was not proved; `limit`: which of the
+    CA's limits said no, by its name in core/rate_ledger.py. `addresses`: where the CA looked for us, by its own words.
     `is_anothers_turn`: nothing was sent, because another process orders for the same cache; `is_ceiling`: because of
     our own ceiling (core/circuit_breaker.py).
     """
@@ -74,6 +76,7 @@ class Failure:
     retry_at: datetime | None = None
     problem: str | None = None
     challenge: str | None = None
+    name: Hostname | None = None
     limit: str | None = None
     addresses: tuple[str, ...] = ()
     is_anothers_turn: bool = False
@@ -92,6 +95,7 @@ class Failure:
             "cause": self.cause,
             "problem": self.problem,
             "challenge": self.challenge,
+            "name": self.name.text if self.name else None,
             "is_anothers_turn": self.is_anothers_turn,
         }
 
@@ -99,7 +103,7 @@ class Failure:
     def read(cls, document: object) -> "Failure | None":
         """Return the failure that `to_document` gave, or None."""
         fields = document if isinstance(document, Mapping) else {}
-        texts = {key: str(fields.get(key) or "") for key in ("message", "cause", "problem", "challenge")}
+        texts = {key: str(fields.get(key) or "") for key in ("message", "cause", "problem", "challenge", "name")}
         try:
             kind = FailureKind(fields.get("kind"))
         except ValueError:
@@ -110,6 +114,7 @@ class Failure:
             cause=texts["cause"],
             problem=texts["problem"] or None,
             challenge=texts["challenge"] or None,
+            name=Hostname.from_wire(texts["name"]),
             is_anothers_turn=fields.get("is_anothers_turn") is True,
         )
 

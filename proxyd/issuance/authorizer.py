@@ -168,6 +168,7 @@ def _validation_failed(name: Hostname, issuer: str, kind: str, authorization: Ma
         cause=f"{told}: {problem.title}",
         problem=problem,
         challenge=kind,
+        name=name,
         addresses=_addresses(challenge),
     )
 

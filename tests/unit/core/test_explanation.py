@@ -1,5 +1,6 @@
 """The words for the typical situations, whole: what a person reads is the promise."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -279,3 +280,23 @@ def test_two_kinds_of_keys_are_told_apart() -> None:
     sections = explain(HOST, facts, [], NOW, profiles={})
     assert [len(one.lines) for one in sections[:2]] == [2, 2]
     assert "(half a file)" in sections[1].lines[1]
+
+
+@pytest.mark.parametrize("asked", ["a.example.com", "b.example.com"])
+def test_of_a_shared_certificate_the_name_is_blamed_that_was_not_proved(asked: str) -> None:
+    """Also after a restart; what arrived for the other names proves nothing about this one."""
+    other = Hostname("b.example.com")
+    message = f"{other}: unauthorized: Invalid response: 404"
+    failure = Failure(kind=V, message=message, problem="unauthorized", challenge="http-01", name=other)
+    kept = Failure.read(failure.to_document())
+    assert kept is not None
+    events = [
+        started(2),
+        event(1.5, "challenge request", client="192.0.2.1", by="http-01", token="tokentokentoken"),
+        failed(1, problem="unauthorized", challenge="http-01", addresses=["2.5.1.7:80"]),
+    ]
+    state = Waiting(retry_at=NOW + timedelta(minutes=9), failures=1, failure=kept)
+    facts = [Facts(plan=replace(PLAN, lineage=replace(PLAN.lineage, names=(HOST, other))), state=state, held=None)]
+    told = {one.title: " ".join(one.lines) for one in explain(Hostname(asked), facts, events, NOW, profiles={})}
+    assert "The CA reached 2.5.1.7:80 but nothing arrived here" in told["Why"]
+    assert "A and AAAA records of b.example.com point to this machine" in told["What to do"]
