@@ -263,9 +263,9 @@ class AcmeIssuer:
     async def _check_profile(self, host: Hostname) -> None:
         if self._profile is None:
             return
-        meta = (await self._transport.directory()).get("meta")
-        profiles = meta.get("profiles") if isinstance(meta, Mapping) else None
-        offered = [ascii(str(one))[1:-1][:60] for one in profiles] if isinstance(profiles, Mapping) else []
+        offered = _profiles(directory := await self._transport.directory())
+        if self._profile not in offered:  # the CA may have begun to offer it since
+            offered = _profiles(await self._transport.directory(instead_of=directory))
         if self._profile not in offered:
             message = (
                 f"the CA {self.name} has no profile {self._profile!r}: set acme.profile to "
@@ -289,6 +289,12 @@ class AcmeIssuer:
     def _late(self, host: Hostname) -> IssuanceError:
         message = f"the CA {self.name} did not finish the order within {self._order_seconds:.0f} s"
         return IssuanceError(FailureKind.CA, message, host=host)
+
+
+def _profiles(directory: Mapping[str, Any]) -> list[str]:
+    meta = directory.get("meta")
+    profiles = meta.get("profiles") if isinstance(meta, Mapping) else None
+    return [ascii(str(one))[1:-1][:60] for one in profiles] if isinstance(profiles, Mapping) else []
 
 
 def _unfinished(error: IssuanceError) -> UnfinishedOrder:

@@ -102,11 +102,14 @@ class AcmeTransport:
             await self._session.close()
             self._session = None
 
-    async def directory(self) -> Mapping[str, Any]:
-        """Return the CA's directory (RFC 8555 §7.1.1), fetched twice a day. Raises IssuanceError."""
+    async def directory(self, *, instead_of: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Return the CA's directory (RFC 8555 §7.1.1), fetched twice a day. Raises IssuanceError.
+
+        `instead_of`: what was returned before lacks something, and it is fetched anew.
+        """
         async with self._fetching:
             known = self._directory
-            if known is not None and self._clock.monotonic() < self._fresh_until:
+            if known is not None and known is not instead_of and self._clock.monotonic() < self._fresh_until:
                 return known
             if self._clock.now() < RELEASED:
                 raise IssuanceError(

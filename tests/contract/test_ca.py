@@ -222,6 +222,20 @@ async def test_a_profile_that_is_not_offered_is_refused_with_the_list(
         assert "default" in str(error)
 
 
+async def test_a_profile_that_the_ca_has_begun_to_offer_is_seen_at_the_next_order(
+    tmp_path: Path, http_port: int
+) -> None:
+    with FakeCa(tmp_path / "ca", http_port=http_port, tls_port=1) as ca:
+        async with Client(ca, tmp_path / "cache", http_port=http_port, profile="new") as client:
+            assert (await client.failure(HOST)).failure.kind is FailureKind.HOST_REFUSED
+            ca.meta = {"profiles": {"new": "since today"}}
+            ca.asked.clear()
+            await client.issue(HOST)
+            assert ca.asked["directory"] == 1
+            await client.issue(HOST)
+            assert ca.asked["directory"] == 1
+
+
 def _order(client: Client) -> CertificateOrder:
     lineage = client.orders.all()[0].lineage
     return CertificateOrder(host=lineage.host, names=lineage.names, key_kind=lineage.key_kind)
