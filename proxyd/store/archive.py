@@ -69,10 +69,13 @@ class Archive:
         return bool(self.generations.names() or self.condemned.names())
 
     def load(self, generation: Generation) -> Certificate | None:
-        """Return the certificate of a generation; a broken one is deleted from the archive, with a log line."""
+        """Return the certificate of a generation; of a broken one there is a log line."""
         try:
             pem = self.generations.load(generation.file)
-            return None if pem is None else Certificate.parse(pem)
+            found = None if pem is None else Certificate.parse(pem)
+            if found is not None and not fingerprint(found).startswith(generation.mark):
+                raise InvalidCertificate("the certificate is not the one that was kept")
+            return found
         except (StoreError, InvalidCertificate) as error:
             _log.warning("a copy in the archive is broken", extra={"file": generation.file, "reason": str(error)})
             return None

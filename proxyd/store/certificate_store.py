@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from proxyd.certs.acceptance import is_unsigned
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
 from proxyd.core.clock import Clock
@@ -269,8 +270,13 @@ class CertificateStore:
         if not certificate.covers(host):
             names = ", ".join(sorted(map(str, certificate.names)))[:200]
             raise InvalidCertificate(f"the certificate is for {names}")
-        if shelf.marks and fingerprint(certificate) in shelf.marks:
+        mark = fingerprint(certificate)
+        if mark in shelf.marks:
             raise _Condemned("the certificate was taken back or revoked: it never serves again")
+        kept = shelf.listing.get(slot(_key(host, certificate.family)), ())
+        # That it is as it was is told sooner than who signed it: 1 ms each would hold up a start with ten thousand.
+        if kept and not any(mark.startswith(one.mark) for one in kept):
+            _check_signature(certificate)
 
     def _is_fine(self, certificate: Certificate, host: Hostname, shelf: _Shelf) -> bool:
         try:
@@ -295,6 +301,8 @@ class CertificateStore:
         try:
             pem = self.store.load(key)
             live = None if pem is None else Certificate.parse(pem)
+            if live is not None:
+                _check_signature(live)
         except (StoreError, InvalidCertificate):
             return
         if live is not None and live.covers(host) and not self.is_condemned(live):
@@ -335,6 +343,11 @@ def _key(host: Hostname, family: KeyFamily) -> str:
 
 def _host(key: str) -> Hostname | None:
     return Hostname.from_wire(key.removesuffix("+rsa"))
+
+
+def _check_signature(certificate: Certificate) -> None:
+    if is_unsigned(certificate):
+        raise InvalidCertificate("the issuer in the file did not sign the certificate")
 
 
 def _is_torn(live: Certificate, mark: str) -> bool:

@@ -11,7 +11,7 @@ from pebble.server import Pebble
 from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.damage import DAMAGES, Origin
-from tests.support.damaged_certificates import FIELDS, replaced
+from tests.support.damaged_certificates import FIELDS, replaced, wrongly_signed
 from tests.support.upstream import Upstream
 
 #: What is damaged of each: nothing; the live file; live file and copy; the copy.
@@ -93,11 +93,12 @@ def events(daemon: DaemonProcess) -> list[str]:
     return [kind for (kind,) in daemon.journal("SELECT kind FROM event")]
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [*FIELDS, "signature"])
 def test_a_bit_of_a_certificate_costs_no_other_host(origin: Origin, field: str) -> None:
     def harm(cache: Path) -> None:
         for place in (cache / LIVE, cache / BOTH, copy_of(cache, BOTH), copy_of(cache, COPY)):
-            place.write_bytes(replaced(place.read_bytes(), field))
+            pem = place.read_bytes()
+            place.write_bytes(wrongly_signed(pem) if field == "signature" else replaced(pem, field))
 
     with origin.started(harm) as client:
         assert origin.renewed(client) == [BOTH]

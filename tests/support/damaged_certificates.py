@@ -26,6 +26,11 @@ def negative(pem: bytes, serial: int) -> bytes:
     return _changed(pem, lambda der: der.replace(old, bytes([old[0] | 0x80]) + old[1:], 1))
 
 
+def wrongly_signed(pem: bytes) -> bytes:
+    """Return PEM with one bit of the signature of its first certificate flipped."""
+    return _changed(pem, lambda der: der[:-1] + bytes([der[-1] ^ 1]))
+
+
 def _changed(pem: bytes, change: Callable[[bytes], bytes]) -> bytes:
     begin, end = pem.index(_BEGIN), pem.index(_END) + len(_END)
     der = ssl.PEM_cert_to_DER_cert(pem[begin:end].decode())

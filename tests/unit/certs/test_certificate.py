@@ -12,10 +12,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from proxyd.certs.acceptance import is_unsigned
 from proxyd.certs.certificate import Certificate, InvalidCertificate
 from proxyd.certs.key import key_from_pem, key_to_pem
 from tests.support import fake_ca_authority as authority
-from tests.support.damaged_certificates import FIELDS, flipped, negative, replaced
+from tests.support.damaged_certificates import FIELDS, flipped, negative, replaced, wrongly_signed
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -55,10 +56,40 @@ def test_no_bit_of_a_certificate_raises_anything_else() -> None:
     assert any(len(one) == 2 for one in said)
 
 
+def test_no_wrong_bit_goes_unnoticed_beside_the_issuer() -> None:
+    middle, good = authority.pem(MIDDLE[0]).encode(), leaf()
+    der = ssl.PEM_cert_to_DER_cert(authority.pem(good))
+    unused = der.index(good.signature) - 1  # how many bits of the last byte do not count: zeros, signed by nobody
+    for one in (der, *flipped(der)):
+        if one[unused] != 0:
+            continue
+        try:
+            read = Certificate.parse(key_to_pem(KEY) + ssl.DER_cert_to_PEM_cert(one).encode() + middle)
+        except InvalidCertificate:
+            continue
+        assert is_unsigned(read) is (one != der)
+
+
+def test_without_the_issuer_nothing_is_said() -> None:
+    other = authority.pem(authority.authority("Other")[0]).encode()
+    damaged = wrongly_signed(authority.pem(leaf()).encode())
+    assert not is_unsigned(Certificate.assemble(KEY, damaged))
+    assert not is_unsigned(Certificate.assemble(KEY, damaged + other))
+
+
+def test_one_of_two_issuers_of_the_same_name_is_enough() -> None:
+    namesake = authority.authority("Middle")
+    chain = authority.pem(leaf(), namesake[0], MIDDLE[0]).encode()
+    assert not is_unsigned(Certificate.assemble(KEY, chain))
+    assert is_unsigned(Certificate.assemble(KEY, authority.pem(leaf(), namesake[0]).encode()))
+
+
 def test_no_bit_of_an_issuer_raises_anything_else() -> None:
     first = authority.pem(leaf()).encode()
     for one in flipped(ssl.PEM_cert_to_DER_cert(authority.pem(MIDDLE[0]))):
-        judged(first + ssl.DER_cert_to_PEM_cert(one).encode())
+        chain = first + ssl.DER_cert_to_PEM_cert(one).encode()
+        if not judged(chain):
+            is_unsigned(Certificate.assemble(KEY, chain))
 
 
 def test_no_bit_of_a_key_raises_anything_else() -> None:

@@ -4,17 +4,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from proxyd.certs.certificate import Certificate
+from proxyd.certs.key import generate_key
 from proxyd.core.hostname import Hostname
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import DirectoryStore
+from tests.support import fake_ca_authority as authority
 from tests.support.certs import make_pem
 from tests.support.clock import FakeClock
+from tests.support.damaged_certificates import wrongly_signed
 
 HOST = Hostname("a.example")
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+MIDDLE = authority.authority("Middle")
 
 
 def certificate(age: int, *, lifetime: int = 90, rsa: bool = False) -> Certificate:
@@ -127,6 +132,58 @@ def test_a_chain_that_lost_its_second_part_is_put_back(tmp_path: Path) -> None:
     (tmp_path / "a.example").write_bytes(leaf.pem)
     assert store.load(HOST) == whole
     assert (tmp_path / "a.example").read_bytes() == whole.pem
+
+
+def issued(age: int) -> Certificate:
+    """Return one that a CA issued `age` days ago, with its issuer."""
+    key = generate_key("p256")
+    names = x509.SubjectAlternativeName([x509.DNSName(HOST.text)])
+    begin = NOW - age * DAY
+    leaf = authority.leaf(key.public_key(), names, MIDDLE, not_before=begin, not_after=begin + 90 * DAY)
+    return Certificate.assemble(key, authority.pem(leaf, MIDDLE[0]).encode())
+
+
+def test_a_wrong_signature_is_put_back_from_the_copy(tmp_path: Path) -> None:
+    told: list[str] = []
+    store, current = opened(tmp_path, told), issued(1)
+    store.save(HOST, issued(30))
+    store.save(HOST, current)
+    (tmp_path / "a.example").write_bytes(wrongly_signed(current.pem))
+    assert list(store.load_all([(HOST, ("ec",))])) == [current]
+    assert (tmp_path / "a.example").read_bytes() == current.pem
+    assert told == ["a.example put back into a.example: the issuer in the file did not sign the certificate"]
+
+
+def test_a_wrong_signature_without_a_copy_is_set_aside(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    live = tmp_path / "a.example"
+    live.write_bytes(wrongly_signed(issued(1).pem))  # of another program
+    newer = issued(0)
+    store.save(HOST, newer)
+    assert copies(tmp_path) == 1
+    live.write_bytes(wrongly_signed(newer.pem))
+    (copy,) = (tmp_path / "+proxyd/generations").iterdir()
+    copy.write_bytes(live.read_bytes())
+    assert store.load(HOST) is None
+    assert len(list((tmp_path / "+proxyd/aside").iterdir())) == 1
+
+
+def test_a_copy_that_is_another_one_than_it_was_is_not_used(tmp_path: Path) -> None:
+    store, before, current = opened(tmp_path), issued(30), issued(1)
+    store.save(HOST, before)
+    store.save(HOST, current)
+    (copy,) = (one for one in (tmp_path / "+proxyd/generations").iterdir() if one.read_bytes() == current.pem)
+    copy.write_bytes(wrongly_signed(current.pem))
+    (tmp_path / "a.example").unlink()
+    assert store.load(HOST) == before
+
+
+def test_without_its_issuer_a_certificate_of_another_program_is_taken(tmp_path: Path) -> None:
+    alone = issued(1)
+    (tmp_path / "a.example").write_bytes(alone.pem[: alone.pem.rindex(b"-----BEGIN CERT")])
+    found = opened(tmp_path).load(HOST)
+    assert found is not None
+    assert found.leaf == alone.leaf
 
 
 def test_newest_valid_wins_and_expired_never_beats_valid(tmp_path: Path) -> None:
