@@ -41,3 +41,15 @@ def key_from_pem(pem: bytes) -> PrivateKey:
     if not isinstance(key, PrivateKey):
         raise ValueError(f"a {type(key).__name__} serves no browser: use EC or RSA")
     return key
+
+
+def account_key_from_pem(pem: bytes) -> PrivateKey:
+    """Return the first private key in `pem`, if one can sign for an account with it (RFC 7518 §3.3, §3.4).
+
+    Raises ValueError that says what is wrong.
+    """
+    key = key_from_pem(pem)
+    kind = key_kind(key)
+    if kind not in _CURVES and not (isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048):
+        raise ValueError(f"no CA takes requests by a key of the kind {kind}: P-256, P-384 or RSA from 2048 bits")
+    return key

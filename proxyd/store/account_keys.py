@@ -4,7 +4,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
-from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
+from proxyd.certs.key import PrivateKey, account_key_from_pem, key_to_pem
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE
 from proxyd.store.store import DamagedError, Store, StoreError
@@ -84,7 +84,7 @@ class AccountKeys:
 def _key(store: Store, name: str) -> PrivateKey | None:
     try:
         pem = store.load(name)
-        return None if pem is None else key_from_pem(pem)
+        return None if pem is None else account_key_from_pem(pem)
     except (ValueError, DamagedError) as error:
         _log.error("an account key is broken; another is used", extra={"file": name, "reason": str(error)})
         return None

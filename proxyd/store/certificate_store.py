@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from proxyd.certs.acceptance import is_unsigned
 from proxyd.certs.certificate import Certificate, InvalidCertificate
-from proxyd.certs.key import PrivateKey, key_from_pem, key_to_pem
+from proxyd.certs.key import PrivateKey, account_key_from_pem, key_to_pem
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
@@ -154,7 +154,7 @@ class CertificateStore:
         """Return the account key, or None; a broken one is set aside. Raises StoreError when it cannot be read now."""
         try:
             pem = self.store.load(_ACCOUNT)
-            return self._old_account_key() if pem is None else key_from_pem(pem)
+            return self._old_account_key() if pem is None else account_key_from_pem(pem)
         except (ValueError, DamagedError) as error:
             self._set_aside(_ACCOUNT, str(error), "a new account is made")
             return None
@@ -166,7 +166,7 @@ class CertificateStore:
     def _old_account_key(self) -> PrivateKey | None:
         try:
             pem = self.store.load(_OLD_ACCOUNT)
-            return None if pem is None else key_from_pem(pem)
+            return None if pem is None else account_key_from_pem(pem)
         except (ValueError, StoreError) as error:
             _log.warning("an old account key is left alone", extra={"file": _OLD_ACCOUNT, "reason": str(error)})
             return None

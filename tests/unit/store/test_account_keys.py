@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from proxyd.certs.key import PrivateKey, generate_key, key_to_pem
+from proxyd.certs.key import PrivateKey, generate_key, key_kind, key_to_pem
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
@@ -54,3 +55,26 @@ def test_a_broken_pending_key_harms_nobody(tmp_path: Path, keys: AccountKeys) ->
     assert found(keys) == [(FILE, pem(old), True)]
     keys.save(old)
     assert found(keys) == [(FILE, pem(old), True)]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP256K1()),
+        ec.generate_private_key(ec.BrainpoolP256R1()),
+        ec.generate_private_key(ec.SECP521R1()),
+        rsa.generate_private_key(65537, 1024),
+    ],
+    ids=key_kind,
+)
+def test_a_key_by_which_no_ca_takes_requests_is_set_aside(tmp_path: Path, keys: AccountKeys, key: PrivateKey) -> None:
+    keys.save(key)
+    assert found(keys) == []
+    assert [one.read_bytes() for one in (tmp_path / "+proxyd/aside").iterdir()] == [pem(key)]
+
+
+@pytest.mark.parametrize("kind", ["p256", "p384", "rsa2048"])
+def test_keys_by_which_a_ca_takes_requests(keys: AccountKeys, kind: str) -> None:
+    key = generate_key(kind)
+    keys.save(key)
+    assert found(keys) == [(FILE, pem(key), True)]
