@@ -24,6 +24,7 @@ from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
 from proxyd.store.journal_reader import JournalReader
+from proxyd.store.live_file import live_file
 from proxyd.store.store import StoreError
 from proxyd.version import RELEASED
 
@@ -102,7 +103,7 @@ class CacheView:
     def _certificate(self, lineage: Lineage) -> Certificate | None:
         is_rsa = lineage.key_kind.startswith("rsa")
         damage = None
-        for key in (f"{lineage.host}+rsa", lineage.host.text) if is_rsa else (lineage.host.text,):
+        for key in (live_file(lineage.host, "rsa"), lineage.host.text) if is_rsa else (lineage.host.text,):
             try:
                 pem = self._store.load(key)
                 certificate = Certificate.parse(pem) if pem is not None else None

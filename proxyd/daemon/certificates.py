@@ -47,6 +47,7 @@ from proxyd.store.certificate_store import CertificateStore, Wanted
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
 from proxyd.store.lease import Lease, Owner
+from proxyd.store.live_file import host_text
 from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
@@ -322,7 +323,7 @@ class Certificates:
         except StoreError as error:
             _log.error("names under wildcard hosts are not known", extra={"reason": str(error)})
             keys = []
-        files = {key.removesuffix("+rsa") for key in keys}
+        files = {host_text(key) for key in keys}
         names = {host for key in files if (host := Hostname.from_wire(key)) and host.text == key}
         return {name for name in names | self._remembered() if config.table.pattern(name)}
 

@@ -11,6 +11,7 @@ from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
 from proxyd.store.archive import Archive, Listing, fingerprint, slot
+from proxyd.store.live_file import host_text, live_file
 from proxyd.store.store import DamagedError, Store, StoreError
 
 _ACCOUNT = "acme_account+key"
@@ -49,7 +50,7 @@ class CertificateStore:
 
         What is broken is set aside, and an earlier generation put in its place, with a log line each.
         """
-        keys = {_key(host, family) for family in families}
+        keys = {live_file(host, family) for family in families}
         listing = {slot(key): self._archive.of(key) for key in keys}  # not that of ten thousand hosts
         return self._load(host, families, _Shelf(listing, self._archive.marks()))
 
@@ -67,7 +68,7 @@ class CertificateStore:
         shelf = _Shelf({}, self._archive.marks())
         for key in self.store.names():
             host = _host(key)
-            if host is None or host in known or key not in (host.text, f"{host}+rsa"):
+            if host is None or host in known or key not in (live_file(host, one) for one in _BOTH):
                 continue
             try:
                 pem = self.store.load(key)
@@ -79,7 +80,7 @@ class CertificateStore:
 
     def save(self, host: Hostname, certificate: Certificate) -> None:
         """Replace the host's certificate of this family, durably. Raises StoreError; the old file is intact then."""
-        key = _key(host, certificate.family)
+        key = live_file(host, certificate.family)
         self._keep_live(host, key)
         self.store.save(key, certificate.pem)
         self._add(key, certificate)
@@ -87,7 +88,7 @@ class CertificateStore:
     def previous(self, host: Hostname, certificate: Certificate) -> Certificate | None:
         """Return the newest valid generation of the same family other than `certificate`."""
         shelf = _Shelf({}, self._archive.marks())
-        for generation in self._archive.of(_key(host, certificate.family)):
+        for generation in self._archive.of(live_file(host, certificate.family)):
             found = self._archive.load(generation)
             if found and found.leaf != certificate.leaf and self._is_fine(found, host, shelf) and self._serves(found):
                 return found
@@ -95,7 +96,7 @@ class CertificateStore:
 
     def generations(self, host: Hostname, family: KeyFamily) -> list[Certificate]:
         """Return what is kept of earlier certificates, newest first, condemned ones too."""
-        found = (self._archive.load(one) for one in self._archive.of(_key(host, family)))
+        found = (self._archive.load(one) for one in self._archive.of(live_file(host, family)))
         return [one for one in found if one is not None]
 
     def condemn(self, host: Hostname, certificate: Certificate, why: str) -> None:
@@ -103,7 +104,7 @@ class CertificateStore:
 
         Raises StoreError when the mark could not be kept; in this process it counts all the same.
         """
-        key = _key(host, certificate.family)
+        key = live_file(host, certificate.family)
         before = self.previous(host, certificate)
         try:
             self._archive.condemn(key, certificate, self._why(host, why), self._clock.now())
@@ -118,13 +119,13 @@ class CertificateStore:
 
         A copy is kept for who has to ask again. Raises StoreError.
         """
-        self._add(_key(host, certificate.family), certificate)
+        self._add(live_file(host, certificate.family), certificate)
         self._archive.mark(certificate, {**self._why(host, why), "reason": reason})
 
     def pardon(self, host: Hostname, certificate: Certificate) -> None:
         """Let it load again: it was not revoked. Raises StoreError."""
         self._archive.unmark(certificate)
-        if self.store.load(key := _key(host, certificate.family)) is None:  # set aside meanwhile
+        if self.store.load(key := live_file(host, certificate.family)) is None:  # set aside meanwhile
             self.store.save(key, certificate.pem)
 
     def intended(self) -> list[tuple[Hostname, Certificate, int]]:
@@ -179,7 +180,7 @@ class CertificateStore:
         unread: set[str] = set()  # what lies there may be newer than all that was found
         best: Certificate | None = None
         for family in families:
-            key = _key(host, family)
+            key = live_file(host, family)
             for place in {key: 0, host.text: 0}:  # a plain file may hold RSA
                 if place not in lives:
                     lives[place] = self._live(host, place, shelf, trouble, unread)
@@ -247,7 +248,7 @@ class CertificateStore:
         """Put what is the best into its live place when something else, or nothing, lies there."""
         if best is None:
             return
-        key = _key(host, best.family)
+        key = live_file(host, best.family)
         live = lives.get(key)
         if any(one is not None and one.pem == best.pem for one in lives.values()):
             return
@@ -273,7 +274,7 @@ class CertificateStore:
         mark = fingerprint(certificate)
         if mark in shelf.marks:
             raise _Condemned("the certificate was taken back or revoked: it never serves again")
-        kept = shelf.listing.get(slot(_key(host, certificate.family)), ())
+        kept = shelf.listing.get(slot(live_file(host, certificate.family)), ())
         # That it is as it was is told sooner than who signed it: 1 ms each would hold up a start with ten thousand.
         if kept and not any(mark.startswith(one.mark) for one in kept):
             _check_signature(certificate)
@@ -306,7 +307,7 @@ class CertificateStore:
         except (StoreError, InvalidCertificate):
             return
         if live is not None and live.covers(host) and not self.is_condemned(live):
-            self._add(_key(host, live.family), live)
+            self._add(live_file(host, live.family), live)
 
     def _add(self, key: str, certificate: Certificate) -> None:
         try:
@@ -337,12 +338,8 @@ class CertificateStore:
         )
 
 
-def _key(host: Hostname, family: KeyFamily) -> str:
-    return host.text if family == "ec" else f"{host.text}+rsa"
-
-
 def _host(key: str) -> Hostname | None:
-    return Hostname.from_wire(key.removesuffix("+rsa"))
+    return Hostname.from_wire(host_text(key))
 
 
 def _check_signature(certificate: Certificate) -> None:

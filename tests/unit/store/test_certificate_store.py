@@ -186,6 +186,19 @@ def test_without_its_issuer_a_certificate_of_another_program_is_taken(tmp_path: 
     assert found.leaf == alone.leaf
 
 
+@pytest.mark.parametrize("length", [251, 252, 253])
+def test_the_longest_names_have_a_file_for_each_kind_of_key(tmp_path: Path, length: int) -> None:
+    host = Hostname.parse(".".join(["a" * 63] * 3 + ["b" * (length - 194), "t"]))
+    assert len(host.text) == length
+    store = opened(tmp_path)
+    kinds = [Certificate.parse(make_pem(host.text, begin=NOW, rsa_key=is_rsa)) for is_rsa in (False, True)]
+    for one in kinds:
+        store.save(host, one)
+    assert [store.load(host, [one.family]) for one in kinds] == kinds
+    assert [one for one, _ in store.of_others({HOST})] == [host, host]
+    assert (tmp_path / (host.text + ("+rsa" if length == 251 else "+r"))).exists()
+
+
 def test_newest_valid_wins_and_expired_never_beats_valid(tmp_path: Path) -> None:
     store = opened(tmp_path)
     old, current, expired = certificate(30), certificate(10), certificate(5, lifetime=2)

@@ -1,0 +1,21 @@
+"""What the files that serve are called, in a directory that autocert reads too."""
+
+from proxyd.core.hostname import Hostname
+from proxyd.core.key_family import KeyFamily
+
+_RSA = "+rsa"
+#: For the longest names, of 252 and 253 characters: a file's has at most 255.
+_SHORT = "+r"
+_LONGEST = 255
+
+
+def live_file(host: Hostname, family: KeyFamily) -> str:
+    """Return the name of the file with a host's certificate of a family."""
+    if family == "ec":
+        return host.text
+    return host.text + (_RSA if len(host.text) + len(_RSA) <= _LONGEST else _SHORT)
+
+
+def host_text(file: str) -> str:
+    """Return the host's part of a file's name; whether it is a host is not looked at."""
+    return file.removesuffix(_RSA).removesuffix(_SHORT)
