@@ -114,12 +114,16 @@ class Fleet(Dispatch):
             self._schedule(lineage, now)
 
     def restore(self, lineage: Lineage, document: Mapping[str, object], now: datetime) -> None:
-        """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
+        """Take over what `document` gave; a plan that changed since ends what it may have mended, as `update` does."""
         member = self._members.get(lineage)
         if member is not None:
-            member.restore(document)
+            mended = member.restore(document)
             member.state = settled(member.state, now, self._rng)
-            self._schedule(lineage, now)
+            if mended:
+                member.tried = ()
+                self._event(lineage, Wished(), now)
+            else:
+                self._schedule(lineage, now)
 
     def clock_righted(self, now: datetime) -> None:
         """Say that the time was wrong until now: nothing waits for what it set, or failed because of it."""

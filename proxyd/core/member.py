@@ -1,7 +1,7 @@
 """What the fleet knows of one lineage."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from proxyd.core.certificate_order import CertificateOrder
@@ -120,19 +120,43 @@ class Member:
         kept |= {"tried": list(self.tried), "in_vain": self.in_vain}
         known = (self.held.serial, self.slot.at) if self.held and self.slot else self.known_place
         place = place_document(*known) if known else {}
-        return {**to_document(self.state), **place, **kept, "fingerprint": self.plan.fingerprint}
+        return {**to_document(self.state), **place, **kept, **_plan_document(self.plan)}
 
-    def restore(self, document: Mapping[str, object]) -> None:
-        """Take over what `document` gave; a block of another configuration is over. Broken parts are skipped."""
+    def restore(self, document: Mapping[str, object]) -> bool:
+        """Take over what `document` gave, unless it is of other names. Broken parts are skipped.
+
+        Return whether what failed then may be mended by the plan, which is another now.
+        """
+        names = document.get("names")
+        if isinstance(names, list) and {str(name) for name in names} != {one.text for one in self.plan.lineage.names}:
+            return False
         worked, refused, tried = (document.get(key) for key in ("worked", "refused_replaces", "tried"))
         self.worked = worked if isinstance(worked, str) else None
         self.refused_replaces = refused if isinstance(refused, str) else None
         self.in_vain = document.get("in_vain") is True
         self.tried = tuple(str(one) for one in tried[-_REMEMBERED:]) if isinstance(tried, list) else ()
-        state = read_failed(document)
-        waits = isinstance(state, Waiting) and state.failure.kind is not FailureKind.ACCOUNT_REFUSED
-        if state and (waits or document.get("fingerprint") == self.plan.fingerprint):
+        if state := read_failed(document):
             self.state = state
         if window := read_window(document):
             self.known_window = window
         self.known_place = read_place(document)
+        before = _read_plan(document, self.plan)
+        return before != self.plan and replace(self, plan=before).mended_by(self.plan)
+
+
+def _plan_document(plan: Plan) -> dict[str, object]:
+    return {
+        "names": [name.text for name in plan.lineage.names],
+        "issuers": list(plan.issuers),
+        "challenges": list(plan.challenges),
+        "fingerprint": plan.fingerprint,
+    }
+
+
+def _read_plan(document: Mapping[str, object], now: Plan) -> Plan:
+    """Return the plan under which the document was kept; an earlier version kept the fingerprint alone."""
+    issuers, challenges = (
+        tuple(str(one) for one in kept) if isinstance(kept := document.get(key), list) else same
+        for key, same in (("issuers", now.issuers), ("challenges", now.challenges))
+    )
+    return replace(now, issuers=issuers, challenges=challenges, fingerprint=str(document.get("fingerprint")))

@@ -101,7 +101,8 @@ class NameWatcher:
             watch.failed(now)
             return
         document = self._memory.document(_key(lineage))
-        self._watches[lineage] = NameWatch.read(document, lineage.names, now) if document else NameWatch(now)
+        known = document.get("names", _names(lineage)) == _names(lineage)  # or of the host with other aliases
+        self._watches[lineage] = NameWatch.read(document, lineage.names, now) if document and known else NameWatch(now)
 
     def _forget(self, lineage: Lineage) -> None:
         del self._watches[lineage]
@@ -205,7 +206,7 @@ class NameWatcher:
     def _keep(self, lineage: Lineage, watch: NameWatch) -> None:
         if self._kept.get(lineage) != (milestone := watch.milestone):
             self._kept[lineage] = milestone
-            self._memory.keep_document(_key(lineage), watch.to_document())
+            self._memory.keep_document(_key(lineage), {**watch.to_document(), "names": _names(lineage)})
 
 
 def _trouble(state: Waiting | Blocked | Dormant) -> Failure:
@@ -215,6 +216,10 @@ def _trouble(state: Waiting | Blocked | Dormant) -> Failure:
 
 def _key(lineage: Lineage) -> str:
     return f"names {lineage.host} {lineage.key_kind}"
+
+
+def _names(lineage: Lineage) -> list[str]:
+    return sorted(name.text for name in lineage.names)
 
 
 def _told(views: Views) -> dict[str, object]:
