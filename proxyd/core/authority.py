@@ -236,7 +236,7 @@ class Authority:
             self._trouble(order, failure, now)
             return
         asked = failure.retry_at or now + (failure.retry_after or timedelta(minutes=1))
-        self.ledger.refused(order, failure.limit, min(asked, now + _WEEK))
+        self.ledger.refused(order, failure.limit, min(asked, now + _WEEK), of=failure.limited)
 
     def _told_to(self, order: CertificateOrder, failure: Failure) -> Failure:
         """Return the trouble of all as the reason of this host: it was said to another one."""

@@ -54,6 +54,7 @@ class IssuanceError(Exception):
             challenge=challenge,
             name=name,
             limit=problem.limit if problem else None,
+            limited=problem.limited if problem else (),
             addresses=addresses,
         )
 
@@ -64,7 +65,8 @@ class Failure:
 
     `cause` is the message without the name of any host, empty when it is nobody else's trouble; `problem` is the ACME
     problem type, `challenge` the challenge type that failed, `name` the name that was not proved; `limit`: which of the
-    CA's limits said no, by its name in core/rate_ledger.py. `addresses`: where the CA looked for us, by its own words.
+    CA's limits said no, by its name in core/rate_ledger.py, `limited`: of which names or domains, as far as it told.
+    `addresses`: where the CA looked for us, by its own words.
     `is_anothers_turn`: nothing was sent, because another process orders for the same cache; `is_ceiling`: because of
     our own ceiling (core/circuit_breaker.py).
     """
@@ -78,6 +80,7 @@ class Failure:
     challenge: str | None = None
     name: Hostname | None = None
     limit: str | None = None
+    limited: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     is_anothers_turn: bool = False
     is_ceiling: bool = False

@@ -16,6 +16,7 @@ _LIMITS = (
     ("exact set", "duplicates"),
     ("already issued for", "domain"),
 )
+_LIMITED = re.compile(r'\bfor "([^"\s]{1,260})"')
 _PAGE = re.compile(r"https://[!-~]{1,500}")
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,)]")
 _NO_CONNECTION = re.compile(r"Failed to connect|connection refused|Timeout during connect", re.IGNORECASE)
@@ -78,6 +79,11 @@ class Problem:
         if not self.is_rate_limit:
             return None
         return next((limit for words, limit in _LIMITS if words in self._details), None)
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """Return the names and domains that the limit is said to be of; empty when the text names none."""
+        return tuple(name.lower() for name in _LIMITED.findall(self._details)) if self.limit else ()
 
     @property
     def is_pause(self) -> bool:

@@ -1,6 +1,6 @@
 """The CA's limits, mirrored: an order that would be refused is never sent."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -106,13 +106,17 @@ class RateLedger:
             if key[0] != "failures" and key in self._buckets:
                 self._put(key, self._buckets[key].give_back(limit))
 
-    def refused(self, order: CertificateOrder, kind: str, until: datetime) -> None:
-        """Believe the CA when it says no although we thought there was room: all whom it concerns wait until then."""
-        for key, limit, _ in self._needed(replace(order, replaces=None, is_renewal=False)):
-            if key[0] == kind:
-                empty_until = until + limit.period - limit.refill
-                known = self._buckets.get(key)
-                self._put(key, TokenBucket(max(known.full_at, empty_until) if known else empty_until))
+    def refused(self, order: CertificateOrder, kind: str, until: datetime, *, of: Collection[str] = ()) -> None:
+        """Believe the CA when it says no although we thought there was room: all whom it concerns wait until then.
+
+        `of`: the names and domains that it named, if any; the others of the order have room.
+        """
+        needed = self._needed(replace(order, replaces=None, is_renewal=False))
+        concerned = [(key, limit) for key, limit, _ in needed if key[0] == kind]
+        for key, limit in [one for one in concerned if one[0][1] in of] or concerned:
+            empty_until = until + limit.period - limit.refill
+            known = self._buckets.get(key)
+            self._put(key, TokenBucket(max(known.full_at, empty_until) if known else empty_until))
 
     def new_account(self, now: datetime) -> Refusal | None:
         """Count an account that is made now, or say that it has to wait."""

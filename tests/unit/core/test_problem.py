@@ -131,3 +131,18 @@ def test_a_refused_connection_is_one_whatever_the_ca_calls_it() -> None:
     assert refused.reason == "connection"
     assert Problem(kind="unauthorized", detail="Incorrect validation certificate", status=403).reason == "unauthorized"
     assert Problem(kind="dns", detail="connection refused", status=400).reason == "dns"
+
+
+@pytest.mark.parametrize(
+    ("detail", "limit", "limited"),
+    [
+        ('too many certificates (50) already issued for "Example.com" in the last 168h0m0s', "domain", ["example.com"]),
+        ('too many failed authorizations (5) for "a.example" in the last 1h0m0s', "failures", ["a.example"]),
+        ("too many certificates (5) already issued for this exact set of identifiers", "duplicates", []),
+        ('too many requests for "a.example"', None, []),
+    ],
+)
+def test_a_limit_is_of_those_whom_the_ca_names(detail: str, limit: str | None, limited: list[str]) -> None:
+    problem = Problem.parse({"type": PREFIX + "rateLimited", "detail": f"{detail}, retry after …"}, status=429)
+    failure = IssuanceError(FailureKind.RATE_LIMITED, "x", problem=problem).failure
+    assert (failure.limit, list(failure.limited)) == (limit, limited)

@@ -170,3 +170,15 @@ def test_orders_that_gave_nothing_by_a_wrong_clock_are_not_certificates_when_it_
     ledger.settle(NOW)
     refused = ledger.refusal(order, NOW + 3 * HOUR)  # the orders are clamped to a budget that comes back by then
     assert refused is None
+
+
+def test_a_limit_of_one_domain_of_an_order_is_no_limit_of_its_others() -> None:
+    both = CertificateOrder(host=NAMES[0], names=(NAMES[0], NAMES[2]), key_kind="p256")
+    first, second = (CertificateOrder(host=name, names=(name,), key_kind="p256") for name in both.names)
+    for kind, name in (("domain", domain(NAMES[0])), ("failures", NAMES[0].text)):
+        ledger = new_ledger()
+        ledger.refused(both, kind, NOW + 3 * DAY, of=(name,))
+        assert ledger.refusal(first, NOW) is not None
+        assert ledger.refusal(second, NOW) is None
+        ledger.refused(both, kind, NOW + 3 * DAY, of=("unheard.example",))  # nobody's that we know: all wait
+        assert ledger.refusal(second, NOW) is not None
