@@ -245,15 +245,15 @@ class Fleet(Dispatch):
             member.interrupted = task.issuer
         elif member.interrupted == task.issuer:
             member.interrupted = None
+        if _is_unable(failure) and member.has_other_ca:
+            member.ca += 1
+            self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
+            return
         if failure.kind is FailureKind.VALIDATION:
             again = member.other_challenge(failure)
             if again and not is_dormant(member.state):
                 self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
                 return
-        if failure.kind in _UNABLE and member.has_other_ca:
-            member.ca += 1
-            self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
-            return
         member.ca = 0
         member.wish_is_over()
         lifetime = member.held.validity.lifetime if member.held else None
@@ -363,3 +363,8 @@ class Fleet(Dispatch):
         for lineage, member in self._members.items():
             if issuer in member.plan.issuers and waits_for_ca(member.state):
                 self._event(lineage, Wished(), now)
+
+
+def _is_unable(failure: Failure) -> bool:
+    """Whether another CA may give what this one did not; a CAA record forbids one, and perhaps not the next."""
+    return failure.kind in _UNABLE or (failure.kind is FailureKind.VALIDATION and failure.problem == "caa")

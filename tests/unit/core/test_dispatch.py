@@ -58,6 +58,27 @@ def test_a_ca_whose_windows_hang_holds_no_places_of_another() -> None:
     assert len(fleet.tasks(NOW, 0)) == 1
 
 
+@pytest.mark.parametrize("next_may", [True, False])
+def test_a_ca_that_a_caa_record_forbids_is_not_the_last_one_asked(next_may: bool) -> None:
+    """And comes first again the next time; where none may, it is tried again as after any failed validation."""
+    fleet, now, asked = fleet_of(0), NOW, list[str]()
+    fleet.update([Plan(lineage=lineage(0), issuers=(CA, OTHER_CA), challenges=("tls-alpn-01", "http-01"))], now)
+    while now < NOW + HOUR:
+        for task in orders_of(fleet, now):
+            asked.append(task.issuer)
+            if task.issuer == OTHER_CA and next_may:
+                fleet.issued(task, replace(held(1), issuer=OTHER_CA), "http-01", now)
+                if now < NOW + HOUR / 2:
+                    fleet.wish(lineage(0), now, at=NOW + HOUR / 2)
+            else:
+                fleet.failed(task, replace(no_answer(task), problem="caa"), now)
+        now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now)
+    if next_may:
+        assert asked == [CA, OTHER_CA] * 2
+    else:
+        assert asked == [CA, OTHER_CA, OTHER_CA, CA, OTHER_CA, CA, OTHER_CA]
+
+
 def test_the_next_ca_of_a_host_has_slots_of_its_own_as_well() -> None:
     fleet = two_cas(0)
     both = [Plan(lineage=lineage(one), issuers=(CA, OTHER_CA), challenges=("http-01",)) for one in range(8)]
