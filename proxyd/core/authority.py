@@ -42,9 +42,13 @@ class Authority:
 
     def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order is not sent now and from when on it may be, or None."""
-        if self._probe_at is not None and now < self._probe_at and self._last is not None:
+        if self._last is not None and self._probe_at is not None and self.is_spared(now):
             return self._told_to(order, self._last), self._probe_at
         return self._limit(order, now)
+
+    def is_spared(self, now: datetime) -> bool:
+        """Whether it is in trouble, and not to be asked for anything before the next probe."""
+        return self._last is not None and self._probe_at is not None and now < self._probe_at
 
     def instead(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Count an order that is sent in the place of one that the CA refused; or return why it is not sent."""
@@ -72,9 +76,13 @@ class Authority:
         return turn
 
     def started(self, order: CertificateOrder, now: datetime) -> None:
-        """Count an order that is sent. While the CA is in trouble it is the one probe."""
+        """Count an order that is sent."""
         if self.ledger:
             self.ledger.spend(order, now)
+        self.asked(now)
+
+    def asked(self, now: datetime) -> None:
+        """Say that an order is begun or gone on with. While the CA is in trouble it is the one probe."""
         if self._account:
             self._probe_at = now + _ACCOUNT_PROBE
         elif self._is_down:

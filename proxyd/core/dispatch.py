@@ -94,11 +94,13 @@ class Dispatch(Roster):
     def _order(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask | None:
         if self._namesakes.waits(lineage):
             return None
-        if member.interrupted in member.plan.issuers[member.ca :]:
-            member.ca = member.plan.issuers.index(member.interrupted or "")
+        left_at = member.interrupted
+        if left_at in member.plan.issuers[member.ca :] and not self.authority(left_at).is_spared(now):
+            member.ca = member.plan.issuers.index(left_at)
             if member.issuer in self._full():
                 self._schedule(lineage, now)
                 return None
+            self.authority(left_at).asked(now)
             return self._task(lineage, member, self._next_order(member, now), now, resumed=True)
         if failed := self._twin_failed(lineage, member, now):
             self._put_off(lineage, member, failed, now)

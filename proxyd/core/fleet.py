@@ -19,6 +19,7 @@ from proxyd.core.certificate_state import (
     Wished,
     is_dormant,
     settled,
+    step,
     waits_for_ca,
     waits_for_first,
 )
@@ -95,6 +96,9 @@ class Fleet(Dispatch):
     def forget(self, lineage: Lineage) -> None:
         """Take care of it no longer."""
         if member := self._members.pop(lineage, None):
+            self._leaving = {one: left for one, left in self._leaving.items() if one in self._under_way}
+            if lineage in self._under_way:
+                self._leaving[lineage] = replace(member)
             self._free_slot(member)
             self._namesakes.remove(lineage)
             self._orders.drop(lineage)
@@ -240,6 +244,10 @@ class Fleet(Dispatch):
         if self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished):
             self._release(task.issuer, now)
         if member is None:
+            if left := self._leaving.get(task.lineage):  # for when it comes back
+                left.other_challenge(failure)
+                lifetime = left.held.validity.lifetime if left.held else None
+                left.state = step(left.state, Failed(failure=failure, lifetime=lifetime), now, self._rng)
             return
         if unfinished:
             member.interrupted = task.issuer

@@ -18,6 +18,7 @@ class Roster:
     def __init__(self, *, registered_domain: Callable[[Hostname], str]) -> None:
         self._registered_domain = registered_domain
         self._members: dict[Lineage, Member] = {}
+        self._leaving: dict[Lineage, Member] = {}  # managed no longer, while the order that was under way runs
         self._authorities: dict[str, Authority] = {}
 
     def authority(self, name: str, limits: CaLimits | None = None) -> Authority:
@@ -72,5 +73,5 @@ class Roster:
 
     def document(self, lineage: Lineage) -> dict[str, object]:
         """Return what a restart must not forget of a lineage, as JSON values."""
-        member = self._members.get(lineage)
+        member = self._members.get(lineage) or self._leaving.get(lineage)
         return member.document() if member else {}

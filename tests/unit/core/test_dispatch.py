@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -263,3 +264,59 @@ def test_who_is_urgent_again_and_again_keeps_no_certificate_waiting_that_ends() 
         now += timedelta(minutes=5)
     assert ending not in served[:12]
     assert ending in served[12:18]
+
+
+@pytest.mark.parametrize("kind", [FailureKind.CA, FailureKind.ACCOUNT_REFUSED])
+def test_a_ca_in_trouble_is_asked_by_one_order_also_after_a_stop_in_the_middle_of_many(kind: FailureKind) -> None:
+    fleet, now, asked = fleet_of(0), NOW, list[datetime]()
+    fleet.update(plans(*map(lineage, range(8))), now)
+    for task in orders_of(fleet, now, 8):
+        fleet.failed(task, Failure(kind=kind, message="no", cause="no"), now, unfinished=True)
+    for number in range(8):
+        fleet.interrupted(lineage(number), CA, now)
+    while now < NOW + 3 * HOUR:
+        for task in orders_of(fleet, now, 8):
+            asked.append(now)
+            assert task.resumed
+            fleet.failed(task, Failure(kind=kind, message="no", cause="no"), now, unfinished=True)
+        now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now)
+    pause = HOUR if kind is FailureKind.ACCOUNT_REFUSED else timedelta(minutes=1)
+    assert min(after - before for before, after in pairwise([NOW, *asked])) >= pause
+    assert len(asked) >= 2
+
+
+def test_who_waits_for_a_ca_in_trouble_goes_on_with_the_order_there_when_it_works() -> None:
+    fleet = fleet_of(0)
+    fleet.update(plans(*map(lineage, range(4))), NOW)
+    for task in orders_of(fleet, NOW, 8):
+        fleet.failed(task, Failure(kind=FailureKind.CA, message="no"), NOW, unfinished=True)
+    now, probes = NOW, list[OrderTask]()
+    while not probes:
+        now += timedelta(seconds=30)
+        probes = orders_of(fleet, now, 8)
+    assert len(probes) == 1
+    fleet.issued(probes[0], held(1), "http-01", now)
+    rest = orders_of(fleet, now, 8)
+    assert [task.resumed for task in rest] == [True] * 3
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_host_taken_out_in_the_middle_of_an_order_wins_no_retry_by_coming_back(serves: bool) -> None:
+    fleet = fleet_of(0)
+    fleet.update(plans(lineage(0)), NOW)
+    if serves:
+        fleet.found(lineage(0), held(1), NOW)
+        fleet.wish(lineage(0), NOW)
+    (task,) = orders_of(fleet, NOW)
+    fleet.failed(task, no_answer(task), NOW)
+    (task,) = orders_of(fleet, NOW)
+    fleet.forget(lineage(0))
+    fleet.failed(task, no_answer(task), NOW)
+    document = json.loads(json.dumps(fleet.document(lineage(0))))
+    fleet.update(plans(lineage(0)), NOW)
+    fleet.restore(lineage(0), document, NOW)
+    if serves:
+        fleet.found(lineage(0), held(1), NOW)
+    assert not orders_of(fleet, NOW + timedelta(seconds=50))
+    assert len(orders_of(fleet, NOW + timedelta(seconds=70))) == 1
+    assert fleet.document(lineage(1)) == {}
