@@ -27,6 +27,7 @@ class Authority:
 
     def __init__(self, name: str, limits: CaLimits | None, *, registered_domain: Callable[[Hostname], str]) -> None:
         self.name = name
+        self._registered_domain = registered_domain
         self.has_ari = False  # as it last said: what is due at a start is ordered before it can be asked again
         self.ledger = RateLedger(limits, registered_domain=registered_domain) if limits else None
         self._issued: dict[str, list[datetime]] = {}
@@ -39,6 +40,20 @@ class Authority:
         self._last_names: tuple[Hostname, ...] = ()
         self.asked_as: str | None = None  # what decides about the account, as a short text
         self._turn: datetime | None = None
+
+    def allow(self, limits: CaLimits | None, now: datetime) -> bool:
+        """Hold to these limits from now on; return whether they are others than before."""
+        if limits == (self.ledger.limits if self.ledger else None):
+            return False
+        self._turn = None
+        if limits is None:
+            self.ledger = None
+        elif self.ledger is not None:
+            self.ledger.allow(limits, now)
+        else:
+            self.ledger = RateLedger(limits, registered_domain=self._registered_domain)
+            self.ledger.assume_unknown_history(now)  # nobody counted
+        return True
 
     def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order is not sent now and from when on it may be, or None."""

@@ -323,6 +323,15 @@ def waits_for_first(state: CertificateState) -> bool:
     return isinstance(state, Missing) or (isinstance(state, Waiting) and state.failures == 0)
 
 
+def waits_for_us(state: CertificateState) -> bool:
+    """Return whether the next order waits for a limit, or ceiling, that we count ourselves."""
+    match state:
+        case Waiting(failure=failure):
+            return failure.kind is FailureKind.RATE_LIMITED and failure.problem is None
+        case Missing() | Ordering() | Ready() | Blocked() | Dormant():
+            return False
+
+
 def waits_for_ca(state: CertificateState) -> bool:
     """Return whether the next order waits only until the CA works again, or takes our account again."""
     match state:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from proxyd.core.authority import Authority
 from proxyd.core.certificate_state import (
     Blocked,
     Dormant,
@@ -22,12 +23,14 @@ from proxyd.core.certificate_state import (
     step,
     waits_for_ca,
     waits_for_first,
+    waits_for_us,
 )
 from proxyd.core.dispatch import Dispatch
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
+from proxyd.core.rate_ledger import CaLimits
 from proxyd.core.renewal import RenewalWindow, ask_again_at, begins_later, latest_without, renew_at, spread
 from proxyd.core.slots import Slot, Slots
 from proxyd.core.task import OrderTask
@@ -147,6 +150,14 @@ class Fleet(Dispatch):
                     self._ready(lineage, member, now)
                 case _:
                     self._schedule(lineage, now)
+
+    def allow(self, issuer: str, limits: CaLimits | None, now: datetime) -> Authority:
+        """Hold to these limits of a CA from now on; who waits for others looks again."""
+        authority = self.authority(issuer, limits)
+        for lineage, member in self._members.items() if authority.allow(limits, now) else ():
+            if issuer in member.plan.issuers and waits_for_us(member.state):
+                self._event(lineage, Wished(), now)
+        return authority
 
     # What is wished
 

@@ -27,6 +27,16 @@ class CaLimits:
     failures: Limit
     accounts: Limit
 
+    @property
+    def by_kind(self) -> dict[str, Limit]:
+        return {
+            "orders": self.orders,
+            "domain": self.certificates_per_domain,
+            "duplicates": self.duplicates,
+            "failures": self.failures,
+            "accounts": self.accounts,
+        }
+
 
 #: docs/rate-limits of 2026-08-05.
 LETS_ENCRYPT = CaLimits(
@@ -56,17 +66,19 @@ class RateLedger:
     """
 
     def __init__(self, limits: CaLimits, *, registered_domain: Callable[[Hostname], str]) -> None:
-        self._limits = limits
-        self._by_kind = {
-            "orders": limits.orders,
-            "domain": limits.certificates_per_domain,
-            "duplicates": limits.duplicates,
-            "failures": limits.failures,
-            "accounts": limits.accounts,
-        }
+        self.limits = limits
+        self._by_kind = limits.by_kind
         self._registered_domain = registered_domain
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
         self._changed: set[tuple[str, str]] = set()
+
+    def allow(self, limits: CaLimits, now: datetime) -> None:
+        """Hold to other limits from now on: what was spent stays spent, and a no of the CA its no."""
+        for key, bucket in [*self._buckets.items()]:
+            old, new = self._by_kind[key[0]], limits.by_kind[key[0]]
+            if old != new and bucket.full_at > now:
+                self._put(key, bucket.moved(old, new, now))
+        self.limits, self._by_kind = limits, limits.by_kind
 
     def refusal(self, order: CertificateOrder, now: datetime) -> Refusal | None:
         """Return which limit would refuse the order now, the one that lasts longest, or None."""
@@ -98,7 +110,7 @@ class RateLedger:
                     self._changed.add(key)
         if validation:
             for name in order.names:
-                self._take(("failures", name.text), self._limits.failures, now)
+                self._take(("failures", name.text), self.limits.failures, now)
 
     def not_sent(self, order: CertificateOrder) -> None:
         """Give back what an order took that was not sent after all."""
@@ -120,7 +132,7 @@ class RateLedger:
 
     def new_account(self, now: datetime) -> Refusal | None:
         """Count an account that is made now, or say that it has to wait."""
-        key, limit = ("accounts", _ACCOUNT), self._limits.accounts
+        key, limit = ("accounts", _ACCOUNT), self.limits.accounts
         bucket = self._buckets.get(key)
         if bucket and (at := bucket.has_room_at(limit)) > now:
             return Refusal(limit=f"{limit.count} new accounts in {_hours(limit)}", until=at)
@@ -129,24 +141,24 @@ class RateLedger:
 
     def assume_unknown_history(self, now: datetime) -> None:
         """Begin with half of the orders: what was spent before is not known."""
-        half = now + self._limits.orders.period / 2
+        half = now + self.limits.orders.period / 2
         known = self._buckets.get(("orders", _ACCOUNT))
         self._put(("orders", _ACCOUNT), TokenBucket(max(known.full_at, half) if known else half))
 
     @property
     def pace(self) -> timedelta:
         """Return how long it takes until one more order is allowed."""
-        return self._limits.orders.refill
+        return self.limits.orders.refill
 
     @property
     def next_order_at(self) -> datetime | None:
         """Return from when on one more order is allowed; None: there is no sign that any was sent."""
         bucket = self._buckets.get(("orders", _ACCOUNT))
-        return bucket.has_room_at(self._limits.orders) if bucket else None
+        return bucket.has_room_at(self.limits.orders) if bucket else None
 
     def available(self, now: datetime) -> dict[str, int]:
         """Return for people how many orders are left now."""
-        limit = self._limits.orders
+        limit = self.limits.orders
         bucket = self._buckets.get(("orders", _ACCOUNT))
         used = 0 if bucket is None else max(timedelta(0), bucket.full_at - now) / limit.refill
         return {"orders_left": int(limit.count - used), "orders_limit": limit.count}
@@ -197,7 +209,7 @@ class RateLedger:
         """Yield the buckets that the order takes from. Renewals by ARI are exempt from all (RFC 9773, rate-limits)."""
         if order.is_exempt:
             return
-        limits = self._limits
+        limits = self.limits
         for name in order.names:
             limit = limits.failures
             yield ("failures", name.text), limit, f"{limit.count} failed validations of {name} in {_hours(limit)}"

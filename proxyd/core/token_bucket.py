@@ -30,6 +30,13 @@ class TokenBucket:
         """Return the bucket with one token less; never under empty, so that a wrong clock cannot starve us for ever."""
         return TokenBucket(min(max(self.full_at, now) + limit.refill, now + limit.period))
 
+    def moved(self, old: Limit, new: Limit, now: datetime) -> "TokenBucket":
+        """Return the bucket under another limit, with as many tokens missing; one that is closed opens no sooner."""
+        if self.full_at > now + old.period:
+            return TokenBucket(self.has_room_at(old) + new.period - new.refill)
+        missing = (self.full_at - now) / old.refill
+        return TokenBucket(now + min(missing * new.refill, new.period))
+
     def give_back(self, limit: Limit) -> "TokenBucket":
         """Return the bucket with one token more."""
         return TokenBucket(self.full_at - limit.refill)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.ca_bundle import CaBundleError, trust
@@ -36,7 +37,6 @@ _log = logging.getLogger("proxyd.acme")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ca:
-    authority: Authority
     transport: AcmeTransport
     account: AcmeAccount
     authorizer: Authorizer
@@ -75,12 +75,18 @@ class Authorities:
         """Take over the CAs of `config`. Raises CaBundleError, and changes nothing."""
         if self._first is None:
             self._first = config.acme.server
-        options = await asyncio.to_thread(_options_of, config)  # of ten thousand hosts: not in the loop
-        identities: defaultdict[Authority, set[str]] = defaultdict(set)
+        options, trusted = await asyncio.to_thread(_read, config)  # of ten thousand hosts: not in the loop
+        asked: defaultdict[str, dict[tuple[object, ...], AcmeOptions]] = defaultdict(dict)
         for one in {id(one): one for one in options.values()}.values():  # most hosts share theirs
-            identities[self._ca(one).authority].add(repr(_identity(one)))
-        for authority, several in identities.items():
-            authority.ask_as(hashlib.sha256("".join(sorted(several)).encode()).hexdigest()[:16])
+            asked[one.server].setdefault(_identity(one), one)
+        for several in asked.values():
+            authority = self._authority(next(iter(several.values())))
+            authority.ask_as(hashlib.sha256("".join(sorted(map(repr, several))).encode()).hexdigest()[:16])
+            for identity, one in several.items():
+                if identity in self._cas:
+                    self._cas[identity].transport.trust(trusted[one.ca_bundle])
+                else:
+                    self._cas[identity] = self._made(one, authority, trusted[one.ca_bundle])
         self._config, self._options = config, options
 
     def issuer(self, lineage: Lineage, name: str) -> Issuer | None:
@@ -146,35 +152,52 @@ class Authorities:
             await ca.transport.close()
 
     def _ca(self, options: AcmeOptions) -> _Ca:
-        key = _identity(options)
-        if key not in self._cas:
-            authority = self._authority(options)
-            transport = AcmeTransport(
-                directory_url=options.directory_url,
-                tls=ca_context(options),
-                clock=self._clock,
-                rng=self._rng,
-                dated=self._dated,
-                turn=self._turn,
-            )
-            named = dict.fromkeys((options.server, options.directory_url))
-            eab = options.eab
-            account = AcmeAccount(
-                issuer=options.server,
-                transport=transport,
-                keys=AccountKeys(self._store, tuple(map(_file_name, named)), options.server == self._first),
-                email=options.email,
-                binding=ExternalBinding(kid=eab.kid, hmac_key=eab.hmac_key.get_secret_value()) if eab else None,
-                may_register=lambda: self._may_register(authority),
-            )
-            authorizer = Authorizer(issuer=options.server, transport=transport, solvers=self._solvers)
-            self._cas[key] = _Ca(authority=authority, transport=transport, account=account, authorizer=authorizer)
-        return self._cas[key]
+        return self._cas[_identity(options)]
+
+    def _made(self, options: AcmeOptions, authority: Authority, trusted: ssl.SSLContext) -> _Ca:
+        transport = AcmeTransport(
+            directory_url=options.directory_url,
+            tls=trusted,
+            tls_again=lambda: _trusted_now(options),
+            clock=self._clock,
+            rng=self._rng,
+            dated=self._dated,
+            turn=self._turn,
+        )
+        named = dict.fromkeys((options.server, options.directory_url))
+        eab = options.eab
+        account = AcmeAccount(
+            issuer=options.server,
+            transport=transport,
+            keys=AccountKeys(self._store, tuple(map(_file_name, named)), options.server == self._first),
+            email=options.email,
+            binding=ExternalBinding(kid=eab.kid, hmac_key=eab.hmac_key.get_secret_value()) if eab else None,
+            may_register=lambda: self._may_register(authority),
+        )
+        authorizer = Authorizer(issuer=options.server, transport=transport, solvers=self._solvers)
+        return _Ca(transport=transport, account=account, authorizer=authorizer)
 
     def _may_register(self, authority: Authority) -> None:
         if authority.ledger and (refusal := authority.ledger.new_account(self._clock.now())):
             message = f"no new account is made at {authority.name}: {refusal}"
             raise IssuanceError(FailureKind.RATE_LIMITED, message, retry_after=refusal.until - self._clock.now())
+
+
+def _read(
+    config: Config,
+) -> tuple[dict[tuple[Hostname | HostPattern, str], AcmeOptions], dict[Path | None, ssl.SSLContext]]:
+    """Return how each host wants each of its CAs asked, and whom each file of roots lets us trust."""
+    options = _options_of(config)
+    bundles = {one.ca_bundle: one for one in options.values()}
+    return options, {bundle: ca_context(one) for bundle, one in bundles.items()}
+
+
+def _trusted_now(options: AcmeOptions) -> ssl.SSLContext | None:
+    try:
+        return ca_context(options)
+    except CaBundleError as error:
+        _log.warning("whom to trust cannot be read", extra={"issuer": options.server, "reason": str(error)})
+        return None
 
 
 def _options_of(config: Config) -> dict[tuple[Hostname | HostPattern, str], AcmeOptions]:

@@ -207,8 +207,8 @@ class Certificates:
         possible = [*plans, *plans_on_demand(config, names)]
         hosts = [plan.lineage.host for plan in possible]  # the plans of one host follow each other
         self._dual = {host for host, following in pairwise(hosts) if following is host}
-        known = self._fleet.lineages()
-        missing = await asyncio.to_thread(_others, [plan.lineage for plan in possible], known)
+        known = {*self._fleet.lineages()}
+        missing = await asyncio.to_thread(lambda: [one for plan in possible if (one := plan.lineage) not in known])
         load = CacheLoad(missing, read=self._load, show=self._show)
         if self._first is None:
             self._first, self._first_plans = load, plans
@@ -374,15 +374,11 @@ class Certificates:
         self.memory.note("repaired", host, None, reason=what)
 
     def _authority(self, options: AcmeOptions) -> Authority:
-        authority = self._fleet.authority(options.server, limits_of(options))
-        self.memory.recall_authority(authority, self._clock.now())
+        is_new, now = options.server not in self._fleet.authorities(), self._clock.now()
+        authority = self._fleet.allow(options.server, limits_of(options), now)
+        if is_new:
+            self.memory.recall_authority(authority, now)
         return authority
-
-
-def _others(lineages: Iterable[Lineage], known: Iterable[Lineage]) -> list[Lineage]:
-    """Return those of `lineages` that are not known, in their order."""
-    found = set(known)
-    return [one for one in lineages if one not in found]
 
 
 def _rules(config: Config) -> HostTable[Rule | None]:

@@ -65,6 +65,7 @@ class AcmeTransport:
     """One CA. Every failure is an IssuanceError with its class; retries only what was certainly not done.
 
     `turn` is awaited before each request: what leads to one is the piece in which certificates are worked at.
+    `tls_again` reads anew whom to trust, None when it cannot: a person may have mended the file.
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class AcmeTransport:
         request_seconds: float = _SECONDS,
         dated: Callable[[str, datetime | None], None] = lambda _by, _date: None,
         turn: Callable[[], Awaitable[None]] = at_once,
+        tls_again: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         self._directory_url = directory_url
         self._name = urlsplit(directory_url).netloc
         self._tls = tls
+        self._tls_again = tls_again
         self._clock = clock
         self._rng = rng
         self._seconds = request_seconds
@@ -101,6 +104,10 @@ class AcmeTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Verify the CA's API by `tls` from now on."""
+        self._tls = tls
 
     async def directory(self, *, instead_of: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Return the CA's directory (RFC 8555 §7.1.1), fetched twice a day. Raises IssuanceError.
@@ -218,6 +225,9 @@ class AcmeTransport:
                 # A POST that may have arrived must not be sent twice: the schedule tries again.
                 connected = not isinstance(error, aiohttp.ClientConnectorError)
                 tls_trouble = isinstance(error, aiohttp.ClientConnectorCertificateError)
+                if tls_trouble and attempt == 1 and (again := await asyncio.to_thread(self._tls_again)):
+                    self._tls = again
+                    continue
                 if attempt == _NETWORK_TRIES or tls_trouble or (method == "POST" and connected):
                     message = network_message(self._name, error, seconds=self._seconds)
                     raise NetworkTrouble(FailureKind.CA, message) from error
@@ -228,7 +238,6 @@ class AcmeTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    ssl=self._tls,
                     limit=0,  # `_room` bounds them, and no time runs while one waits for it
                     keepalive_timeout=_KEEPALIVE_SECONDS,
                     enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,  # a CA that hangs does not say goodbye either
@@ -246,7 +255,7 @@ class AcmeTransport:
         if place not in self._proxies:
             self._proxies[place] = _proxy(url)
         request = self._connections().request(
-            method, url, data=body, headers=headers, allow_redirects=False, **self._proxies[place]
+            method, url, data=body, headers=headers, allow_redirects=False, ssl=self._tls, **self._proxies[place]
         )
         async with request as response:
             content = await response.content.read(_MAX_BODY + 1)

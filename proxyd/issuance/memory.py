@@ -108,7 +108,7 @@ class Memory:
             self.keep_authority(authority, now)
 
     def keep_authority(self, authority: Authority, now: datetime) -> None:
-        """Keep what was spent, each bucket and each name set by itself; a reload that changes a contact recalls it.
+        """Keep what was spent, each bucket and each name set by itself.
 
         Before the time is sure nothing is forgotten, and what was kept only becomes more.
         """

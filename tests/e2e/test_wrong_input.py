@@ -145,3 +145,24 @@ def test_ca_not_trusted(tmp_path: Path, daemon: DaemonProcess, upstream: Upstrea
         daemon.wait_for("is not trusted")
         assert "set acme.ca_bundle to its root certificate" in daemon.log()
         assert daemon.stop() == 0
+
+
+def test_a_bundle_that_is_mended_in_place_is_read_again(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    with (
+        Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble,
+        Pebble(tmp_path / "other", http_port=1, tls_port=1) as other,
+    ):
+        bundle.write_bytes(other.bundle.read_bytes())
+        daemon.configure({"a.example.test": upstream.port}, acme={"server": pebble.url, "ca_bundle": str(bundle)})
+        daemon.start()
+        daemon.wait_for("is not trusted")
+        bundle.write_bytes(pebble.bundle.read_bytes())
+        assert command(daemon, "renew", "a.example.test").status == 0
+        bundle.write_bytes(other.bundle.read_bytes())
+        daemon.reload()
+        daemon.wait_for("reloaded")
+        assert "is not trusted" in command(daemon, "account").out
+        assert daemon.stop() == 0

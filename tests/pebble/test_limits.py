@@ -66,6 +66,40 @@ def test_an_order_that_waits_for_the_limit_is_recorded_once(
         assert ca.orders() == 2
 
 
+def test_limits_that_a_reload_changes_hold_at_once(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+
+        def change(hosts: int, limits: dict[str, int] | None) -> None:
+            daemon.forget_log()
+            of_ca = {"server": ca.url, "ca_bundle": str(ca.bundle), "limits": limits}
+            daemon.configure(dict.fromkeys(HOSTS[:hosts], upstream.port), acme=of_ca)
+            daemon.reload()
+            daemon.wait_for("reloaded")
+
+        def budget() -> object:
+            (left,) = command(daemon, "status", "--json").json["budget"].values()
+            return left["orders_left"], left["orders_limit"]
+
+        daemon.configure({HOSTS[0]: upstream.port}, pebble=ca)
+        daemon.start()
+        HttpsClient(daemon.https_port, ca.root()).wait_for(HOSTS[:1], daemon=daemon)
+        assert budget() == (None, None)
+        change(4, {"orders_per_3h": 2})  # what was spent before is not known: half
+        eventually(lambda: ca.asked["certificate"] == 2, what=daemon.log)
+        eventually(lambda: {host for host, _ in events(daemon, "postponed")} == {*HOSTS[2:4]}, what=daemon.log)
+        assert budget() == (0, 2)
+        change(4, {"orders_per_3h": 8})  # two were spent, and those who wait look again
+        HttpsClient(daemon.https_port, ca.root()).wait_for(HOSTS[:4], daemon=daemon)
+        assert budget() == (4, 8)
+        assert daemon.stop() == 0
+        daemon.start()
+        assert budget() == (4, 8)
+        change(4, None)
+        assert budget() == (None, None)
+        assert ca.orders() == 4
+        assert daemon.stop() == 0
+
+
 def test_a_lost_journal_leaves_half_of_the_budget(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
     def orders_left() -> int:
         (left,) = [one["orders_left"] for one in command(daemon, "status", "--json").json["budget"].values()]

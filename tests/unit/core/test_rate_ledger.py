@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import given
@@ -182,3 +183,30 @@ def test_a_limit_of_one_domain_of_an_order_is_no_limit_of_its_others() -> None:
         assert ledger.refusal(second, NOW) is None
         ledger.refused(both, kind, NOW + 3 * DAY, of=("unheard.example",))  # nobody's that we know: all wait
         assert ledger.refusal(second, NOW) is not None
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 500), st.integers(0, 200))
+def test_other_limits_change_nothing_of_what_was_spent(old: int, new: int, spent: int, minutes: int) -> None:
+    def limits(count: int) -> CaLimits:
+        return replace(LIMITS, orders=Limit(count, 3 * HOUR), certificates_per_domain=Limit(10**6, 7 * DAY))
+
+    ledger = RateLedger(limits(old), registered_domain=domain)
+    for number in range(min(spent, old)):
+        name = Hostname(f"n{number}.example")
+        ledger.spend(CertificateOrder(host=name, names=(name,), key_kind="p256"), NOW)
+    now = NOW + minutes * MINUTE
+    missing = old - ledger.available(now)["orders_left"]
+    ledger.allow(limits(new), now)
+    left = ledger.available(now)
+    assert left["orders_limit"] == new
+    assert abs(left["orders_left"] - max(0, new - missing)) <= 1  # parts of orders
+
+
+def test_the_cas_own_no_outlives_other_limits() -> None:
+    order = CertificateOrder(host=NAMES[0], names=(NAMES[0],), key_kind="p256")
+    ledger = new_ledger()
+    ledger.refused(order, "orders", NOW + 2 * DAY)
+    ledger.allow(replace(LIMITS, orders=Limit(1000, 3 * HOUR)), NOW)
+    refusal = ledger.refusal(order, NOW)
+    assert refusal is not None
+    assert refusal.until == NOW + 2 * DAY
