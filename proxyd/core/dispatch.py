@@ -183,12 +183,12 @@ class Dispatch(Roster):
 
     def _ask(self, lineage: Lineage, member: Member, now: datetime) -> WindowTask | None:
         held = member.held
-        if held is None or held.issuer is None or member.ask_at is None or member.ask_at > now:
+        if held is None or member.ask_at is None or member.ask_at > now:
             return None
         member.asking, member.ask_ari_at = True, now + _HALF_DAY
-        self._asked[lineage] = held.issuer
+        self._asked[lineage] = issuer = member.window_issuer
         self._schedule(lineage, now)
-        return WindowTask(lineage=lineage, issuer=held.issuer, cert_id=held.cert_id)
+        return WindowTask(lineage=lineage, issuer=issuer, cert_id=held.cert_id)
 
     def _event(self, lineage: Lineage, event: Event, now: datetime) -> None:
         if member := self._members.get(lineage):
@@ -199,8 +199,7 @@ class Dispatch(Roster):
         member = self._members[lineage]
         ends = ending_from(member.held.validity) if member.held else None
         self._orders.put(lineage, due_at(member.state, now), member.issuer, urgent=member.urgent, urgent_from=ends)
-        asked = (member.held.issuer if member.held else None) or member.issuer
-        self._windows.put(lineage, member.ask_at, asked, urgent=False)
+        self._windows.put(lineage, member.ask_at, member.window_issuer, urgent=False)
 
 
 def _at_least(most: int, under_way: Mapping[Lineage, str]) -> set[str]:

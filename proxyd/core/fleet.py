@@ -79,7 +79,7 @@ class Fleet(Dispatch):
                 new.append(plan.lineage)
             elif member.plan != plan:
                 mended = member.mended_by(plan)
-                member.plan, member.ca = plan, 0
+                member.plan, member.ca, member.asked_ca = plan, 0, 0
                 if mended:
                     member.tried = ()
                     self._event(plan.lineage, Wished(), now)
@@ -317,8 +317,9 @@ class Fleet(Dispatch):
             window = None
         if before is not None and before.cert_id != cert_id:
             before = None
-        kept = member.known_window = window or before
-        member.ask_ari_at = ask_again_at(now, retry_after)
+        member.known_window = before
+        member.window_told(window, retry_after, now)
+        kept = member.known_window
         match state:
             case Ready():
                 at = state.planned or state.renew_at
@@ -337,8 +338,8 @@ class Fleet(Dispatch):
         member.held = held
         if member.known_window is not None and member.known_window.cert_id != held.cert_id:
             member.known_window = None
-        may_ask = held.cert_id and held.issuer is not None and held.issuer in self._authorities
-        member.ask_ari_at = now if may_ask else None
+        may_ask = held.cert_id and (held.issuer is None or held.issuer in self._authorities)
+        member.ask_ari_at, member.asked_ca = now if may_ask else None, 0
 
     def _ready(self, lineage: Lineage, member: Member, now: datetime) -> None:
         held, window = member.held, member.known_window

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.lineage import Held, Plan
-from proxyd.core.renewal import RenewalWindow, renew_at, spread
+from proxyd.core.renewal import RenewalWindow, ask_again_at, renew_at, spread
 from proxyd.core.slots import Slot
 from proxyd.core.state_document import place_document, read_failed, read_place, read_window, to_document
 
@@ -33,6 +33,7 @@ class Member:
     in_vain: bool = False  # the last certificate must not serve: the next one may be like it
     interrupted: str | None = None  # the CA at which an order waits to be gone on with
     ask_ari_at: datetime | None = None  # when the CA is asked for the window of what serves
+    asked_ca: int = 0  # which CA of the plan that is, where it is not known whose the certificate is
     asking: bool = False
     known_window: RenewalWindow | None = None  # from before a restart
     known_place: tuple[int, datetime] | None = None  # where the last run placed the renewal of the certificate
@@ -66,6 +67,20 @@ class Member:
     def ask_at(self) -> datetime | None:
         """Return when the question for the window is due."""
         return None if self.asking or isinstance(self.state, Ordering) else self.ask_ari_at
+
+    @property
+    def window_issuer(self) -> str:
+        """Return the CA that is asked for the window: whose certificate it is, else the one whose turn it is."""
+        known = self.held.issuer if self.held else None
+        return known or self.plan.issuers[self.asked_ca]
+
+    def window_told(self, window: RenewalWindow | None, retry_after: timedelta | None, now: datetime) -> None:
+        """Say what the CA told: of a certificate of unknown origin without a window each CA is asked, rarely."""
+        self.known_window = window or self.known_window
+        self.ask_ari_at = ask_again_at(now, retry_after)
+        if window is None and self.held and self.held.issuer is None:
+            self.asked_ca = (self.asked_ca + 1) % len(self.plan.issuers)
+            self.ask_ari_at = now if self.asked_ca else ask_again_at(now, timedelta.max)
 
     def mended_by(self, plan: Plan) -> bool:
         """Return whether another plan may end what keeps the certificate from being obtained."""

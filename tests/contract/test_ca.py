@@ -172,6 +172,13 @@ async def test_a_certificate_that_the_ca_does_not_know_is_replaced_by_none(clien
             await client.issue(HOST, replaces=f"{old.partition('.')[0]}.AIdlQyE")
 
 
+async def test_of_a_certificate_that_the_ca_does_not_know_it_tells_no_window(client: Client) -> None:
+    async with client:
+        old = (await client.issue(HOST)).certificate.ari_id
+        with pytest.raises(IssuanceError, match="HTTP 404"):
+            await client.issuer.renewal_window(f"{old.partition('.')[0]}.AIdlQyE")
+
+
 async def test_an_order_that_was_cut_off_is_gone_on_with(client: Client) -> None:
     async with client:
         first = await client.issue(HOST)

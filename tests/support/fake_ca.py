@@ -384,6 +384,8 @@ class FakeCa:
         return Answer(body=chain, headers={"Content-Type": "application/pem-certificate-chain"})
 
     async def _window(self, request: _Request) -> Answer:
+        if request.path.rpartition("/")[2] not in self._owners:
+            raise Problem("malformed", 404, "no such certificate")
         now = datetime.now(UTC)
         window = {"start": (now + timedelta(days=60)).isoformat(), "end": (now + timedelta(days=62)).isoformat()}
         return Answer(json=self.window or {"suggestedWindow": window}, headers={"Retry-After": "21600"})
