@@ -60,9 +60,14 @@ class Archive:
         found = [one for match in matches if match and match["slot"] == name and (one := _generation(match))]
         return sorted(found, key=_age, reverse=True)
 
-    def marks(self) -> frozenset[str]:
-        """Return what must never load again, by fingerprint."""
-        return frozenset(self._names(self.condemned)) | self._condemned
+    def marks(self) -> tuple[frozenset[str], bool]:
+        """Return what must never load again, by fingerprint, and whether that is all: else any copy may be marked."""
+        try:
+            return frozenset(self.condemned.names()) | self._condemned, True
+        except StoreError as error:
+            extra = {"reason": str(error), "next": "no copy of the archive is used until they can be read"}
+            _log.error("the marks of what must never load again cannot be read", extra=extra)
+            return frozenset(self._condemned), False
 
     def has_any(self) -> bool:
         """Return whether it holds a copy or a mark. Raises StoreError."""
@@ -84,10 +89,16 @@ class Archive:
         """Keep a copy and drop the oldest. Raises StoreError."""
         known = self.of(key)
         name = _file(key, certificate)
-        if all(one.file != name for one in known):
+        if all(one.file != name for one in known) or not self._is_whole(name, certificate):
             self.generations.save(name, certificate.pem)
         for old in [one for one in known if one.file != name][_PREVIOUS:]:
             self.generations.remove(old.file)
+
+    def _is_whole(self, name: str, certificate: Certificate) -> bool:
+        try:
+            return self.generations.load(name) == certificate.pem
+        except StoreError:
+            return False
 
     def condemn(self, key: str, certificate: Certificate, why: Mapping[str, str], now: datetime) -> None:
         """Never let it load again: marked durably, its copy deleted. On StoreError at least in this process."""

@@ -27,10 +27,11 @@ class _Condemned(InvalidCertificate):
 
 @dataclass(frozen=True, slots=True)
 class _Shelf:
-    """What a load looks through, listed once for all hosts."""
+    """What a load looks through, listed once for all hosts; only live files are trusted unless all marks are known."""
 
     listing: Listing
     marks: frozenset[str]
+    knows_all_marks: bool
 
 
 class CertificateStore:
@@ -52,11 +53,11 @@ class CertificateStore:
         """
         keys = {live_file(host, family) for family in families}
         listing = {slot(key): self._archive.of(key) for key in keys}  # not that of ten thousand hosts
-        return self._load(host, families, _Shelf(listing, self._archive.marks()))
+        return self._load(host, families, _Shelf(listing, *self._archive.marks()))
 
     def load_all(self, wanted: Iterable[Wanted]) -> Iterator[Certificate | None]:
         """Return what `load` gives for each; directories are listed once."""
-        shelf = _Shelf(self._archive.listing(), self._archive.marks())
+        shelf = _Shelf(self._archive.listing(), *self._archive.marks())
         for host, families in wanted:
             yield self._load(host, families, shelf)
 
@@ -65,7 +66,7 @@ class CertificateStore:
 
         Reads every other certificate of the cache. Raises StoreError when it cannot be listed.
         """
-        shelf = _Shelf({}, self._archive.marks())
+        shelf = _Shelf({}, *self._archive.marks())
         for key in self.store.names():
             host = _host(key)
             if host is None or host in known or key not in (live_file(host, one) for one in _BOTH):
@@ -87,8 +88,8 @@ class CertificateStore:
 
     def previous(self, host: Hostname, certificate: Certificate) -> Certificate | None:
         """Return the newest valid generation of the same family other than `certificate`."""
-        shelf = _Shelf({}, self._archive.marks())
-        for generation in self._archive.of(live_file(host, certificate.family)):
+        shelf = _Shelf({}, *self._archive.marks())
+        for generation in self._archive.of(live_file(host, certificate.family)) if shelf.knows_all_marks else ():
             found = self._archive.load(generation)
             if found and found.leaf != certificate.leaf and self._is_fine(found, host, shelf) and self._serves(found):
                 return found
@@ -140,7 +141,7 @@ class CertificateStore:
 
     def is_condemned(self, certificate: Certificate) -> bool:
         """Return whether it must never be served again."""
-        return fingerprint(certificate) in self._archive.marks()
+        return fingerprint(certificate) in self._archive.marks()[0]
 
     def has_any(self) -> bool:
         """Return whether anything is or was here that a CA gave: also when that cannot be read now."""
@@ -222,7 +223,7 @@ class CertificateStore:
     ) -> Certificate | None:
         """Return the newest valid certificate of a family; nothing of the archive is read that cannot be it."""
         best = max((one for one in lives.values() if one and one.family == family), key=self._rank, default=None)
-        generations = shelf.listing.get(slot(key), ())
+        generations = shelf.listing.get(slot(key), ()) if shelf.knows_all_marks else ()
         now = self._clock.now()
         for valid in (True, False):
             for one in generations:

@@ -13,6 +13,7 @@ import pytest
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.system_clock import SystemClock
+from proxyd.store.archive import Archive
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.directory import DirectoryStore
 from tests.support.command import command
@@ -115,6 +116,24 @@ def test_orders_that_cannot_be_listed_stop_orders_and_nothing_else(origin: Origi
         eventually(lambda: "chmod" not in command(daemon, "status").out, what=daemon.log)
     assert origin.ca.orders() - before == (place == "orders")  # of REVOKED, whose mark cannot be read either in "."
     assert "order resumed" in kinds(origin)
+
+
+def test_no_copy_is_trusted_while_the_marks_cannot_be_read(origin: Origin) -> None:
+    daemon, clock = origin.daemon, SystemClock()
+    marks = daemon.cache / "+proxyd" / "condemned"
+
+    def harm(cache: Path) -> None:
+        store = DirectoryStore(cache, clock=clock)
+        archive = Archive(store.inside("generations"), store.inside("condemned"))
+        archive.add(REVOKED, Certificate.parse((cache / REVOKED).read_bytes()))
+        (cache / REVOKED).unlink()
+        marks.chmod(0)
+
+    with origin.started(harm) as client:
+        client.wait_for([REVOKED], daemon=daemon)
+        assert client.leaf(REVOKED) != origin.leaves[REVOKED]
+        marks.chmod(0o700)
+    assert said(origin, "the marks of what must never load again cannot be read")
 
 
 def only_file_in(place: Path) -> Path:

@@ -266,6 +266,17 @@ def test_what_is_about_to_be_revoked_does_not_load_and_is_known_until_it_was(tmp
     assert (again.intended(), again.load(HOST)) == ([], None)
 
 
+def test_a_damaged_copy_is_made_anew_with_the_next_certificate(tmp_path: Path) -> None:
+    store, current = opened(tmp_path), certificate(1)
+    store.save(HOST, current)
+    (copy,) = (tmp_path / "+proxyd/generations").iterdir()
+    for damage in (b"", b"garbage", current.pem[:-9]):
+        copy.write_bytes(damage)
+        store.save(HOST, certificate(0))
+        assert copy.read_bytes() == current.pem
+        (tmp_path / "a.example").write_bytes(current.pem)
+
+
 def test_marks_are_forgotten_a_year_after_the_certificate_ended(tmp_path: Path) -> None:
     marks = tmp_path / "+proxyd/condemned"
     store, current = opened(tmp_path), certificate(1)
