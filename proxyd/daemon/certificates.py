@@ -13,7 +13,6 @@ from proxyd.config.acme import AcmeOptions
 from proxyd.config.model import Config
 from proxyd.core.authority import Authority
 from proxyd.core.fleet import Fleet
-from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage, Plan
@@ -27,7 +26,7 @@ from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
 from proxyd.daemon.pickup import Pickup
-from proxyd.daemon.plans import plans_of, plans_on_demand
+from proxyd.daemon.plans import plans_of, plans_on_demand, rules_of
 from proxyd.daemon.stand_ins import StandIns
 from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.challenge_board import ChallengeBoard
@@ -37,7 +36,7 @@ from proxyd.issuance.clock_guard import ClockGuard
 from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
-from proxyd.issuance.on_demand import OnDemand, Rule
+from proxyd.issuance.on_demand import OnDemand
 from proxyd.issuance.pace import Pace
 from proxyd.issuance.renewer import Renewer
 from proxyd.issuance.steady_clock import SteadyClock
@@ -233,6 +232,7 @@ class Certificates:
         assert self._first is not None, "apply comes first"
         await self._manage(self._config, self._first_plans, await self._first.run())
         self._first_plans = []
+        self.on_demand.cache_read()
         keep_all()  # looking through it again and again would stall the loop
         self._is_read.set()
         self._told_installed()
@@ -241,7 +241,7 @@ class Certificates:
         on_demand = self._still_on_demand(config, found.values())
         self._config = config
         self._table.keep_only({*config.names, *(plan.lineage.host for plan in on_demand)})
-        self.on_demand.use(_rules(config), on_demand)
+        self.on_demand.use(rules_of(config), on_demand)
         self.names.use(config)
         return on_demand
 
@@ -291,8 +291,10 @@ class Certificates:
 
     async def _take_over(self) -> None:
         await self.renewer.read_again()
+        self.on_demand.open()
         await self._pickup.look()
         self.renewer.take_over(self._own)
+        self.on_demand.cache_read()
 
     def _own(self, lineage: Lineage) -> Certificate | None:
         """Return what serves, if it is a certificate of this lineage and no other one that covers its host."""
@@ -379,18 +381,3 @@ class Certificates:
         if is_new:
             self.memory.recall_authority(authority, now)
         return authority
-
-
-def _rules(config: Config) -> HostTable[Rule | None]:
-    """Return what each wildcard host allows; listed names are under none."""
-    rules: dict[HostPattern, Rule | None] = {}
-    for pattern in config.wildcards:
-        acme = config.acme_of(pattern)
-        if acme.on_demand is not None:
-            rules[pattern] = Rule(
-                pattern=pattern,
-                ask=acme.on_demand.ask,
-                max_new_per_day=acme.on_demand.max_new_per_day,
-                public=not acme.is_private,
-            )
-    return HostTable(dict.fromkeys(config.names) if rules else {}, rules)

@@ -1,4 +1,4 @@
-"""Which certificates a configuration asks for, and of which CAs."""
+"""Which certificates a configuration asks for, or allows, and of which CAs."""
 
 import hashlib
 import sys
@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.model import Config
-from proxyd.core.host_pattern import HostPattern
+from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
+from proxyd.issuance.on_demand import Rule
 
 
 def authorities_of(config: Config, host: Hostname | HostPattern) -> tuple[AcmeOptions, ...]:
@@ -27,6 +28,21 @@ def plans_on_demand(config: Config, names: Iterable[Hostname]) -> list[Plan]:
     """Return the certificates of those of `names` that are under a wildcard host."""
     under = (name for name in sorted(names) if config.table.pattern(name))
     return [replace(plan, on_demand=True) for name in under for plan in _plans(config, name, (name,))]
+
+
+def rules_of(config: Config) -> HostTable[Rule | None]:
+    """Return what each wildcard host allows; listed names are under none."""
+    rules: dict[HostPattern, Rule | None] = {}
+    for pattern in config.wildcards:
+        acme = config.acme_of(pattern)
+        if acme.on_demand is not None:
+            rules[pattern] = Rule(
+                pattern=pattern,
+                ask=acme.on_demand.ask,
+                max_new_per_day=acme.on_demand.max_new_per_day,
+                public=not acme.is_private,
+            )
+    return HostTable(dict.fromkeys(config.names) if rules else {}, rules)
 
 
 def _plans(config: Config, host: Hostname, names: tuple[Hostname, ...]) -> list[Plan]:

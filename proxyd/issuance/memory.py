@@ -46,6 +46,11 @@ class Memory:
         """Return why nothing of this is kept on disk now."""
         return self._journal.trouble
 
+    @property
+    def knows_history(self) -> bool:
+        """Return whether all was kept that happened before this start; the loss of it is told once."""
+        return self._knows_history
+
     def open(self, *, is_first: bool = False) -> None:
         """Read everything; `is_first`: the cache holds nothing that a CA gave. Blocks on the disk."""
         states = self._journal.open()
@@ -95,8 +100,14 @@ class Memory:
         if _HISTORY not in self._states:
             self.keep_document(_HISTORY, {"since": now})
 
-    def clock_righted(self, fleet: Fleet, now: datetime) -> None:
-        """Give the CAs their history back: by the wrong clock it may have seemed to be over."""
+    def clock_righted(self, fleet: Fleet, now: datetime, *, orders: bool = True) -> None:
+        """Give the CAs their history back: by the wrong clock it may have seemed to be over.
+
+        Unless this process `orders` the one that does keeps it, and who takes over reads it again.
+        """
+        if not orders:
+            fleet.clock_righted(now)
+            return
         authorities = fleet.authorities().values()
         for authority in authorities:
             self._keep(authority, now, sure=False)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -24,12 +25,14 @@ from proxyd.core.waiting_room import WaitingRoom
 from proxyd.issuance.ask import Answer, Ask, Verdict
 from proxyd.issuance.host_policy import Allowed, NoMore, NotNow, Permit
 from proxyd.issuance.memory import Memory
+from proxyd.issuance.newest_first import NewestFirst
 from proxyd.issuance.refusal_report import RefusalReport
 
 _log = logging.getLogger("proxyd.on_demand")
 _WAIT_SECONDS = 20.0
 _WAIT = timedelta(seconds=_WAIT_SECONDS)
 _MAX_ATTEMPTS = 256
+_MAX_QUESTIONS = 16  # about new names, besides those before renewals: strangers must not hold these up
 _DENIED_SECONDS, _UNREACHABLE_SECONDS = 300.0, 15.0
 _ASK_AGAIN = timedelta(days=1)
 _UNREACHABLE_AGAIN = timedelta(minutes=1)
@@ -54,18 +57,24 @@ class Outcome(Enum):
 
 
 class _Attempt:
-    """The one attempt that all handshakes for a name wait for."""
+    """The one attempt that all handshakes for a name wait for. `unasked` waits for its turn to put the question."""
 
     def __init__(self) -> None:
         self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.unasked: asyncio.Task[None] | None = None
+        self.waiting = 0
 
     def end(self, outcome: Outcome) -> None:
         if not self._ended.done():
             self._ended.set_result(outcome)
 
     async def outcome(self) -> Outcome:
-        """Return how it ended, or LATER after 20 s; the attempt goes on without those who wait."""
-        done, _ = await asyncio.wait((self._ended,), timeout=_WAIT_SECONDS)
+        """Return how it ended, or LATER after 20 s; once `ask` was asked it goes on without those who wait."""
+        self.waiting += 1
+        try:
+            done, _ = await asyncio.wait((self._ended,), timeout=_WAIT_SECONDS)
+        finally:
+            self.waiting -= 1
         return self._ended.result() if done else Outcome.LATER
 
 
@@ -97,6 +106,7 @@ class OnDemand:
         self._dropped = dropped
         self._not_our_turn = not_our_turn
         self._ask = Ask()
+        self._questions = NewestFirst(_MAX_QUESTIONS)
         self._report = RefusalReport(memory, clock=clock)
         self._rules: HostTable[Rule | None] = HostTable()
         self._lineages: dict[Hostname, set[Lineage]] = {}
@@ -108,13 +118,25 @@ class OnDemand:
         self._throttle = Throttle()
         self._room = WaitingRoom()
         self.created = DailyCount()
+        self._is_count_lost = False  # no new name until it is known what the cache has
         self._tasks: asyncio.TaskGroup | None = None
 
     # What is managed
 
     def open(self) -> None:
         """Read how many names the last day brought."""
-        self.created.read_document(self._memory.document(NEW_NAMES), self._clock.now())
+        kept = self._memory.document(NEW_NAMES)
+        self._is_count_lost = not kept and not self._memory.knows_history
+        self.created.read_document(kept, self._clock.now())
+
+    def cache_read(self) -> None:
+        """Hear that it is known what the cache has: without a journal each young certificate is that of a new name."""
+        if self._is_count_lost:
+            for lineages in self._lineages.values():
+                if held := [one for lineage in lineages if (one := self._fleet.held(lineage))]:
+                    self.created.add(min(one.validity.not_before for one in held))
+            self._memory.keep_document(NEW_NAMES, self.created.to_document(self._clock.now()))
+            self._is_count_lost = False
 
     def use(self, rules: HostTable[Rule | None], plans: Iterable[Plan]) -> None:
         """Take over the rules; `plans` are the names under them that are managed from now on."""
@@ -165,6 +187,7 @@ class OnDemand:
             return await attempt.outcome() if isinstance(attempt, _Attempt) else attempt
         finally:
             self._room.leave(host, network)
+            self._give_up(rule, host)
 
     def _knock(self, host: Hostname, rule: Rule, network: str, client: str) -> _Attempt | Outcome:
         """Return the attempt to wait for, or why there is none."""
@@ -191,8 +214,15 @@ class OnDemand:
         if not self._throttle.take(network, now):
             return self._refuse(rule, host, "too many unknown names from one network", Outcome.LATER, network)
         attempt = self._attempt(host)
-        self._tasks.create_task(self._try(host, rule, client))
+        attempt.unasked = self._tasks.create_task(self._try(host, rule, client, attempt))
         return attempt
+
+    def _give_up(self, rule: Rule, host: Hostname) -> None:
+        """Do not ask about a name for which nobody waits any more: those who do would wait for that."""
+        attempt = self._attempts.get(host)
+        if attempt and attempt.unasked and not attempt.waiting:
+            attempt.unasked.cancel()
+            self._end(host, self._refuse(rule, host, "too many names wait", Outcome.LATER))
 
     def _standby(self, rule: Rule, host: Hostname) -> Outcome | None:
         """Refuse while another process orders: it could not be ordered here, and would be forgotten at the takeover."""
@@ -213,9 +243,11 @@ class OnDemand:
 
     # Attempts
 
-    async def _try(self, host: Hostname, rule: Rule, client: str) -> None:
+    async def _try(self, host: Hostname, rule: Rule, client: str, attempt: _Attempt) -> None:
         try:
-            answer = await self._answer(rule, host)
+            async with self._questions.turn() if rule.ask else nullcontext():
+                attempt.unasked = None
+                answer = await self._answer(rule, host)
             outcome = self._judge(host, rule, answer, client)
         except Exception:  # noqa: BLE001 - the root of this task
             _log.exception("a name could not be judged", extra={"host": host})
@@ -255,7 +287,7 @@ class OnDemand:
         return None
 
     def _is_day_full(self, rule: Rule) -> bool:
-        return self.created.total(self._clock.now()) >= rule.max_new_per_day
+        return self._is_count_lost or self.created.total(self._clock.now()) >= rule.max_new_per_day
 
     # HostPolicy
 

@@ -147,7 +147,7 @@ class Renewer:
 
     def clock_righted(self) -> None:
         """Look at every due time anew: the clock by which they were set was wrong."""
-        self._memory.clock_righted(self._fleet, self._clock.now())
+        self._memory.clock_righted(self._fleet, self._clock.now(), orders=self._turn.reason is None)
         self._changed.set()
 
     async def run(self) -> None:

@@ -238,6 +238,24 @@ class Life:
         assert ceiling(one, self.ca.history(one), now=now) is not None
 
 
+def test_who_does_not_order_keeps_nothing_when_the_clock_is_righted(tmp_path: Path) -> None:
+    clock = FakeClock()
+    memory(tmp_path / "j", is_first=True).close()
+    standby, life = Life(tmp_path / "j", clock), Life(tmp_path / "j", clock)
+    standby.memory.flush()
+    life.sure = standby.sure = True
+    for _ in range(5):
+        life.ca.started(order("x.example.com"), clock.now())
+        life.ca.succeeded(order("x.example.com"), clock.now())
+    life.memory.keep_authority(life.ca, clock.now())
+    life.memory.flush()
+    before = kept(tmp_path / "j")
+    standby.memory.clock_righted(standby.fleet, clock.now(), orders=False)
+    standby.memory.close()
+    assert kept(tmp_path / "j") == before
+    life.memory.close()
+
+
 @pytest.mark.parametrize("orders", [False, True])
 @pytest.mark.parametrize("off", OFF)
 def test_a_start_with_a_wrong_clock_forgets_nothing_that_was_spent(

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from proxyd.config.ask_url import AskUrl
@@ -21,6 +22,7 @@ from proxyd.issuance.on_demand import OnDemand, Outcome, Rule
 from proxyd.store.journal import Journal
 from tests.support.ask import AskServer
 from tests.support.clock import FakeClock
+from tests.support.daemon import eventually
 
 PATTERN = HostPattern("*.apps.example.com")
 NAMES = [Hostname(f"n{number}.apps.example.com") for number in range(400)]
@@ -52,10 +54,10 @@ class World:
         for one in plans:
             self.fleet.add(one, self.clock.now())
 
-    def use(self, *, ask: str | None = None, most: int = 1000) -> None:
+    def use(self, *, ask: str | None = None, most: int = 1000, names: Sequence[Hostname] = ()) -> None:
         url = AskUrl.parse(ask) if ask else None
         rule = Rule(pattern=PATTERN, ask=url, max_new_per_day=most, public=True)
-        self.on_demand.use(HostTable[Rule | None]({}, {PATTERN: rule}), [])
+        self.on_demand.use(HostTable[Rule | None]({}, {PATTERN: rule}), map(plan, names))
 
     async def hello(self, host: Hostname, network: int = 1) -> Outcome:
         return await self.on_demand.wait(host.text, f"10.{network // 250}.{network % 250}.7")
@@ -76,11 +78,14 @@ class World:
 
     def succeed(self, task: OrderTask, days: int = 90) -> None:
         now = self.clock.now()
-        validity = Validity(not_before=now, not_after=now + timedelta(days=days))
-        held = Held(validity=validity, serial=1, cert_id="", issuer="ca", is_owned=True)
-        self.fleet.issued(task, held, None, now)
+        self.fleet.issued(task, held(now, days), None, now)
         self.served.add(task.lineage.host)
         self.on_demand.review()
+
+
+def held(begin: datetime, days: int = 90) -> Held:
+    validity = Validity(not_before=begin, not_after=begin + timedelta(days=days))
+    return Held(validity=validity, serial=1, cert_id="", issuer="ca", is_owned=True)
 
 
 def plan(host: Hostname) -> Plan:
@@ -208,6 +213,58 @@ async def test_names_that_wait_and_questions_are_bounded(tmp_path: Path) -> None
                 one.cancel()
             await asyncio.wait(waiting)
             assert world.fleet.states() == {}
+
+
+async def test_strangers_hold_up_neither_renewals_nor_who_comes_after_them(tmp_path: Path) -> None:
+    gate, strangers, late = threading.Event(), NAMES[1:100], NAMES[100]
+
+    def answer(name: str) -> int:
+        if name in (A.text, late.text):
+            return 200
+        gate.wait(30)
+        return 404
+
+    with AskServer(answer) as ask:
+        async with a_world(tmp_path) as world, asyncio.TaskGroup() as group:
+            world.use(ask=ask.url)
+            hello = group.create_task(world.hello(A))
+            task = await world.task()
+            world.succeed(task)
+            assert await hello is Outcome.SERVED
+            floods = [group.create_task(world.hello(name, number)) for number, name in enumerate(strangers)]
+            await asyncio.to_thread(eventually, lambda: len(ask.asked) == 17)
+            assert await world.on_demand.permit(task.lineage) == Allowed()
+            assert all(world.on_demand.refusal(name) is None for name in strangers)
+            for one in floods[40:]:
+                one.cancel()  # these clients are gone
+            hello = group.create_task(world.hello(late))
+            await asyncio.sleep(0)
+            gate.set()
+            world.succeed(await world.task())
+            assert await hello is Outcome.SERVED
+            await asyncio.wait(floods)
+        assert late.text in ask.asked[18:34]
+        assert not {name.text for name in strangers[40:]} & {*ask.asked}
+
+
+async def test_after_the_loss_of_the_journal_the_young_certificates_count_as_the_days_new_names(
+    tmp_path: Path,
+) -> None:
+    async with a_world(tmp_path) as world:
+        world.on_demand.open()
+        for number, days in enumerate((0, 0, 3)):
+            world.fleet.add(plan(NAMES[number]), world.clock.now())
+            begin = world.clock.now() - timedelta(days=days)
+            world.fleet.found(plan(NAMES[number]).lineage, held(begin), world.clock.now())
+        world.use(most=3, names=NAMES[:3])
+        assert await world.hello(NAMES[3]) is Outcome.LATER  # the cache is being read
+        world.on_demand.cache_read()
+        hello = asyncio.get_running_loop().create_task(world.hello(NAMES[3]))
+        world.succeed(await world.task())
+        assert await hello is Outcome.SERVED
+        assert await world.hello(NAMES[4]) is Outcome.LATER
+        world.on_demand.open()  # the next start knows it
+        assert await world.hello(NAMES[4]) is Outcome.LATER
 
 
 async def test_a_stop_sends_away_who_waits(tmp_path: Path) -> None:
