@@ -42,11 +42,18 @@ def events_of(rows: Iterable[Row]) -> list[JournalEvent]:
 
 def _event(row: Row) -> JournalEvent | None:
     text, host, kind, issuer, fields = row
-    at, name = read_moment(text), Hostname.from_wire(host) if isinstance(host, str) else None
+    at, name = read_moment(text), _host(host) if isinstance(host, str) else None
     if at is None or not isinstance(kind, str) or (host is not None and name is None):
         return None
     known_issuer = issuer if isinstance(issuer, str) else None
     return JournalEvent(at=at, host=name, kind=kind, issuer=known_issuer, fields=_document(fields) or {})
+
+
+def _host(text: str) -> Hostname | None:
+    """Return a name, or a wildcard host's: of these, too, it is kept what happened."""
+    if text == "*" or (text.startswith("*.") and Hostname.from_wire(text[2:])):
+        return Hostname(text)
+    return Hostname.from_wire(text)
 
 
 def _document(text: object) -> Mapping[str, JsonValue] | None:

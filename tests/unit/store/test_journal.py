@@ -2,6 +2,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_events_and_states_outlive_the_process(tmp_path: Path) -> None:
     history = again.history(HOST, limit=2)
     assert [one.fields["number"] for one in history] == [1198, 1199]
     again.close()
+
+
+@pytest.mark.parametrize("pattern", ["*", "*.apps.example.com"])
+def test_what_happened_to_a_wildcard_host_can_be_read(tmp_path: Path, pattern: str) -> None:
+    one = journal(tmp_path / "j")
+    one.record(replace(event(), host=Hostname(pattern)))
+    one.flush()
+    assert [found.host for found in one.history(Hostname(pattern))] == [Hostname(pattern)]
+    one.close()
 
 
 def test_flush_makes_it_readable_for_others(tmp_path: Path) -> None:
