@@ -12,7 +12,6 @@ from uvloop import new_event_loop
 from proxyd.cli.config_file import find, load_found, refuse
 from proxyd.cli.control import json_option, print_json
 from proxyd.cli.table import printable
-from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.document import ConfigError
 from proxyd.config.model import Config
 from proxyd.daemon.logs import set_up
@@ -76,7 +75,7 @@ def _proved(runner: asyncio.Runner, config: Config, tell: Tell) -> dict[str, Any
     troubles: list[str] = []
     try:
         return runner.run(StagingCheck(config, tell=tell, clock=SystemClock()).run())
-    except* (StoreError, ListenError, CaBundleError) as group:
+    except* (StoreError, ListenError) as group:
         troubles += _reasons(group)
     _tell_person(f"the proof could not begin: {'; '.join(troubles)}")
     return {"hosts": {}, "proved": False, "trouble": "; ".join(troubles)}

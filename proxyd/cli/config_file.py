@@ -28,18 +28,18 @@ def find(chosen: Path | None) -> Path:
     return chosen or next((one for one in _DEFAULTS if one.is_file()), _DEFAULTS[0])
 
 
-def load_found(chosen: Path | None, *, reads_bundles: bool = True) -> Config:
-    """Return the configuration in the chosen file or the one that is found. Raises ConfigError."""
+def load_found(chosen: Path | None, *, reads_bundles: bool = True, serves: bool = False) -> Config:
+    """Return the configuration in the chosen file or the one that is found, as `load` does. Raises ConfigError."""
     file = find(chosen)
     if chosen is None and not file.exists():
         raise NoConfigFile
-    return load(file, reads_bundles=reads_bundles)
+    return load(file, reads_bundles=reads_bundles, serves=serves)
 
 
 def load_or_exit(chosen: Path | None) -> Config:
-    """Return the configuration, or print every mistake and exit with 2."""
+    """Return the configuration for a daemon, or print every mistake and exit with 2."""
     try:
-        return load_found(chosen)
+        return load_found(chosen, serves=True)
     except ConfigError as error:
         refuse(str(error))
 

@@ -11,7 +11,6 @@ import click
 from uvloop import new_event_loop
 
 from proxyd.cli.config_file import find, load_or_exit, refuse
-from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.document import ConfigError
 from proxyd.config.load import from_pairs, load
 from proxyd.config.model import Config
@@ -44,7 +43,7 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(daemon.run())
-        except* (StoreError, ListenError, CaBundleError) as group:
+        except* (StoreError, ListenError) as group:
             _say_why(group)
             status = 2  # leaving from inside except* would wrap SystemExit in a group
     sys.exit(status)
@@ -52,7 +51,7 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
 
 def _from_file(chosen: Path | None) -> tuple[Callable[[], Config], Config]:
     file = find(chosen)
-    return lambda: load(file), load_or_exit(chosen)
+    return lambda: load(file, serves=True), load_or_exit(chosen)
 
 
 def _from_pairs(pairs: tuple[str, ...]) -> tuple[Callable[[], Config], Config]:

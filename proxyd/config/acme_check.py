@@ -51,7 +51,7 @@ def acme_findings(chosen: AcmeOptions, written: AcmeOptions, listen: ListenOptio
 
 
 def bundle_findings(chosen: AcmeOptions) -> Iterator[AcmeFinding]:
-    """Yield which files of roots cannot be used: a start or reload would be refused."""
+    """Yield which files of roots cannot be used: its hosts would get no certificate."""
     places: list[tuple[Location, AcmeOptions]] = [((), chosen)]
     places += [(("fallback", index), ca) for index, ca in enumerate(chosen.fallback)]
     for place, ca in places:

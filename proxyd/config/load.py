@@ -29,10 +29,11 @@ _IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text"
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
-def load(file: Path, *, reads_bundles: bool = True) -> Config:
+def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Config:
     """Return the configuration in `file`. Raises ConfigError with every mistake, each with its place and next step.
 
     `reads_bundles`: whether `acme.ca_bundle` must be readable; commands that ask no CA may lack the right.
+    `serves`: one that a host has for itself is a warning, because all others are to be served.
     """
     try:
         text = file.read_text("utf-8")
@@ -45,10 +46,10 @@ def load(file: Path, *, reads_bundles: bool = True) -> Config:
     except OSError as error:
         message = f"cannot be read: {error.strerror}; check its owner and mode (ls -l {file})"
         raise _refused(file, message) from None
-    return parse(text, file, reads_bundles=reads_bundles)
+    return parse(text, file, reads_bundles=reads_bundles, serves=serves)
 
 
-def parse(text: str, file: Path | str, *, reads_bundles: bool = False) -> Config:
+def parse(text: str, file: Path | str, *, reads_bundles: bool = False, serves: bool = False) -> Config:
     """Return the configuration in `text`; `file` names it in messages. Raises ConfigError."""
     document = Document(text)
     if document.mistakes and document.data is None:
@@ -59,7 +60,7 @@ def parse(text: str, file: Path | str, *, reads_bundles: bool = False) -> Config
     if not isinstance(document.data, dict):
         mistake = document.mistake((), f"the file must be a mapping, like\n\n{_SMALLEST}\n")
         raise ConfigError(file, [mistake])
-    return _Reading(document, file, reads_bundles=reads_bundles).config(document.data)
+    return _Reading(document, file, reads_bundles=reads_bundles, serves=serves).config(document.data)
 
 
 def from_pairs(pairs: Sequence[tuple[str, str]]) -> Config:
@@ -77,10 +78,11 @@ def _refused(file: Path | str, message: str) -> ConfigError:
 class _Reading:
     """One pass over one document; collects mistakes."""
 
-    def __init__(self, document: Document, file: Path | str, *, reads_bundles: bool) -> None:
+    def __init__(self, document: Document, file: Path | str, *, reads_bundles: bool, serves: bool) -> None:
         self._document = document
         self._file = file
         self._reads_bundles = reads_bundles
+        self._serves = serves
         self._mistakes = list(document.mistakes)
 
     def config(self, data: dict[str, Any]) -> Config:
@@ -204,13 +206,16 @@ class _Reading:
             is_top = place == ("acme",)
             chosen = config.acme if is_top else overlay(config.acme, own)
             found = [*acme_findings(chosen, config.acme if is_top else own, config.listen)]
-            for one in [*found, *bundle_findings(chosen)] if self._reads_bundles else found:
-                if one in common and one.location[0] not in own.model_fields_set:
+            bundles = [*bundle_findings(chosen)] if self._reads_bundles else []
+            for one in [*found, *bundles]:
+                is_its_own = one.location[0] in own.model_fields_set
+                if one in common and not is_its_own:
                     continue
                 if is_top:
                     common.add(one)
                 location = (*place, *one.location)
-                if one.is_mistake:
+                is_borne = self._serves and place[0] == "hosts" and is_its_own and one in bundles
+                if one.is_mistake and not is_borne:
                     self._wrong(location, one.message)
                 else:
                     warnings.append(self._document.mistake(location, f"warning: {one.message}"))

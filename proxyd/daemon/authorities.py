@@ -72,7 +72,7 @@ class Authorities:
         self._issuers: dict[tuple[object, ...], AcmeIssuer] = {}
 
     async def use(self, config: Config) -> None:
-        """Take over the CAs of `config`. Raises CaBundleError, and changes nothing."""
+        """Take over the CAs of `config`. With a file of roots that cannot be read only its hosts get no certificate."""
         if self._first is None:
             self._first = config.acme.server
         options, trusted = await asyncio.to_thread(_read, config)  # of ten thousand hosts: not in the loop
@@ -83,10 +83,11 @@ class Authorities:
             authority = self._authority(next(iter(several.values())))
             authority.ask_as(hashlib.sha256("".join(sorted(map(repr, several))).encode()).hexdigest()[:16])
             for identity, one in several.items():
-                if identity in self._cas:
-                    self._cas[identity].transport.trust(trusted[one.ca_bundle])
-                else:
-                    self._cas[identity] = self._made(one, authority, trusted[one.ca_bundle])
+                tls = trusted[one.ca_bundle]
+                if identity not in self._cas:
+                    self._cas[identity] = self._made(one, authority, tls or _nobody())
+                elif tls is not None:  # else as it was read before
+                    self._cas[identity].transport.trust(tls)
         self._config, self._options = config, options
 
     def issuer(self, lineage: Lineage, name: str) -> Issuer | None:
@@ -185,19 +186,30 @@ class Authorities:
 
 def _read(
     config: Config,
-) -> tuple[dict[tuple[Hostname | HostPattern, str], AcmeOptions], dict[Path | None, ssl.SSLContext]]:
-    """Return how each host wants each of its CAs asked, and whom each file of roots lets us trust."""
+) -> tuple[dict[tuple[Hostname | HostPattern, str], AcmeOptions], dict[Path | None, ssl.SSLContext | None]]:
+    """Return how each host wants each of its CAs asked, and whom each file of roots lets us trust; None: broken."""
     options = _options_of(config)
-    bundles = {one.ca_bundle: one for one in options.values()}
-    return options, {bundle: ca_context(one) for bundle, one in bundles.items()}
+    trusted: dict[Path | None, ssl.SSLContext | None] = {}
+    for one in {one.ca_bundle: one for one in options.values()}.values():
+        try:
+            trusted[one.ca_bundle] = ca_context(one)
+        except CaBundleError as error:
+            trusted[one.ca_bundle] = None
+            _log.error("a CA cannot be asked", extra={"issuer": one.server, "reason": str(error)})
+    return options, trusted
 
 
-def _trusted_now(options: AcmeOptions) -> ssl.SSLContext | None:
+def _nobody() -> ssl.SSLContext:
+    """Return what trusts no CA, so that the file is read anew at every try."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _trusted_now(options: AcmeOptions) -> ssl.SSLContext:
     try:
         return ca_context(options)
     except CaBundleError as error:
-        _log.warning("whom to trust cannot be read", extra={"issuer": options.server, "reason": str(error)})
-        return None
+        message = f"the CA {options.server} is not asked, because whom to trust is not known: {error}"
+        raise IssuanceError(FailureKind.LOCAL, message) from error
 
 
 def _options_of(config: Config) -> dict[tuple[Hostname | HostPattern, str], AcmeOptions]:

@@ -194,7 +194,7 @@ class Certificates:
                 group.create_task(self._abandon_unwanted())
 
     async def apply(self, config: Config) -> None:
-        """Take care of the names of `config`. Raises CaBundleError, and changes nothing.
+        """Take care of the names of `config`.
 
         At the first time the cache is read later, by `run`: nobody has to wait for it who wants to listen.
         """

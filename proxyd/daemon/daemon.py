@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
-from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.document import ConfigError
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
@@ -164,8 +163,6 @@ class Daemon:
                 for mistake in error.mistakes:
                     text = " ".join(mistake.show(error.file).split())
                     _log.error("reload refused, nothing changed", extra={"mistake": text})
-            except CaBundleError as error:
-                _log.error("reload refused, nothing changed", extra={"mistake": str(error)})
             else:
                 _log_warnings(config)
                 await asyncio.to_thread(_log_changes, old, config, self._started)  # compares every host

@@ -65,7 +65,7 @@ class AcmeTransport:
     """One CA. Every failure is an IssuanceError with its class; retries only what was certainly not done.
 
     `turn` is awaited before each request: what leads to one is the piece in which certificates are worked at.
-    `tls_again` reads anew whom to trust, None when it cannot: a person may have mended the file.
+    `tls_again` reads anew whom to trust: a person may have mended the file. None: there is none; raises IssuanceError.
     """
 
     def __init__(

@@ -10,7 +10,8 @@ import pytest
 
 from pebble.server import Pebble, free_port
 from tests.support.command import command
-from tests.support.daemon import ROOT, DaemonProcess
+from tests.support.daemon import ROOT, DaemonProcess, HttpsClient, eventually
+from tests.support.fake_ca import FakeCa
 from tests.support.upstream import Upstream
 
 
@@ -129,6 +130,37 @@ def test_ca_bundle_missing(daemon: DaemonProcess) -> None:
     assert done.status == 2
     assert f"{daemon.file}:" in done.err
     assert ": acme.ca_bundle: /no.pem cannot be used (No such file or directory)" in done.err
+
+
+@pytest.mark.parametrize("broken", ["garbage", None])
+def test_the_ca_bundle_of_one_host_concerns_nobody_else(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, broken: str | None
+) -> None:
+    bundle, one, other = tmp_path / "bundle.pem", "one.example.test", "two.example.test"
+    if broken is not None:
+        bundle.write_text(broken)
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        its_own = {"upstream": upstream.port, "acme": {"server": ca.url, "ca_bundle": str(bundle)}}
+        daemon.configure({one: upstream.port, other: its_own}, pebble=ca)
+        assert command(daemon, "check").status == 2
+        daemon.start()
+        client = HttpsClient(daemon.https_port, ca.root())
+        client.wait_for([one], daemon=daemon)
+        assert "hosts.two.example.test.acme.ca_bundle" in daemon.log()
+        why = f"acme.ca_bundle: {bundle} cannot be used"
+        eventually(lambda: why in command(daemon, "explain", other).out)
+        assert why in command(daemon, "status", "--json").json["hosts"][other]["last_error"]
+        daemon.reload()
+        daemon.wait_for("reloaded")
+        bundle.write_bytes(ca.bundle.read_bytes())
+        assert command(daemon, "renew", other).status == 0
+        bundle.write_text("garbage")  # what was read before holds on
+        daemon.forget_log()
+        daemon.reload()
+        daemon.wait_for("reloaded")
+        assert command(daemon, "renew", other).status == 0
+        client.wait_for([one, other], daemon=daemon)
+        assert daemon.stop() == 0
 
 
 def test_ca_unreachable_is_said_while_the_daemon_serves(daemon: DaemonProcess) -> None:

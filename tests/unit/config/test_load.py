@@ -164,6 +164,22 @@ def test_a_ca_bundle_that_cannot_be_used_has_its_place(tmp_path: Path) -> None:
     assert len(load(file, reads_bundles=False).names) == 2
 
 
+def test_a_daemon_bears_a_broken_ca_bundle_that_one_host_has_for_itself(tmp_path: Path) -> None:
+    file, own = (
+        tmp_path / "f",
+        "  b.example.com: {upstream: 1, acme: {server: 'https://ca.test/d', ca_bundle: /no.pem}}\n",
+    )
+    file.write_text(HOST + own)
+    with pytest.raises(ConfigError):
+        load(file)
+    (warning,) = load(file, serves=True).warnings
+    assert "hosts.b.example.com.acme.ca_bundle: warning: /no.pem cannot be used" in warning
+    inherits = "hosts: {b.example.com: {upstream: 1, acme: {email: a@b.test}}}\n"
+    file.write_text("acme: {server: 'https://ca.test/d', ca_bundle: /no.pem}\n" + inherits)
+    with pytest.raises(ConfigError):
+        load(file, serves=True)
+
+
 def test_pairs_of_the_command_line() -> None:
     assert len(from_pairs([("example.com", "8080"), ("example.org", "http://10.0.0.1:1")]).names) == 2
     with pytest.raises(ConfigError, match="has no scheme"):
