@@ -9,6 +9,8 @@ from proxyd.core.failure import Failure, FailureKind
 
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _SHORT_LIFE = timedelta(days=6)
+#: No CA gives certificates to be renewed more often than this, but a broken one.
+_SHORTEST = timedelta(minutes=1)
 
 
 def ceiling(
@@ -52,4 +54,4 @@ def _ceilings(exempt: bool, lifetime: timedelta | None) -> list[tuple[int, timed
 
 def _twice(period: timedelta, lifetime: timedelta) -> int:
     """The rule renews at half of such a life."""
-    return 2 * int(period / max(lifetime / 2, timedelta(seconds=1))) + 2
+    return 2 * int(period / max(lifetime / 2, _SHORTEST)) + 2

@@ -66,7 +66,7 @@ def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
             return Diagnosis(f"It is this machine: {failure.message}", "Do what the text says; it is tried again.")
         case FailureKind.UNUSABLE:
             return Diagnosis(
-                f"The CA gave a certificate, but it must not serve: {failure.message}",
+                f"The CA gave a certificate, but it is no good: {failure.message}",
                 f"Do what the text says, then `proxyd renew {host}`; else it is tried again, ever more rarely.",
             )
         case _:

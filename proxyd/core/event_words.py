@@ -93,6 +93,7 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "refused on demand": _refused,
     "challenge request": _arrived,
     "certificate issued": _issued,
+    "due at once": _with_reason("no other one is asked for at once"),
     "confirmed": lambda event: f"our own listener shows certificate {event.text('serial')}",
     "not confirmed": _with_reason("the new certificate is not confirmed"),
     "taken back": _with_reason("the new certificate was taken back, the one before serves"),

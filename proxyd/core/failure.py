@@ -19,7 +19,7 @@ class FailureKind(Enum):
     PAUSED = "paused"  # the CA paused the name until a person unpauses it
     ACCOUNT_REFUSED = "account refused"  # no request of this account can succeed
     LOCAL = "local"  # this machine: disk, clock
-    UNUSABLE = "unusable"  # the CA gave a certificate that must not serve
+    UNUSABLE = "unusable"  # the CA gave a certificate that must not serve, or is to be renewed already
 
 
 class IssuanceError(Exception):

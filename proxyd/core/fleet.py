@@ -31,7 +31,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
 from proxyd.core.rate_ledger import CaLimits
-from proxyd.core.renewal import RenewalWindow, ask_again_at, begins_later, latest_without, renew_at, spread
+from proxyd.core.renewal import RenewalWindow, ask_again_at, begins_later, is_ending, latest_without, renew_at, spread
 from proxyd.core.slots import Slot, Slots
 from proxyd.core.task import OrderTask
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import random
 
 #: Failures that say nothing about the host.
-_PASSING = (FailureKind.LOCAL, FailureKind.CA, FailureKind.RATE_LIMITED)
+_PASSING = (FailureKind.LOCAL, FailureKind.CA, FailureKind.RATE_LIMITED, FailureKind.UNUSABLE)
 #: Failures that another CA may not have.
 _UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL, FailureKind.UNUSABLE}
 #: Failures that a changed configuration may end.
@@ -211,7 +211,10 @@ class Fleet(Dispatch):
             member.wish_is_over()
             member.interrupted, member.in_vain = None, False
             member.worked = challenge or member.worked
-            self._ready(task.lineage, member, now)
+            if member.is_from_plan and now >= renew_at(held.validity, None, spread(task.lineage.host)):
+                self._came_late(task, member, held, now)
+            else:
+                self._ready(task.lineage, member, now)
             for twin in self._namesakes.twins(task.lineage):
                 if isinstance(self._members[twin].state, Waiting) and not self._members[twin].tried:
                     self._event(twin, Wished(), now)  # it waited for what is proved now
@@ -347,6 +350,20 @@ class Fleet(Dispatch):
             return
         at = self._place(lineage, member, held, window, now) if member.is_from_plan else now
         self._event(lineage, Obtained(renew_at=at, window=window), now)
+
+    def _came_late(self, task: OrderTask, member: Member, held: Held, now: datetime) -> None:
+        """It serves, but the next one may be no better: ordered as after a failure, and by half of what is left."""
+        begin, end = (f"{at:%Y-%m-%d %H:%M}" for at in (held.validity.not_before, held.validity.not_after))
+        message = (
+            f"{task.lineage.host}: the certificate that the CA {task.issuer} gave serves, but is to be renewed already "
+            f"(valid from {begin} to {end} UTC): check the CA's clock, and how long it lets certificates live"
+        )
+        # One that a stop kept from being fetched in time says nothing about the CA.
+        next_at = None if task.resumed else now + (held.validity.not_after - now) / 2
+        failure = Failure(kind=FailureKind.UNUSABLE, message=message, retry_at=next_at)
+        member.in_vain = is_ending(held.validity, now)
+        self._place(task.lineage, member, held, None, now)
+        self._event(task.lineage, Failed(failure=failure, lifetime=held.validity.lifetime), now)
 
     def _place(
         self, lineage: Lineage, member: Member, held: Held, window: RenewalWindow | None, now: datetime

@@ -30,7 +30,7 @@ class Member:
     refused_replaces: str | None = None
     forced: bool = False
     urgent: bool = False  # somebody waits for the next order: a person, or who mended a name
-    in_vain: bool = False  # the last certificate must not serve: the next one may be like it
+    in_vain: bool = False  # the last certificate must not serve, or was nearly over: the next one may be like it
     interrupted: str | None = None  # the CA at which an order waits to be gone on with
     ask_ari_at: datetime | None = None  # when the CA is asked for the window of what serves
     asked_ca: int = 0  # which CA of the plan that is, where it is not known whose the certificate is

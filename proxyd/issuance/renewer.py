@@ -348,6 +348,8 @@ class Renewer:
         }
         _log.info("certificate issued", extra={"host": lineage.host, "issuer": task.issuer, **fields})
         self._memory.note("certificate issued", lineage.host, task.issuer, **fields)
+        if isinstance(state := self._fleet.state(lineage), Waiting):
+            self._tell_failed(task, state.failure, self._clock.now(), what="due at once")
         await self.commit.end_orders(lineage, certificate)
 
     async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, reason: str) -> None:
@@ -368,13 +370,14 @@ class Renewer:
         self._fleet.failed(task, failure, now, unfinished=unfinished)
         self._tell_failed(task, failure, now)
 
-    def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime) -> None:
+    def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime, what: str = "no certificate") -> None:
         self._remember(task)
         state = self._fleet.state(task.lineage)
         fields: dict[str, object] = {"kind": failure.kind.value, "reason": failure.message, **_waiting(state, now)}
-        _log.warning("no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
+        _log.warning(what, extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
         more = {"problem": failure.problem, "challenge": failure.challenge, "addresses": failure.addresses or None}
-        self._memory.note("order failed", task.lineage.host, task.issuer, **more, **fields)
+        kind = "order failed" if what == "no certificate" else what
+        self._memory.note(kind, task.lineage.host, task.issuer, **more, **fields)
 
     def _postponed(self, lineage: Lineage, failure: Failure, until: datetime) -> None:
         """Record it once until an order is sent: a full bucket puts ten thousand hosts off again and again."""

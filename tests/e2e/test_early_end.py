@@ -1,10 +1,11 @@
-"""A CA that gives less than what serves: a certificate that would end before it is not used without a reason."""
+"""A CA that gives less than it should: a certificate that would end before what serves, or that is nearly over."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from proxyd.certs.certificate import Certificate
 from tests.support.command import command
@@ -61,3 +62,37 @@ def test_a_person_may_want_it_all_the_same(daemon: DaemonProcess, ca: FakeCa) ->
     ca.lifetime = 85 * DAY
     assert command(daemon, "renew", "--force", HOST).status == 0
     assert days_left(daemon, ca) == 85
+
+
+def test_certificates_that_are_nearly_over_when_they_come_serve_and_are_few(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        sign = ca.sign
+
+        def dated_back(
+            path: str, csr: x509.CertificateSigningRequest, *, not_before: datetime, not_after: datetime
+        ) -> None:
+            sign(path, csr, not_before=not_before - 85 * DAY, not_after=not_after - 85 * DAY)
+
+        ca.sign = dated_back  # type: ignore[method-assign]
+        daemon.configure({HOST: upstream.port}, acme={"server": ca.url, "ca_bundle": str(ca.bundle)})
+        daemon.start()
+        HttpsClient(daemon.https_port, ca.root()).wait_for([HOST], daemon=daemon)
+        daemon.wait_for("due at once")
+        for _ in range(7):
+            command(daemon, "renew", HOST)
+        assert ca.asked["order"] == 6  # our ceiling for renewals by ARI, to the end of the life
+        assert daemon.stop() == 0
+        daemon.forget_log()
+        daemon.start()
+        assert command(daemon, "renew", HOST).status != 0
+        row = command(daemon, "status", "--json").json["hosts"][HOST]
+        assert row["state"] == "waiting"
+        assert row["needs_a_person"]
+        assert "to be renewed already" in row["last_error"]
+        story = command(daemon, "explain", HOST).out
+        assert "no other one is asked for at once" in story
+        assert "The CA gave a certificate, but it is no good" in story
+        assert ca.asked["order"] == 6
+        daemon.stop()
