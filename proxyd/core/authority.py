@@ -110,22 +110,26 @@ class Authority:
 
     def succeeded(self, order: CertificateOrder, now: datetime) -> bool:
         """Count a certificate; return whether the CA was thought to be unable before."""
+        self.gave(order, now)
+        return self._works()
+
+    def gave(self, order: CertificateOrder, now: datetime) -> None:
+        """Count a certificate for our ceiling, whatever becomes of it."""
         history = [at for at in self._issued.get(_key(order), []) if at > now - _WEEK]
         self._issued[_key(order)] = [*history, now]
         self._changed.add(_key(order))
-        return self._works()
 
     def vanished(self, order: CertificateOrder, now: datetime) -> None:
         """Count an interrupted order that is over; why it failed is not known, so a name may be to blame."""
         if self.ledger:
             self.ledger.failed(order, now, validation=True)
 
-    def failed(self, order: CertificateOrder, failure: Failure, now: datetime, *, unfinished: bool = False) -> bool:
-        """Count an order that gave no certificate; `unfinished`: it may yet, and stays paid for.
+    def failed(self, order: CertificateOrder, failure: Failure, now: datetime, *, paid: bool = False) -> bool:
+        """Count an order that gave no certificate; `paid`: it may yet, or gave one that is of no use.
 
         Return whether the CA was thought to be unable before, and is not: it answered this host.
         """
-        if self.ledger and not unfinished:
+        if self.ledger and not paid:
             self.ledger.failed(order, now, validation=failure.kind is FailureKind.VALIDATION)
         match failure.kind:
             case FailureKind.CA:

@@ -107,7 +107,8 @@ class Dispatch(Roster):
             return None
         order = self._next_order(member, now)
         refused = self._refusal(member, order, now)
-        while refused and not refused[0].is_ceiling and member.has_other_ca:  # the CA is able: the wish is too much
+        # Where our ceiling refuses, the CA is able and the wish is too much; unless what it gave is of no use.
+        while refused and member.has_other_ca and (member.in_vain or not refused[0].is_ceiling):
             member.ca += 1
             order = self._next_order(member, now)
             refused = self._refusal(member, order, now)

@@ -26,7 +26,10 @@ class IssuanceError(Exception):
     """An order that gave no certificate. The text names the host, what failed, why, and the next step.
 
     `cause` is what others are told who wait for the same trouble: `message` where that names no host by itself.
+    `is_issued`: the CA issued a certificate all the same, and counts it.
     """
+
+    is_issued = False
 
     def __init__(
         self,

@@ -247,15 +247,22 @@ class Fleet(Dispatch):
         now: datetime,
         *,
         unfinished: bool = False,
+        issued: bool = False,
     ) -> None:
-        """Say that the order gave none; `unfinished`: it may yet, when it is gone on with."""
+        """Say that the order gave none; `unfinished`: it may yet, when it is gone on with.
+
+        `issued`: the CA gave one that is of no use: it counts.
+        """
         member = self._members.get(task.lineage)
         is_same = task.asked_as == self.authority(task.issuer).asked_as
-        if failure.kind in _BLOCKING and not (is_same and member and member.plan.fingerprint == task.fingerprint):
+        is_same = is_same and member is not None and member.plan.fingerprint == task.fingerprint
+        if failure.kind in _BLOCKING and not is_same and not issued:
             self.not_sent(task, failure, now, now)  # the CA refused what a new configuration has changed meanwhile
             return
         self._ended(task, now)
-        if self.authority(task.issuer).failed(task.order, failure, now, unfinished=unfinished):
+        if issued:
+            self.authority(task.issuer).gave(task.order, now)
+        if self.authority(task.issuer).failed(task.order, failure, now, paid=unfinished or issued):
             self._release(task.issuer, now)
         if member is None:
             if left := self._leaving.get(task.lineage):  # for when it comes back
@@ -263,6 +270,7 @@ class Fleet(Dispatch):
                 lifetime = left.held.validity.lifetime if left.held else None
                 left.state = step(left.state, Failed(failure=failure, lifetime=lifetime), now, self._rng)
             return
+        member.in_vain |= issued
         if unfinished:
             member.interrupted = task.issuer
         elif member.interrupted == task.issuer:

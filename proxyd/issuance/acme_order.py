@@ -68,7 +68,11 @@ class AcmeOrder:
             now = await self._poll("valid", "invalid")
         if self._state(now) != "valid":
             raise self.failure(now)
-        certificate = await self._download(now.json.get("certificate"))
+        try:
+            certificate = await self._download(now.json.get("certificate"))
+        except IssuanceError as error:
+            error.is_issued = True
+            raise
         return Issuance(certificate=certificate, challenge=proved, account=self.pending.account or None)
 
     def failure(self, now: AcmeResponse) -> IssuanceError:

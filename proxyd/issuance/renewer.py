@@ -60,7 +60,7 @@ class Renewer:
         self._clock = clock
         self._is_held = is_held
         self._issuer_of: Callable[[Lineage, str], Issuer | None] = lambda _lineage, _name: None
-        self._running: set[Lineage] = set()
+        self._running: dict[Lineage, bool] = {}  # whether the CA has given a certificate
 
         def issuer_of(lineage: Lineage, name: str) -> Issuer | None:
             return self._issuer_of(lineage, name)  # of the configuration that holds then
@@ -201,7 +201,7 @@ class Renewer:
         for task in self._fleet.tasks(now, max(0, _CONCURRENT - len(self._running))):
             match task:
                 case OrderTask(lineage=lineage):
-                    self._running.add(lineage)
+                    self._running[lineage] = False
                     group.create_task(self._guarded(task))
                 case WindowTask():
                     group.create_task(self._ask_window(task))
@@ -221,9 +221,10 @@ class Renewer:
         except Exception as error:  # noqa: BLE001 - the root of this task
             _log.exception("issuing failed in an unforeseen way", extra={"host": task.lineage.host})
             message = f"{task.lineage.host}: {type(error).__name__}, see the log; this is a bug of proxyd"
-            self._fleet.failed(task, Failure(kind=FailureKind.LOCAL, message=message), self._clock.now())
+            failure = Failure(kind=FailureKind.LOCAL, message=message)
+            self._fleet.failed(task, failure, self._clock.now(), issued=self._running[task.lineage])
         finally:
-            self._running.discard(task.lineage)
+            self._running.pop(task.lineage, None)
             self._changed.set()
 
     async def _is_permitted(self, task: OrderTask) -> bool:
@@ -307,7 +308,7 @@ class Renewer:
         except UnfinishedOrder as error:
             self._failed(task, error.failure, unfinished=True)
         except IssuanceError as error:
-            self._failed(task, error.failure)
+            self._failed(task, error.failure, issued=error.is_issued)
         except StoreError as error:
             message = f"{host}: no certificate is ordered, because it could not be kept: {error}"
             self._failed(task, Failure(kind=FailureKind.LOCAL, message=message))
@@ -323,20 +324,19 @@ class Renewer:
 
     async def _keep(self, task: OrderTask, issuance: Issuance) -> None:
         lineage, certificate = task.lineage, issuance.certificate
+        self._running[lineage] = True
         before = self._fleet.held(lineage)
         held = held_of(certificate, issuer=task.issuer, is_owned=True, account=issuance.account)
-        if before and not task.forced and before.issuer == task.issuer:
-            now = self._clock.now()
-            if ends_too_early(held.validity, before.validity, now):
-                message = f"the CA {task.issuer} sent a certificate that ends before the one that serves: not used"
-                await self._issued_in_vain(task, certificate, message)
-                return
+        serving = before.validity if before and not task.forced and before.issuer == task.issuer else None
+        if ends_too_early(held.validity, serving, self._clock.now()):
+            message = f"the CA {task.issuer} sent a certificate that ends before the one that serves: not used"
+            await self._issued_in_vain(task, certificate, message)
+            return
         await self.commit.keep(lineage, certificate, held)
         if self._fleet.state(lineage) is not None:  # else the host was removed meanwhile
             outcome = await self.commit.use(lineage, certificate, before)
             if isinstance(outcome, TakenBack):
-                reason = f"the new certificate was taken back: {outcome.reason}"
-                await self._issued_in_vain(task, certificate, reason)
+                await self._issued_in_vain(task, certificate, f"the new certificate was taken back: {outcome.reason}")
                 return
         self._fleet.issued(task, held, issuance.challenge, self._clock.now())
         self._remember(task)
@@ -365,9 +365,9 @@ class Renewer:
         finally:
             self._changed.set()
 
-    def _failed(self, task: OrderTask, failure: Failure, *, unfinished: bool = False) -> None:
+    def _failed(self, task: OrderTask, failure: Failure, *, unfinished: bool = False, issued: bool = False) -> None:
         now = self._clock.now()
-        self._fleet.failed(task, failure, now, unfinished=unfinished)
+        self._fleet.failed(task, failure, now, unfinished=unfinished, issued=issued)
         self._tell_failed(task, failure, now)
 
     def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime, what: str = "no certificate") -> None:

@@ -85,6 +85,7 @@ async def test_a_wrong_certificate_never_gets_in(ca: FakeCa, client: Client, how
     async with client:
         error = await client.failure(HOST, *(["two.example.test"] if how == "fewer names" else []))
         assert error.failure.kind is FailureKind.CA
+        assert error.is_issued  # and counted by the CA
         assert "sent a certificate" in str(error)
         assert why in str(error)
         assert client.orders.all() == []  # the same order would give the same again

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from proxyd.certs.certificate import Certificate
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient
 from tests.support.fake_ca import FakeCa
+from tests.support.fake_ca_answer import Answer
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
@@ -95,4 +97,28 @@ def test_certificates_that_are_nearly_over_when_they_come_serve_and_are_few(
         assert "no other one is asked for at once" in story
         assert "The CA gave a certificate, but it is no good" in story
         assert ca.asked["order"] == 6
+        daemon.stop()
+
+
+def test_certificates_that_the_ca_issues_for_nothing_are_counted(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    def alone_twice(answer: Answer) -> Answer:
+        leaf = x509.load_pem_x509_certificates(answer.body or b"")[0].public_bytes(serialization.Encoding.PEM)
+        answer.body = leaf + leaf
+        return answer
+
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        ca.script["certificate"] = alone_twice
+        daemon.configure({HOST: upstream.port}, acme={"server": ca.url, "ca_bundle": str(ca.bundle)})
+        daemon.start()
+        daemon.wait_for("sent a certificate")
+        for _ in range(3):
+            assert command(daemon, "renew", HOST).status != 0
+        assert daemon.stop() == 0
+        daemon.start()
+        refused = command(daemon, "renew", HOST)
+        assert "enough certificates were ordered" in refused.out + refused.err
+        assert ca.asked["finalize"] == 2
+        assert "its part 2 did not sign part 1" in command(daemon, "status", "--json").json["hosts"][HOST]["last_error"]
         daemon.stop()
