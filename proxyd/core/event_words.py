@@ -90,6 +90,7 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "not ordered": _with_reason("not ordered"),
     "forgotten": _with_reason("forgotten"),
     "new on demand": lambda event: f"{event.text('client')} asked for it first: {_cut(event.text('reason'))}",
+    "again on demand": lambda event: f"{event.text('client')} asked for it again: {_cut(event.text('reason'))}",
     "refused on demand": _refused,
     "challenge request": _arrived,
     "certificate issued": _issued,

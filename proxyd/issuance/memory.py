@@ -1,5 +1,6 @@
 """What the renewer must not forget at a restart, kept in the journal."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ _HISTORY = "history"
 _PARTS = ("ledger", "issued")
 #: What is over is forgotten so often: names on demand come and go, and what was spent for each stays until it is over.
 _SWEEP_EVERY = timedelta(days=1)
+#: Of so many names on demand that failed and were given up the schedule is kept: asking again wins no retry.
+_GIVEN_UP = 1000
 
 
 class Memory:
@@ -37,6 +40,7 @@ class Memory:
         self._states: dict[str, Mapping[str, JsonValue]] = {}
         self._knows_history = self._is_intact = False
         self._swept: dict[str, datetime] = {}
+        self._given_up: OrderedDict[str, set[str]] = OrderedDict()  # host to its documents, the oldest first
         self._assumed: set[str] = set()  # CAs whose history was lost
         #: Whether the time is known: by a wrong clock everything that was spent may seem to be over.
         self.is_time_sure: Callable[[], bool] = lambda: True
@@ -75,6 +79,10 @@ class Memory:
         Nothing before it is known, unless it is `is_first`, before which nothing was, or `is_intact`, all of what was.
         """
         self._states = dict(states)
+        self._given_up.clear()
+        for name in sorted(states, key=lambda one: str(states[one].get("given_up"))):
+            if name.startswith("lineage ") and "given_up" in states[name]:
+                self._given_up.setdefault(name.split(" ")[1], set()).add(name)
         self._is_intact = is_first or is_intact
         self._knows_history = is_first or (is_intact and _HISTORY in states)
 
@@ -180,7 +188,8 @@ class Memory:
     def keep_lineage(self, fleet: Fleet, lineage: Lineage) -> None:
         """Keep the schedule: also for a host that leaves the configuration and comes back."""
         if document := fleet.document(lineage):
-            self.keep_document(f"lineage {_name(lineage)}", document)
+            self._is_wanted(lineage.host, name := f"lineage {_name(lineage)}")
+            self.keep_document(name, document)
 
     def keep_held(self, lineage: Lineage, held: Held) -> None:
         """Keep which CA gave the certificate: the file does not say it."""
@@ -217,17 +226,40 @@ class Memory:
             account=account if isinstance(account, str) else None,
         )
 
-    def forget(self, lineage: Lineage) -> None:
-        """Keep nothing of a lineage but its history."""
-        kept = {
-            name for name in [*self._states] if name.split(" ")[1:] in ([lineage.host.text], _name(lineage).split(" "))
-        }
-        for name in {*kept, f"lineage {_name(lineage)}", f"held {_name(lineage)}"}:
+    def give_up(self, lineage: Lineage) -> None:
+        """Keep nothing of a lineage but its history and, for a while, the schedule by which it failed."""
+        host, schedule = lineage.host.text, f"lineage {_name(lineage)}"
+        kept = {name for name in [*self._states] if name.split(" ")[1:] in ([host], _name(lineage).split(" "))}
+        for name in {*kept, f"held {_name(lineage)}"} - {schedule}:
             self.forget_document(name)
+        document = self.document(schedule)
+        if not document.get("failures"):
+            self.forget_document(schedule)
+            return
+        self.keep_document(schedule, {**document, "given_up": self._clock.now()})
+        self._given_up.setdefault(host, set()).add(schedule)
+        self._given_up.move_to_end(host)
+        while len(self._given_up) > _GIVEN_UP:
+            for name in self._given_up.popitem(last=False)[1]:
+                self.forget_document(name)
+
+    def _is_wanted(self, host: Hostname, schedule: str) -> None:
+        if documents := self._given_up.get(host.text):
+            documents.discard(schedule)
+            if not documents:
+                del self._given_up[host.text]
+
+    def has_given_up(self, host: Hostname) -> bool:
+        """Return whether the host was wanted before, failed, and its schedule is kept."""
+        return host.text in self._given_up
 
     def names(self) -> set[Hostname]:
-        """Return the hosts whose schedule was kept by the last run."""
-        kept = (name.split(" ") for name in [*self._states] if name.startswith("lineage "))
+        """Return the hosts whose schedule was kept by the last run; not those that were given up."""
+        kept = (
+            name.split(" ")
+            for name, document in [*self._states.items()]
+            if name.startswith("lineage ") and "given_up" not in document
+        )
         return {host for words in kept if len(words) == 3 and (host := Hostname.from_wire(words[1]))}
 
     def document(self, name: str) -> Mapping[str, "JsonValue"]:

@@ -209,7 +209,7 @@ class OnDemand:
             return self._refuse(rule, host, "ask gave no answer lately", Outcome.LATER)
         if self._tasks is None or len(self._attempts) >= _MAX_ATTEMPTS:
             return self._refuse(rule, host, "too many names wait", Outcome.LATER)
-        if self._is_day_full(rule):
+        if self._is_day_full(rule, host):
             return self._refuse(rule, host, "max_new_per_day is used up", Outcome.LATER)
         if not self._throttle.take(network, now):
             return self._refuse(rule, host, "too many unknown names from one network", Outcome.LATER, network)
@@ -273,20 +273,25 @@ class OnDemand:
         if answer.verdict is Verdict.UNREACHABLE:
             self._unanswered.put(host, now + _UNREACHABLE_SECONDS)
             return self._refuse(rule, host, "ask gave no answer", Outcome.LATER, answer.reason)
-        if self._is_day_full(rule):
+        if self._is_day_full(rule, host):
             return self._refuse(rule, host, "max_new_per_day is used up", Outcome.LATER)
-        self.created.add(self._clock.now())
-        self._memory.keep_document(NEW_NAMES, self.created.to_document(self._clock.now()))
+        is_new = not self._memory.has_given_up(host)
+        if is_new:
+            self.created.add(self._clock.now())
+            self._memory.keep_document(NEW_NAMES, self.created.to_document(self._clock.now()))
         plans = self._plans_for(host)
         self._lineages[host] = {plan.lineage for plan in plans}
         self._asked.add(host)
         fields = {"client": client, "under": rule.pattern, "reason": answer.reason}
-        _log.info("a new name on demand", extra={"host": host, **fields})
-        self._memory.note("new on demand", host, None, **fields)
+        _log.info("a new name on demand" if is_new else "a name on demand again", extra={"host": host, **fields})
+        self._memory.note("new on demand" if is_new else "again on demand", host, None, **fields)
         self._manage(plans)
         return None
 
-    def _is_day_full(self, rule: Rule) -> bool:
+    def _is_day_full(self, rule: Rule, host: Hostname) -> bool:
+        """A name that failed before was counted then, and its schedule goes on."""
+        if self._memory.has_given_up(host):
+            return False
         return self._is_count_lost or self.created.total(self._clock.now()) >= rule.max_new_per_day
 
     # HostPolicy

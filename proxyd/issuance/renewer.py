@@ -248,7 +248,7 @@ class Renewer:
     async def _forget(self, lineage: Lineage, reason: str) -> None:
         self._fleet.forget(lineage)
         self.commit.forget(lineage)
-        self._memory.forget(lineage)
+        self._memory.give_up(lineage)
         self._policy.forgotten(lineage)
         _log.info("forgotten", extra={"host": lineage.host, "reason": reason})
         self._memory.note("forgotten", lineage.host, None, reason=reason)

@@ -9,10 +9,14 @@ import pytest
 
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.certificate_state import Waiting
 from proxyd.core.circuit_breaker import ceiling
+from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Lineage, Plan
 from proxyd.core.rate_ledger import LETS_ENCRYPT
+from proxyd.core.task import OrderTask
 from proxyd.issuance.memory import Memory
 from proxyd.store.journal import Journal
 from tests.support.clock import FakeClock
@@ -325,3 +329,36 @@ def test_what_was_issued_for_a_name_that_is_forgotten_goes_after_its_week(tmp_pa
     assert not life.ca.history(order("n7.example.com"))
     life.memory.close()
     assert not [name for name in kept(tmp_path / "j") if "example.com" in name]
+
+
+def test_the_schedules_of_names_that_were_given_up_are_few_and_no_longer_managed(tmp_path: Path) -> None:
+    one = memory(tmp_path / "j")
+    fleet = Fleet(rng=random.Random(1), registered_domain=str)
+    lineages = []
+    for number in range(1200):
+        host = Hostname(f"n{number}.example.com")
+        plan = Plan(lineage=Lineage(host=host, names=(host,), key_kind="p256"), issuers=("ca",), challenges=("x",))
+        fleet.add(plan, CLOCK.now())
+        (task,) = fleet.tasks(CLOCK.now(), 1, 0)
+        assert isinstance(task, OrderTask)
+        lineages.append(plan.lineage)
+        if number:
+            fleet.failed(task, Failure(kind=FailureKind.VALIDATION, message="no"), CLOCK.now())
+        one.keep_lineage(fleet, plan.lineage)
+        fleet.forget(plan.lineage)
+        one.give_up(plan.lineage)
+        CLOCK.advance(timedelta(seconds=1))
+    for _ in range(2):
+        assert [one.has_given_up(lineage.host) for lineage in lineages] == [False] * 200 + [True] * 1000
+        assert one.names() == set()
+        one.close()
+        one = memory(tmp_path / "j")
+    fleet.add(Plan(lineage=lineages[-1], issuers=("ca",), challenges=("x",)), CLOCK.now())
+    one.recall(fleet, lineages[-1], CLOCK.now())
+    state = fleet.state(lineages[-1])
+    assert isinstance(state, Waiting)
+    assert state.failures == 1
+    one.keep_lineage(fleet, lineages[-1])
+    assert not one.has_given_up(lineages[-1].host)
+    assert one.names() == {lineages[-1].host}
+    one.close()

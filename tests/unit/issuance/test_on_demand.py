@@ -1,12 +1,15 @@
 """Names under wildcard hosts: who is let in, what is tried again, what is forgotten."""
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from proxyd.config.ask_url import AskUrl
 from proxyd.core.failure import Failure, FailureKind
@@ -32,8 +35,8 @@ A = NAMES[0]
 class World:
     """OnDemand with a real fleet and journal; the test plays the renewer."""
 
-    def __init__(self, directory: Path) -> None:
-        self.clock = FakeClock()
+    def __init__(self, directory: Path, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
         self.fleet = Fleet(rng=random.Random(1), registered_domain=lambda host: host.text)
         self.memory = Memory(Journal(directory / "journal.sqlite3", clock=self.clock), clock=self.clock)
         self.served: set[Hostname] = set()
@@ -53,6 +56,7 @@ class World:
     def manage(self, plans: Sequence[Plan]) -> None:
         for one in plans:
             self.fleet.add(one, self.clock.now())
+            self.memory.recall(self.fleet, one.lineage, self.clock.now())
 
     def use(self, *, ask: str | None = None, most: int = 1000, names: Sequence[Hostname] = ()) -> None:
         url = AskUrl.parse(ask) if ask else None
@@ -74,7 +78,24 @@ class World:
     def fail(self, task: OrderTask) -> None:
         failure = Failure(kind=FailureKind.VALIDATION, message="no", challenge="http-01")
         self.fleet.failed(task, failure, self.clock.now())
+        self.memory.keep_lineage(self.fleet, task.lineage)
         self.on_demand.review()
+
+    async def fail_all(self) -> int:
+        """Have every order fail that is due and permitted; return how many these were."""
+        sent = 0
+        for task in self.fleet.tasks(self.clock.now(), 100, 0):
+            assert isinstance(task, OrderTask)
+            if isinstance(await self.on_demand.permit(task.lineage), Allowed):
+                self.fail(task)
+                sent += 1
+            else:
+                now = self.clock.now()
+                self.fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message="not wanted"), now, now)
+                self.fleet.forget(task.lineage)
+                self.memory.give_up(task.lineage)
+                self.on_demand.forgotten(task.lineage)
+        return sent
 
     def succeed(self, task: OrderTask, days: int = 90) -> None:
         now = self.clock.now()
@@ -94,8 +115,8 @@ def plan(host: Hostname) -> Plan:
 
 
 @asynccontextmanager
-async def a_world(directory: Path) -> AsyncIterator[World]:
-    world = World(directory)
+async def a_world(directory: Path, clock: FakeClock | None = None) -> AsyncIterator[World]:
+    world = World(directory, clock)
     world.memory.open()
     running = asyncio.get_running_loop().create_task(world.on_demand.run())
     await asyncio.sleep(0)
@@ -328,3 +349,33 @@ async def test_who_does_not_order_takes_no_new_names(tmp_path: Path) -> None:
         hello = asyncio.get_running_loop().create_task(world.hello(A))
         world.succeed(await world.task())
         assert await hello is Outcome.SERVED
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_asking_for_a_failing_name_again_and_again_wins_no_retry(tmp_path: Path, restarts: bool) -> None:
+    """Every 75 s: the first wait is over by then, and nobody asked during it."""
+    minutes, clock = [], FakeClock()
+    begin = clock.now()
+    async with contextlib.AsyncExitStack() as stack:
+        world = await stack.enter_async_context(a_world(tmp_path, clock))
+        world.use(most=2)
+        while clock.now() < begin + timedelta(hours=5):
+            await world.fail_all()
+            hello = asyncio.get_running_loop().create_task(world.hello(A))
+            while not hello.done():
+                await asyncio.sleep(0)
+                clock.advance(timedelta(seconds=1))  # it waits for what is due within 20 s
+                minutes += [(clock.now() - begin) / timedelta(minutes=1)] * await world.fail_all()
+            assert hello.result() is Outcome.LATER
+            assert world.on_demand.created.total(clock.now()) == 1
+            clock.advance(timedelta(seconds=75))
+            minutes += [(clock.now() - begin) / timedelta(minutes=1)] * await world.fail_all()
+            if restarts and not world.on_demand.names:
+                await stack.aclose()
+                world = await stack.enter_async_context(a_world(tmp_path, clock))
+                world.on_demand.open()
+                world.use(most=2)
+    assert [round(one) for one in minutes[:2]] == [0, 1]
+    assert len(minutes) == 4  # and then once a day
+    assert 10 <= minutes[2] <= 14
+    assert 100 <= minutes[3] - minutes[2] <= 115
