@@ -7,6 +7,7 @@ import pytest
 
 from proxyd.core import certificate_state, circuit_breaker, fleet, name_watch
 from proxyd.core.clock_watch import ClockWatch
+from proxyd.core.fleet import Fleet
 from proxyd.core.name_watch import NameWatch
 from proxyd.core.rate_ledger import RateLedger
 from proxyd.core.renewal import RenewalWindow, Validity
@@ -70,6 +71,7 @@ def the_wall_is_believed(patch: Patch) -> None:
 def always_due(patch: Patch) -> None:
     """A bug that asks for a certificate again and again."""
     patch.setattr(fleet, "renew_at", lambda validity, _window, _point: validity.not_before)
+    patch.setattr(Fleet, "_came_late", lambda self, task, member, _held, now: self._ready(task.lineage, member, now))
 
 
 def no_ceiling(patch: Patch) -> None:
