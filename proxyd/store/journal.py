@@ -91,6 +91,8 @@ class Journal:
             is_sound = False
             self._trouble(error)
         documents = self.states()
+        ((last,),) = self._read("SELECT max(id) FROM event", ()) or [(0,)]
+        self._written = (last or 0) % _PRUNE_EVERY  # by several processes: none may last long
         self._patience = _PATIENCE
         self.is_blank = is_sound and not documents and not self._lost
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)

@@ -55,6 +55,17 @@ def test_what_happened_to_a_wildcard_host_can_be_read(tmp_path: Path, pattern: s
     one.close()
 
 
+def test_many_short_processes_keep_no_more_than_a_long_one(tmp_path: Path) -> None:
+    for _ in range(10):
+        one = journal(tmp_path / "j")
+        for _ in range(300):
+            one.record(event())
+        one.close()
+    with closing(sqlite3.connect(tmp_path / "j")) as connection:
+        ((left,),) = connection.execute("SELECT count(*) FROM event")
+    assert 1000 <= left <= 2000
+
+
 def test_flush_makes_it_readable_for_others(tmp_path: Path) -> None:
     one, other = journal(tmp_path / "j"), journal(tmp_path / "j")
     one.record(event())
