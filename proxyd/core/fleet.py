@@ -1,10 +1,8 @@
 """The deciding half of the renewer: what to do next for every host. No I/O, no clock: a simulation can live in it."""
 
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_state import (
@@ -25,18 +23,13 @@ from proxyd.core.certificate_state import (
     waits_for_first,
     waits_for_us,
 )
-from proxyd.core.dispatch import Dispatch
 from proxyd.core.failure import Failure, FailureKind
-from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
+from proxyd.core.placement import Placement
 from proxyd.core.rate_ledger import CaLimits
-from proxyd.core.renewal import RenewalWindow, ask_again_at, begins_later, is_ending, latest_without, renew_at, spread
-from proxyd.core.slots import Slot, Slots
+from proxyd.core.renewal import RenewalWindow, ask_again_at, is_ending, renew_at, spread
 from proxyd.core.task import OrderTask
-
-if TYPE_CHECKING:
-    import random
 
 #: Failures that say nothing about the host.
 _PASSING = (FailureKind.LOCAL, FailureKind.CA, FailureKind.RATE_LIMITED, FailureKind.UNUSABLE)
@@ -46,25 +39,10 @@ _UNABLE = {*FailureKind} - {FailureKind.VALIDATION, FailureKind.LOCAL, FailureKi
 _BLOCKING = (FailureKind.HOST_REFUSED, FailureKind.ACCOUNT_REFUSED)
 
 
-class Fleet(Dispatch):
+class Fleet(Placement):
     """Moves every managed certificate through its states. The caller does the tasks and reports how they ended."""
 
-    def __init__(
-        self,
-        *,
-        rng: "random.Random",
-        registered_domain: Callable[[Hostname], str],
-        orders_per_ca: int = sys.maxsize,
-        slots: Slots | None = None,
-    ) -> None:
-        super().__init__(rng=rng, registered_domain=registered_domain, orders_per_ca=orders_per_ca)
-        self._slots = slots or Slots()
-
     # What is managed
-
-    def expect(self, count: int) -> None:
-        """Say how many there will be, so that the first are not crowded together as a small fleet would be."""
-        self._slots.expected = count
 
     def update(self, plans: Iterable[Plan], now: datetime) -> list[Lineage]:
         """Take care of these too, as their plans now say; return those that are new.
@@ -372,36 +350,6 @@ class Fleet(Dispatch):
         member.in_vain = is_ending(held.validity, now)
         self._place(task.lineage, member, held, None, now)
         self._event(task.lineage, Failed(failure=failure, lifetime=held.validity.lifetime), now)
-
-    def _place(
-        self, lineage: Lineage, member: Member, held: Held, window: RenewalWindow | None, now: datetime
-    ) -> datetime:
-        self._free_slot(member)
-        validity = held.validity
-        if begins_later(validity, now):
-            return now
-        wished = renew_at(validity, window, spread(lineage.host))
-        earliest = validity.not_before + validity.lifetime / 3
-        latest = latest_without(validity) if window is None else wished
-        cycle = renew_at(validity, None, 0) - validity.not_before  # not the window's: a revoked one's is now
-        at, known = wished, member.known_place
-        member.known_place = None
-        if known and known[0] == held.serial and earliest <= known[1] <= latest:
-            at = known[1]  # a fleet that was spread stays spread over a restart
-        elif wished > now and window is not None and self._slots.are_few:
-            at = wished
-        elif wished > now:
-            at = self._slots.place(wished, earliest=max(now, earliest), cycle=cycle)
-        elif latest > now:  # one that was found: its whole fleet may have lost its windows and places
-            at = self._slots.place_late(now, latest=latest, cycle=cycle)
-        member.slot = Slot(max(at, now), cycle)
-        self._slots.add(member.slot)
-        return at
-
-    def _free_slot(self, member: Member) -> None:
-        if member.slot is not None:
-            self._slots.remove(member.slot)
-            member.slot = None
 
     def _release(self, issuer: str, now: datetime) -> None:
         """The CA works again: nobody has to wait out a time that was chosen because it did not."""

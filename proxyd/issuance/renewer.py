@@ -370,14 +370,13 @@ class Renewer:
         self._fleet.failed(task, failure, now, unfinished=unfinished, issued=issued)
         self._tell_failed(task, failure, now)
 
-    def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime, what: str = "no certificate") -> None:
+    def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime, what: str | None = None) -> None:
         self._remember(task)
         state = self._fleet.state(task.lineage)
         fields: dict[str, object] = {"kind": failure.kind.value, "reason": failure.message, **_waiting(state, now)}
-        _log.warning(what, extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
+        _log.warning(what or "no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
         more = {"problem": failure.problem, "challenge": failure.challenge, "addresses": failure.addresses or None}
-        kind = "order failed" if what == "no certificate" else what
-        self._memory.note(kind, task.lineage.host, task.issuer, **more, **fields)
+        self._memory.note(what or "order failed", task.lineage.host, task.issuer, **more, **fields)
 
     def _postponed(self, lineage: Lineage, failure: Failure, until: datetime) -> None:
         """Record it once until an order is sent: a full bucket puts ten thousand hosts off again and again."""

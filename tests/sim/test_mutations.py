@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from proxyd.core import certificate_state, circuit_breaker, fleet, name_watch
+from proxyd.core import certificate_state, circuit_breaker, fleet, name_watch, placement
 from proxyd.core.clock_watch import ClockWatch
 from proxyd.core.fleet import Fleet
 from proxyd.core.name_watch import NameWatch
@@ -21,7 +21,8 @@ def renewal_at_expiry(patch: Patch) -> None:
     def at_expiry(validity: Validity, _window: RenewalWindow | None, _point: float) -> datetime:
         return validity.not_after - timedelta(minutes=5)
 
-    patch.setattr(fleet, "renew_at", at_expiry)
+    for module in (fleet, placement):
+        patch.setattr(module, "renew_at", at_expiry)
     patch.setattr(Slots, "place", lambda _self, wished, **_bounds: wished)
 
 
@@ -40,7 +41,8 @@ def waits_of_a_month(patch: Patch) -> None:
 
 def no_slots(patch: Patch) -> None:
     patch.setattr(Slots, "place", lambda _self, wished, **_bounds: wished)
-    patch.setattr(fleet, "spread", lambda _host: 0.5)
+    for module in (fleet, placement):
+        patch.setattr(module, "spread", lambda _host: 0.5)
 
 
 def no_looks(patch: Patch) -> None:
@@ -70,7 +72,8 @@ def the_wall_is_believed(patch: Patch) -> None:
 
 def always_due(patch: Patch) -> None:
     """A bug that asks for a certificate again and again."""
-    patch.setattr(fleet, "renew_at", lambda validity, _window, _point: validity.not_before)
+    for module in (fleet, placement):
+        patch.setattr(module, "renew_at", lambda validity, _window, _point: validity.not_before)
     patch.setattr(Fleet, "_came_late", lambda self, task, member, _held, now: self._ready(task.lineage, member, now))
 
 
