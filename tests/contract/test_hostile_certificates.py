@@ -140,5 +140,6 @@ async def test_an_issuer_that_no_library_reads_is_a_broken_chain(ca: FakeCa, cli
 async def test_a_window_that_makes_no_sense_is_none(ca: FakeCa, client: Client, window: dict[str, Any]) -> None:
     ca.window = window
     async with client:
-        answer = await client.issuer.renewal_window("aaaa.bbbb")
+        made = await client.issue(HOST)
+        answer = await client.issuer.renewal_window(made.certificate.ari_id)
     assert answer.window is None
