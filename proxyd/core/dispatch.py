@@ -31,11 +31,16 @@ class Dispatch(Roster):
     """A roster with due times. What it begins is for the caller to do."""
 
     def __init__(
-        self, *, rng: "random.Random", registered_domain: Callable[[Hostname], str], orders_per_ca: int = sys.maxsize
+        self,
+        *,
+        rng: "random.Random",
+        registered_domain: Callable[[Hostname], str],
+        orders_per_ca: int = sys.maxsize,
+        windows_per_ca: int = sys.maxsize,
     ) -> None:
         super().__init__(registered_domain=registered_domain)
         self._rng = rng
-        self._orders_per_ca = orders_per_ca
+        self._orders_per_ca, self._windows_per_ca = orders_per_ca, windows_per_ca
         self._under_way: dict[Lineage, str] = {}  # at which CA
         self._asked: dict[Lineage, str] = {}  # which CA, for its window
         self._namesakes = Namesakes()
@@ -153,7 +158,7 @@ class Dispatch(Roster):
 
     def _all_asked(self) -> set[str]:
         """Return the CAs that are asked for as many windows as they may be: orders go on while these hang."""
-        return _at_least(self._orders_per_ca, self._asked)
+        return _at_least(self._windows_per_ca, self._asked)
 
     def _ended(self, task: OrderTask, now: datetime) -> None:
         self._under_way.pop(task.lineage, None)

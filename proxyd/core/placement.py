@@ -25,9 +25,12 @@ class Placement(Dispatch):
         rng: "random.Random",
         registered_domain: Callable[[Hostname], str],
         orders_per_ca: int = sys.maxsize,
+        windows_per_ca: int = sys.maxsize,
         slots: Slots | None = None,
     ) -> None:
-        super().__init__(rng=rng, registered_domain=registered_domain, orders_per_ca=orders_per_ca)
+        super().__init__(
+            rng=rng, registered_domain=registered_domain, orders_per_ca=orders_per_ca, windows_per_ca=windows_per_ca
+        )
         self._slots = slots or Slots()
 
     def expect(self, count: int) -> None:

@@ -55,6 +55,7 @@ from proxyd.tls.challenge_table import ChallengeTable
 _BOTH: tuple[KeyFamily, ...] = ("ec", "rsa")
 _log = logging.getLogger("proxyd.certificates")
 _ORDERS_PER_CA = 4
+_WINDOWS_PER_CA = 4  # questions that hang must not take every connection to a CA
 #: A name under a wildcard host whose certificate ran out before this is new again.
 _LONG_EXPIRED = timedelta(days=30)
 
@@ -98,7 +99,12 @@ class Certificates:
             turn=turn,
         )
         self._stand_ins = StandIns(table=table, store=self._store, clock=clock)
-        self._fleet = Fleet(rng=rng, registered_domain=registered_domains(), orders_per_ca=_ORDERS_PER_CA)
+        self._fleet = Fleet(
+            rng=rng,
+            registered_domain=registered_domains(),
+            orders_per_ca=_ORDERS_PER_CA,
+            windows_per_ca=_WINDOWS_PER_CA,
+        )
         self._authorities = Authorities(
             store=self._store,
             orders=self._orders,

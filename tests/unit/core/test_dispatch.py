@@ -26,7 +26,7 @@ OTHER_CA = "https://other.example/dir"
 
 def two_cas(count: int) -> Fleet:
     """Four orders of each CA; `count` hosts at one, host 99 at the other."""
-    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text, orders_per_ca=4)
+    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text, orders_per_ca=4, windows_per_ca=4)
     other = Plan(lineage=lineage(99), issuers=(OTHER_CA,), challenges=("http-01",))
     fleet.update([*plans(*map(lineage, range(count))), other], NOW)
     return fleet
