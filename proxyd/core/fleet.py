@@ -124,7 +124,9 @@ class Fleet(Placement):
                     self._ready(lineage, member, now)  # it was due by the wrong time only
                 case Waiting(failure=failure), _ if failure.kind is FailureKind.LOCAL:
                     self._event(lineage, Wished(), now)
-                case Ready(renew_at=at), Held(validity=validity) if at > validity.not_after or member.is_placed_late:
+                case Ready(renew_at=at), Held(validity=validity) if member.is_placed_late or not (
+                    validity.not_before <= at <= validity.not_after
+                ):
                     self._ready(lineage, member, now)
                 case _:
                     self._schedule(lineage, now)

@@ -146,4 +146,6 @@ def test_a_ca_is_tried_out_first_and_each_keeps_its_account(
         assert command(daemon, "account", "rotate-key").status == 0
         change(production, by_reload=False)
         assert [accounts_made(one) for one in (staging, production)] == [1, 1]
-        assert "not taken as a renewal" not in daemon.log()
+        # Of one certificate in 256 Pebble finds no order: it forgets the zero before a serial whose first bit is set.
+        refused = [line for line in daemon.log().splitlines() if "not taken as a renewal" in line]
+        assert all("could not find order resulting in the given certificate serial" in line for line in refused)

@@ -372,6 +372,19 @@ def test_a_certificate_that_is_not_valid_yet_is_due_whatever_its_window() -> Non
     assert not orders_of(fleet, NOW)
 
 
+def test_what_seemed_not_valid_yet_by_a_clock_that_was_behind_is_left_alone_when_it_is_right() -> None:
+    fleet = fleet_of(2)
+    fleet.found(lineage(0), held(7), NOW - YEARS)
+    fleet.found(lineage(1), held(8), NOW - YEARS)
+    assert len(orders_of(fleet, NOW - YEARS)) == 2
+    fleet = fleet_of(3)
+    for number in range(3):
+        fleet.found(lineage(number), held(number), NOW - YEARS)
+    fleet.clock_righted(NOW)
+    assert not orders_of(fleet, NOW)
+    assert all(isinstance(fleet.state(lineage(number)), Ready) for number in range(3))
+
+
 def test_two_orders_never_prove_a_name_at_the_same_time() -> None:
     fleet = fleet_of(1)
     fleet.update(plans(*twins()), NOW)
