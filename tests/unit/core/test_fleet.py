@@ -6,9 +6,7 @@ from random import Random
 
 import pytest
 
-from proxyd.core.authority import Authority
-from proxyd.core.certificate_order import CertificateOrder
-from proxyd.core.certificate_state import Ready, due_at
+from proxyd.core.certificate_state import due_at
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
@@ -75,103 +73,6 @@ def order_of(fleet: Fleet, now: datetime) -> OrderTask:
     return task
 
 
-def test_what_failed_by_a_wrong_clock_is_tried_when_it_is_right() -> None:
-    fleet = fleet_of(1)
-    failure = Failure(kind=FailureKind.LOCAL, message="the clock of this machine is wrong")
-    fleet.failed(order_of(fleet, NOW + YEARS), failure, NOW + YEARS)
-    assert not fleet.tasks(NOW, 4, 0)
-    fleet.clock_righted(NOW)
-    assert order_of(fleet, NOW).lineage == lineage(0)
-
-
-def test_a_failed_validation_wins_no_retry_by_a_step_of_the_clock() -> None:
-    fleet = fleet_of(1)
-    failure = Failure(kind=FailureKind.VALIDATION, message="unauthorized")
-    for again in (timedelta(0), timedelta(minutes=2), timedelta(minutes=20), timedelta(hours=3)):
-        fleet.failed(order_of(fleet, NOW + YEARS + again), failure, NOW + YEARS + again)
-    fleet.clock_righted(NOW)
-    wake = fleet.wake_at(windows=False)
-    assert wake is not None
-    assert timedelta(hours=21) < wake - NOW < timedelta(hours=27)
-    document = fleet.document(lineage(0))
-    again_fleet = fleet_of(1)
-    again_fleet.restore(lineage(0), document, NOW - YEARS)  # kept under a wrong clock, read under the right one
-    wake = again_fleet.wake_at(windows=False)
-    assert wake is not None
-    assert timedelta(hours=21) < wake - (NOW - YEARS) < timedelta(hours=27)
-
-
-def test_a_certificate_of_another_ca_is_due_when_the_clock_is_right() -> None:
-    fleet = fleet_of(1)
-    validity = Validity(not_before=NOW - timedelta(days=1), not_after=NOW + timedelta(days=89))
-    foreign = Held(validity=validity, serial=1, cert_id="x", issuer="https://staging.example/dir", is_owned=True)
-    fleet.found(lineage(0), foreign, NOW + YEARS)
-    assert not fleet.tasks(NOW, 4, 0)
-    fleet.clock_righted(NOW)
-    assert order_of(fleet, NOW).lineage == lineage(0)
-
-
-def test_what_was_due_by_a_wrong_clock_only_is_left_alone_when_it_is_right() -> None:
-    fleet, begun = fleet_of(40), NOW - timedelta(days=20)
-    validity = Validity(not_before=begun, not_after=begun + timedelta(days=90))
-    held = Held(validity=validity, serial=1, cert_id="", issuer=CA, is_owned=True)
-    for number in range(40):
-        fleet.found(lineage(number), held, NOW + YEARS)
-    failed = [task for task in fleet.tasks(NOW + YEARS, 20, 0) if isinstance(task, OrderTask)]
-    for task in failed:
-        fleet.failed(task, Failure(kind=FailureKind.LOCAL, message="the clock"), NOW + YEARS)
-    assert len(failed) == 20  # the others wait for their turn
-    fleet.clock_righted(NOW)
-    states = [fleet.state(lineage(number)) for number in range(40)]
-    days = Counter(state.renew_at.date() for state in states if isinstance(state, Ready))
-    assert days.total() == 40
-    assert min(days) > NOW.date()
-    assert max(days.values()) <= 5
-
-
-def test_windows_are_asked_for_twice_a_day_after_a_step_back() -> None:
-    fleet = fleet_of(2)
-    (task,) = fleet.tasks(NOW + YEARS, 0)
-    assert isinstance(task, WindowTask)
-    fleet.window(task.lineage, task.cert_id, None, None, NOW + YEARS)
-    fleet.clock_righted(NOW)
-    asked = fleet.wake_at(orders=False)
-    assert asked is not None
-    assert asked <= NOW + timedelta(hours=12)
-
-
-def test_a_ca_that_seemed_down_by_a_wrong_clock_is_asked_at_once_when_it_is_right() -> None:
-    fleet = fleet_of(1)
-    fleet.update([Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)) for one in range(3)], NOW)
-    failure = Failure(kind=FailureKind.CA, message="certificate has expired")
-    for task in fleet.tasks(NOW + YEARS, 4, 0):
-        assert isinstance(task, OrderTask)
-        fleet.failed(task, failure, NOW + YEARS)
-    fleet.clock_righted(NOW)
-    assert len(fleet.tasks(NOW, 4, 0)) == 3
-
-
-def test_full_buckets_of_a_wrong_clock_do_not_starve_us() -> None:
-    limits = LETS_ENCRYPT
-    authority = Authority(CA, limits, registered_domain=lambda name: name.text)
-    host = lineage(0)
-    order = CertificateOrder(host=host.host, names=host.names, key_kind="p256", replaces=None, is_renewal=False)
-    for _ in range(5):
-        authority.started(order, NOW + YEARS)
-        authority.succeeded(order, NOW + YEARS)
-    assert authority.refusal(order, NOW) is not None
-    authority.settle(NOW)
-    refused = authority.refusal(order, NOW)
-    assert refused is not None  # unknown is no reason to hammer
-    assert refused[1] <= NOW + limits.duplicates.refill
-    assert authority.history(order) == []
-    kept = Authority(CA, limits, registered_domain=lambda name: name.text)
-    kept.read_document(authority.to_document(NOW), NOW - YEARS)
-    refused = kept.refusal(order, NOW - YEARS)
-    assert refused is not None
-    assert refused[1] <= NOW - YEARS + limits.duplicates.refill
-
-
 def test_a_backlog_at_a_limit_sends_every_order_that_is_allowed_and_does_little_else() -> None:
     fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
     fleet.authority(CA, LETS_ENCRYPT)
@@ -207,23 +108,6 @@ def test_who_waits_for_a_ca_goes_on_when_it_answers_anybody() -> None:
     assert len(fleet.tasks(now, 8, 0)) == 7
 
 
-def test_a_fleet_stays_spread_over_a_restart() -> None:
-    fleet = fleet_of(200)
-    (new,) = [task for task in fleet.tasks(NOW, 1, 0) if isinstance(task, OrderTask)]
-    validity = Validity(not_before=NOW, not_after=NOW + timedelta(days=90))
-    fleet.issued(new, Held(validity=validity, serial=199, cert_id="", issuer=CA, is_owned=True), "http-01", NOW)
-    later = NOW + timedelta(days=30)
-    fresh = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
-    fresh.authority(CA)
-    for one in reversed(range(200)):
-        fresh.add(Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)), later)
-        fresh.restore(lineage(one), json.loads(json.dumps(fleet.document(lineage(one)))), later)
-        held = fleet.held(lineage(one))
-        assert held is not None
-        fresh.found(lineage(one), held, later)
-    assert [due(fresh, one) for one in range(200)] == [due(fleet, one) for one in range(200)]
-
-
 def test_no_restart_forgets_what_failed_long_before_the_renewal_had_to_be() -> None:
     fleet = fleet_of(2)
     first = lineage(0)
@@ -246,40 +130,6 @@ def test_no_restart_forgets_what_failed_long_before_the_renewal_had_to_be() -> N
 
 def task_plan(one: Lineage) -> Plan:
     return Plan(lineage=one, issuers=(CA,), challenges=("http-01",))
-
-
-def test_a_fleet_whose_places_were_lost_is_not_renewed_at_once() -> None:
-    fleet = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
-    fleet.authority(CA)
-    life = timedelta(days=90)
-    fleet.expect(600)
-    for one in range(600):
-        began = NOW - life * 0.68 * (one / 600)  # the windows went beyond two thirds
-        fleet.add(Plan(lineage=lineage(one), issuers=(CA,), challenges=("http-01",)), NOW)
-        validity = Validity(not_before=began, not_after=began + life)
-        unknown = Held(validity=validity, serial=one, cert_id=f"ari{one}", issuer=None, is_owned=False)
-        fleet.found(lineage(one), unknown, NOW)
-    times = [at for one in range(600) if (at := due(fleet, one))]
-    assert len([at for at in times if at <= NOW + HOUR]) <= 3
-    assert Counter((at - NOW).days for at in times)[0] <= 3 * 600 / 60
-    assert all(at <= NOW + life * 0.72 - life * 0.68 * (one / 600) for one, at in enumerate(times))
-    lone = Fleet(rng=Random(0), registered_domain=lambda name: name.text)
-    lone.add(Plan(lineage=lineage(0), issuers=(CA,), challenges=("http-01",)), NOW)
-    validity = Validity(not_before=NOW - life * 0.68, not_after=NOW + life * 0.32)
-    lone.found(lineage(0), Held(validity=validity, serial=0, cert_id="", issuer=None, is_owned=False), NOW)
-    at = due(lone, 0)
-    assert at is not None
-    assert at <= NOW
-
-
-def test_a_window_that_opens_when_the_certificate_is_over_delays_nothing() -> None:
-    fleet = fleet_of(2)
-    (task,) = [task for task in fleet.tasks(NOW, 0) if isinstance(task, WindowTask)]
-    before = due(fleet, 0)
-    start = NOW + timedelta(days=400)
-    never = RenewalWindow(cert_id=task.cert_id, start=start, end=start + timedelta(days=1))
-    fleet.window(task.lineage, task.cert_id, never, None, NOW)
-    assert due(fleet, 0) == before
 
 
 def test_a_dormant_host_gets_one_order_though_it_never_tried_the_other_challenge() -> None:
@@ -344,45 +194,6 @@ def orders_of(fleet: Fleet, now: datetime, room: int = 4) -> list[OrderTask]:
 def held(number: int, issued: datetime = NOW) -> Held:
     validity = Validity(not_before=issued, not_after=issued + timedelta(days=90))
     return Held(validity=validity, serial=number, cert_id=f"ari{number}", issuer=CA, is_owned=True)
-
-
-@pytest.mark.parametrize(("count", "is_spread"), [(50, False), (200, True)])
-def test_the_windows_of_a_large_fleet_alone_are_left_ahead_of_time(count: int, *, is_spread: bool) -> None:
-    fleet = fleet_of(count)
-    fleet.expect(count)
-    begin = NOW + timedelta(days=59)
-    for number in range(count - 1):
-        window = RenewalWindow(cert_id=f"ari{number}", start=begin, end=begin + timedelta(days=2))
-        fleet.window(lineage(number), f"ari{number}", window, None, NOW)
-    states = [fleet.state(lineage(number)) for number in range(count - 1)]
-    early = [state for state in states if isinstance(state, Ready) and state.renew_at < begin]
-    assert bool(early) is is_spread
-    assert all(isinstance(state, Ready) and state.renew_at < begin + timedelta(days=2) for state in states)
-
-
-def test_a_certificate_that_is_not_valid_yet_is_due_whatever_its_window() -> None:
-    fleet = fleet_of(2)
-    later = held(7, NOW + 400 * timedelta(days=1))
-    fleet.found(lineage(1), later, NOW)
-    window = RenewalWindow(cert_id="ari7", start=later.validity.not_before, end=later.validity.not_after)
-    fleet.window(lineage(1), "ari7", window, None, NOW)
-    (task,) = orders_of(fleet, NOW)
-    assert task.lineage == lineage(1)
-    fleet.issued(task, held(8), "http-01", NOW)
-    assert not orders_of(fleet, NOW)
-
-
-def test_what_seemed_not_valid_yet_by_a_clock_that_was_behind_is_left_alone_when_it_is_right() -> None:
-    fleet = fleet_of(2)
-    fleet.found(lineage(0), held(7), NOW - YEARS)
-    fleet.found(lineage(1), held(8), NOW - YEARS)
-    assert len(orders_of(fleet, NOW - YEARS)) == 2
-    fleet = fleet_of(3)
-    for number in range(3):
-        fleet.found(lineage(number), held(number), NOW - YEARS)
-    fleet.clock_righted(NOW)
-    assert not orders_of(fleet, NOW)
-    assert all(isinstance(fleet.state(lineage(number)), Ready) for number in range(3))
 
 
 def test_two_orders_never_prove_a_name_at_the_same_time() -> None:
