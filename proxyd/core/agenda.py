@@ -5,6 +5,8 @@ from datetime import datetime
 
 from proxyd.core.lineage import Lineage
 
+_ROOM = 64
+
 
 class Agenda:
     """One due time for each lineage; a new one replaces the old one."""
@@ -19,9 +21,12 @@ class Agenda:
         self._entries += 1
         if at is None:
             self._current.pop(lineage, None)
-            return
-        self._current[lineage] = self._entries
-        heapq.heappush(self._heap, (at, self._entries, lineage))
+        else:
+            self._current[lineage] = self._entries
+            heapq.heappush(self._heap, (at, self._entries, lineage))
+        if len(self._heap) > 2 * len(self._current) + _ROOM:  # what was replaced would lie there until it is due
+            self._heap = [one for one in self._heap if self._current.get(one[2]) == one[1]]
+            heapq.heapify(self._heap)
 
     def next_at(self) -> datetime | None:
         """Return the earliest due time."""

@@ -1,5 +1,6 @@
 """The heap against a sorted list."""
 
+import pickle
 from datetime import datetime, timedelta
 
 from hypothesis import given
@@ -36,3 +37,13 @@ def test_each_is_taken_once_when_it_is_due_longest_first(story: list[tuple[Linea
                 listed[lineage] = NOW + timedelta(minutes=minutes)
             agenda.put(lineage, listed.get(lineage))
         assert agenda.next_at() == min(listed.values(), default=None)
+
+
+def test_what_was_replaced_takes_no_room() -> None:
+    agenda = Agenda()
+    for minutes in range(10_000):
+        agenda.put(LINEAGES[minutes % 6], NOW + timedelta(days=60, minutes=minutes))
+    assert len(pickle.dumps(agenda)) < 20_000
+    for lineage in LINEAGES:
+        agenda.put(lineage, None)
+    assert agenda.next_at() is None
