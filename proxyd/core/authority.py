@@ -140,6 +140,8 @@ class Authority:
                 self._probe_at = now + _ACCOUNT_PROBE
             case FailureKind.RATE_LIMITED:
                 self._limited(order, failure, now)
+            case FailureKind.LOCAL:
+                pass  # it says nothing about the CA
             case _:
                 return self._works()
         return False

@@ -43,6 +43,7 @@ class IssuanceError(Exception):
         challenge: str | None = None,
         name: Hostname | None = None,
         addresses: tuple[str, ...] = (),
+        is_of_one_ca: bool = False,
     ) -> None:
         text = message if host is None else f"{host}: {message}"
         super().__init__(text)
@@ -59,6 +60,7 @@ class IssuanceError(Exception):
             limit=problem.limit if problem else None,
             limited=problem.limited if problem else (),
             addresses=addresses,
+            is_of_one_ca=is_of_one_ca,
         )
 
 
@@ -71,7 +73,7 @@ class Failure:
     CA's limits said no, by its name in core/rate_ledger.py, `limited`: of which names or domains, as far as it told.
     `addresses`: where the CA looked for us, by its own words.
     `is_anothers_turn`: nothing was sent, because another process orders for the same cache; `is_ceiling`: because of
-    our own ceiling (core/circuit_breaker.py).
+    our own ceiling (core/circuit_breaker.py); `is_of_one_ca`: because this machine cannot ask that CA for this host.
     """
 
     kind: FailureKind
@@ -87,6 +89,7 @@ class Failure:
     addresses: tuple[str, ...] = ()
     is_anothers_turn: bool = False
     is_ceiling: bool = False
+    is_of_one_ca: bool = False
 
     @property
     def may_be_dns(self) -> bool:

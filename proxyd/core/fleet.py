@@ -362,4 +362,6 @@ class Fleet(Placement):
 
 def _is_unable(failure: Failure) -> bool:
     """Whether another CA may give what this one did not; a CAA record forbids one, and perhaps not the next."""
-    return failure.kind in _UNABLE or (failure.kind is FailureKind.VALIDATION and failure.problem == "caa")
+    if failure.kind is FailureKind.VALIDATION:
+        return failure.problem == "caa"
+    return failure.kind in _UNABLE or failure.is_of_one_ca

@@ -209,7 +209,7 @@ def _trusted_now(options: AcmeOptions) -> ssl.SSLContext:
         return ca_context(options)
     except CaBundleError as error:
         message = f"the CA {options.server} is not asked, because whom to trust is not known: {error}"
-        raise IssuanceError(FailureKind.LOCAL, message) from error
+        raise IssuanceError(FailureKind.LOCAL, message, is_of_one_ca=True) from error
 
 
 def _options_of(config: Config) -> dict[tuple[Hostname | HostPattern, str], AcmeOptions]:

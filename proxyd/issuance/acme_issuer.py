@@ -306,6 +306,7 @@ def _unfinished(error: IssuanceError) -> UnfinishedOrder:
         cause=error.failure.cause,
         problem=problem,
         retry_after=error.failure.retry_after,
+        is_of_one_ca=error.failure.is_of_one_ca,
     )
 
 

@@ -286,7 +286,7 @@ class AcmeTransport:
             _log.debug("the CA refused a nonce", extra={"url": url})
             raise BadNonce(usable(nonce))
         self._nonces.put(nonce)
-        if status == 404:  # the CA may have moved
+        if status == 404 and method != "GET":  # the CA may have moved; so it answers for a certificate of another, too
             self._fresh_until = 0.0
         raise AcmeProblem(classify(problem), f"the CA {self._name} refused {urlsplit(url).path}", problem)
 

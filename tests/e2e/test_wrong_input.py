@@ -163,6 +163,23 @@ def test_the_ca_bundle_of_one_host_concerns_nobody_else(
         assert daemon.stop() == 0
 
 
+def test_a_host_whose_ca_bundle_is_broken_has_its_fallback(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    bundle, one, other = tmp_path / "bundle.pem", "one.example.test", "two.example.test"
+    with (
+        FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca,
+        FakeCa(tmp_path / "next", http_port=daemon.http_port, tls_port=daemon.https_port) as following,
+    ):
+        fallback = [{"server": following.url, "ca_bundle": str(following.bundle)}]
+        acme = {"server": ca.url, "ca_bundle": str(bundle), "fallback": fallback}
+        daemon.configure({one: upstream.port, other: {"upstream": upstream.port, "acme": acme}}, pebble=ca)
+        daemon.start()
+        HttpsClient(daemon.https_port, ca.root()).wait_for([one], daemon=daemon)
+        HttpsClient(daemon.https_port, following.root()).wait_for([other], daemon=daemon)
+        assert daemon.stop() == 0
+
+
 def test_ca_unreachable_is_said_while_the_daemon_serves(daemon: DaemonProcess) -> None:
     daemon.configure({"a.example.test": 8080}, acme={"server": f"https://127.0.0.1:{free_port()}/dir"})
     daemon.start()

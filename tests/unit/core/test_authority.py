@@ -193,3 +193,13 @@ def test_changes_one_after_the_other_make_the_document(deeds: list[tuple[str, in
     whole = authority.to_document(now)
     assert {key: at for key, at in kept["ledger"].items() if at and at > now.isoformat()} == whole["ledger"]
     assert {key: times for key, times in kept["issued"].items() if times} == whole["issued"]
+
+
+def test_a_trouble_of_this_machine_says_nothing_about_the_ca(authority: Authority) -> None:
+    authority.failed(order("one.example"), failure(FailureKind.ACCOUNT_REFUSED, "one.example: no", "no"), NOW)
+    probe = NOW + HOUR
+    authority.started(order("two.example"), probe)
+    assert not authority.failed(order("two.example"), failure(FailureKind.LOCAL, "disk full", ""), probe)
+    refused = authority.refusal(order("three.example"), probe)
+    assert refused is not None
+    assert (refused[0].kind, refused[1]) == (FailureKind.ACCOUNT_REFUSED, probe + HOUR)

@@ -129,3 +129,39 @@ async def test_an_order_has_its_full_time_however_many_requests_hang(tmp_path: P
     await asyncio.gather(*windows, return_exceptions=True)
     await transport.close()
     server.close()
+
+
+async def test_the_directory_is_fetched_anew_when_a_signed_request_finds_nothing(tmp_path: Path) -> None:
+    """A CA answers 404 for the window of a certificate that is not its own, too: that says nothing of its URLs."""
+    bundle, base, asked = tmp_path / "bundle.pem", "", list[str]()
+    make_api_certificate(tmp_path, bundle)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pebble-api.pem", tmp_path / "pebble-api.key")
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(request.path)
+        headers = {"Replay-Nonce": "abcdefgh12345678"}
+        if request.path.startswith("/gone"):
+            return web.json_response({"type": "urn:ietf:params:acme:error:malformed"}, status=404, headers=headers)
+        return web.json_response({"newNonce": base, "newAccount": base, "newOrder": base}, headers=headers)
+
+    server = await asyncio.get_running_loop().create_server(web.Server(answer), "127.0.0.1", 0, ssl=context)
+    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    transport = AcmeTransport(
+        directory_url=f"{base}dir",
+        tls=ssl.create_default_context(cafile=str(bundle)),
+        clock=SystemClock(),
+        rng=random.Random(1),
+    )
+    for number in range(5):
+        await transport.directory()
+        with pytest.raises(IssuanceError):
+            await transport.get(f"{base}gone/{number}")
+    await transport.directory()
+    assert asked.count("/dir") == 1
+    with pytest.raises(IssuanceError):
+        await transport.post(f"{base}gone", {}, AccountSigner(generate_key("p256")))
+    await transport.directory()
+    assert asked.count("/dir") == 2
+    await transport.close()
+    server.close()
