@@ -47,11 +47,18 @@ class Judge:
         if old is not None:
             if not host.is_misled:
                 self.renewals.append(now)
+                self.in_vain(host, old, now)
             self.expiry(host, now)
         host.issued_at = [*(at for at in host.issued_at if at > now - WEEK), now]
         ends = old is not None and now >= old.not_after - (old.not_after - old.not_before) / 10
         if len(host.issued_at) > _MOST_A_WEEK and not ends:
             self._violate(f"{host.lineage} had {len(host.issued_at)} certificates in a week", host)
+
+    def in_vain(self, host: SimHost, old: SimCertificate, now: datetime) -> None:
+        """Nobody asks for another one in the first third of a life, but the CA that revoked it."""
+        is_revoked = any(old.not_before <= at <= now for at in self._ca.revocations)
+        if now < old.not_before + 0.3 * (old.not_after - old.not_before) and not is_revoked:
+            self._violate(f"{host.lineage} was renewed {now}, {now - old.not_before} after it was issued", host)
 
     def expiry(self, host: SimHost, now: datetime) -> None:
         """A certificate that ran out is a violation if for two hours in a row nothing stood in the way."""

@@ -82,6 +82,13 @@ def no_ceiling(patch: Patch) -> None:
     patch.setattr(circuit_breaker, "closed_until", lambda *_, **__: None)
 
 
+def early(patch: Patch) -> None:
+    """Too early, but not often enough for our ceiling."""
+    for module in (fleet, placement):
+        patch.setattr(module, "renew_at", lambda validity, _window, _point: validity.not_before + validity.lifetime / 5)
+    patch.setattr(Fleet, "_came_late", lambda self, task, member, _held, now: self._ready(task.lineage, member, now))
+
+
 #: How, with which seed, how many hosts, for how many days, and what is violated.
 MUTATIONS: list[tuple[Callable[[Patch], None], int, int, int, str]] = [
     (renewal_at_expiry, 1, 60, 730, "expired"),
@@ -96,6 +103,7 @@ MUTATIONS: list[tuple[Callable[[Patch], None], int, int, int, str]] = [
     (dormant_daily, 1, 60, 730, "is dormant, ordered"),
     (the_wall_is_believed, 4, 20, 730, "expired"),
     (no_ceiling, 1, 5, 60, "certificates in a week"),
+    (early, 1, 20, 60, "after it was issued"),
 ]
 
 
