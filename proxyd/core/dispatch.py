@@ -15,7 +15,7 @@ from proxyd.core.lineage import Lineage
 from proxyd.core.member import Member
 from proxyd.core.namesakes import Namesakes
 from proxyd.core.order_queue import OrderQueue
-from proxyd.core.renewal import ending_from, is_ending
+from proxyd.core.renewal import ending_from
 from proxyd.core.roster import Roster
 from proxyd.core.task import OrderTask, Task, WindowTask
 
@@ -181,11 +181,10 @@ class Dispatch(Roster):
         authority = self.authority(member.issuer)
         if found := authority.refusal(order, now):
             return found
-        validity = member.held.validity if member.held else None
-        if member.forced or (validity and is_ending(validity, now) and not member.in_vain):
+        if member.forced:
             return None
-        lifetime = validity.lifetime if validity else None
-        return ceiling(order, authority.history(order), now=now, lifetime=lifetime)
+        validity = member.held.validity if member.held else None
+        return ceiling(order, authority.history(order), now=now, validity=validity, in_vain=member.in_vain)
 
     def _ask(self, lineage: Lineage, member: Member, now: datetime) -> WindowTask | None:
         held = member.held

@@ -18,11 +18,11 @@ from tests.unit.core.test_fleet import CA, HOUR, NOW, due, fleet_of, held, linea
     ("lifetime", "left", "most"),
     [
         (90 * 24 * HOUR, 5 * 24 * HOUR, 4),
-        (90 * 24 * HOUR, HOUR, 4),
-        (90 * 24 * HOUR, timedelta(seconds=2), 4),
+        (90 * 24 * HOUR, HOUR, 2 * 7),  # two a day: what serves is over soon
+        (90 * 24 * HOUR, timedelta(seconds=2), 2 * 7),
         (90 * 24 * HOUR, 25 * 24 * HOUR, 1),
-        (HOUR, timedelta(minutes=4), 2 * 14 * 24 + 2),
-        (HOUR, timedelta(seconds=2), 2 * 14 * 24 + 2),
+        (HOUR, timedelta(minutes=4), (2 * 2 * 24 + 2) * 7),
+        (HOUR, timedelta(seconds=2), (2 * 2 * 24 + 2) * 7),
     ],
 )
 def test_certificates_that_come_nearly_over_are_not_ordered_again_at_once(
