@@ -196,7 +196,8 @@ class Fleet(Placement):
             else:
                 self._ready(task.lineage, member, now)
             for twin in self._namesakes.twins(task.lineage):
-                if isinstance(self._members[twin].state, Waiting) and not self._members[twin].tried:
+                state, tried = self._members[twin].state, self._members[twin].tried
+                if isinstance(state, Waiting) and state.failure.kind is FailureKind.VALIDATION and not tried:
                     self._event(twin, Wished(), now)  # it waited for what is proved now
         if freed:
             self._release(task.issuer, now)
@@ -205,11 +206,9 @@ class Fleet(Placement):
         """Say that the order gave a certificate that must not serve; our ceiling counts it, always."""
         self._ended(task, now)
         self.authority(task.issuer).succeeded(task.order, now)
-        if member := self._members.get(task.lineage):
-            member.interrupted, member.ca, member.in_vain = None, 0, True
-            member.wish_is_over()
-            lifetime = member.held.validity.lifetime if member.held else None
-            self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
+        if member := self._known(task.lineage):
+            member.interrupted, member.in_vain = None, True
+            self._gave_none(task.lineage, member, failure, now)
 
     def vanished(self, task: OrderTask, now: datetime) -> None:
         """Say that nothing can come of the interrupted order any more: a new one is placed, within the budget."""
@@ -233,7 +232,7 @@ class Fleet(Placement):
 
         `issued`: the CA gave one that is of no use: it counts.
         """
-        member = self._members.get(task.lineage)
+        member = self._known(task.lineage)
         is_same = task.asked_as == self.authority(task.issuer).asked_as
         is_same = is_same and member is not None and member.plan.fingerprint == task.fingerprint
         if failure.kind in _BLOCKING and not is_same and not issued:
@@ -245,12 +244,12 @@ class Fleet(Placement):
         if self.authority(task.issuer).failed(task.order, failure, now, paid=unfinished or issued):
             self._release(task.issuer, now)
         if member is None:
-            if left := self._leaving.get(task.lineage):  # for when it comes back
-                left.other_challenge(failure)
-                lifetime = left.held.validity.lifetime if left.held else None
-                left.state = step(left.state, Failed(failure=failure, lifetime=lifetime), now, self._rng)
             return
         member.in_vain |= issued
+        if task.lineage not in self._members:  # it left: for when it comes back
+            member.other_challenge(failure)
+            self._gave_none(task.lineage, member, failure, now)
+            return
         if unfinished:
             member.interrupted = task.issuer
         elif member.interrupted == task.issuer:
@@ -264,10 +263,7 @@ class Fleet(Placement):
             if again and not is_dormant(member.state):
                 self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
                 return
-        member.ca = 0
-        member.wish_is_over()
-        lifetime = member.held.validity.lifetime if member.held else None
-        self._event(task.lineage, Failed(failure=failure, lifetime=lifetime), now)
+        self._gave_none(task.lineage, member, failure, now)
 
     def replaces_refused(self, task: OrderTask, now: datetime) -> OrderTask | None:
         """Say that the CA takes no order in the place of that certificate (RFC 9773 §5): no trouble of the CA.
@@ -338,6 +334,14 @@ class Fleet(Placement):
             return
         at = self._place(lineage, member, held, window, now) if member.is_from_plan else now
         self._event(lineage, Obtained(renew_at=at, window=window), now)
+
+    def _gave_none(self, lineage: Lineage, member: Member, failure: Failure, now: datetime) -> None:
+        member.ca = 0
+        member.wish_is_over()
+        lifetime = member.held.validity.lifetime if member.held else None
+        member.state = step(member.state, Failed(failure=failure, lifetime=lifetime), now, self._rng)
+        if lineage in self._members:
+            self._schedule(lineage, now)
 
     def _came_late(self, task: OrderTask, member: Member, held: Held, now: datetime) -> None:
         """It serves, but the next one may be no better: ordered as after a failure, and by half of what is left."""

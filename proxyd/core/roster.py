@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from proxyd.core.authority import Authority
-from proxyd.core.certificate_state import CertificateState, due_at
+from proxyd.core.certificate_state import CertificateState, Ordering, due_at
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.member import Member
@@ -73,5 +73,13 @@ class Roster:
 
     def document(self, lineage: Lineage) -> dict[str, object]:
         """Return what a restart must not forget of a lineage, as JSON values."""
-        member = self._members.get(lineage) or self._leaving.get(lineage)
-        return member.document() if member else {}
+        member = self._known(lineage)
+        if member is None or (lineage not in self._members and isinstance(member.state, Ordering)):
+            return {}  # what was kept before the order of one that left holds, until that order has ended
+        return member.document()
+
+    # Inside
+
+    def _known(self, lineage: Lineage) -> Member | None:
+        """Return also one that left, whose order may run still."""
+        return self._members.get(lineage) or self._leaving.get(lineage)

@@ -8,9 +8,9 @@ import pytest
 
 from proxyd.core.certificate_state import Ready, Waiting
 from proxyd.core.fleet import Fleet
-from proxyd.core.lineage import Held
+from proxyd.core.lineage import Held, Lineage
 from proxyd.core.renewal import Validity
-from tests.unit.core.test_fleet import CA, HOUR, NOW, due, fleet_of, held, lineage, order_of, orders_of, plans
+from tests.unit.core.test_fleet import CA, HOUR, NOW, due, fleet_of, held, lineage, order_of, orders_of, plans, twins
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -65,3 +65,18 @@ def test_a_certificate_that_comes_nearly_over_is_no_longer_one_when_the_next_is_
     assert at >= NOW + timedelta(days=2.5)  # not when it is over: the CA gives no others
     fleet.issued(order_of(fleet, at), held(2, at), None, at)
     assert isinstance(fleet.state(lineage(0)), Ready)
+
+
+def test_two_key_kinds_whose_certificates_come_nearly_over_do_not_order_each_other() -> None:
+    fleet = fleet_of(0)
+    fleet.update(plans(*twins()), NOW)
+    now, ordered = NOW, list[Lineage]()
+    while now < NOW + timedelta(days=4):
+        for task in orders_of(fleet, now):
+            now += timedelta(seconds=5)
+            ordered.append(task.lineage)
+            late = Validity(not_before=now - timedelta(days=80), not_after=now + timedelta(days=10))
+            new = Held(validity=late, serial=len(ordered), cert_id="", issuer=CA, is_owned=True)
+            fleet.issued(task, new, "http-01", now)
+        now = max(now + timedelta(seconds=1), fleet.wake_at(windows=False) or now)
+    assert sorted(ordered, key=str) == sorted(twins(), key=str)
