@@ -55,6 +55,7 @@ from proxyd.tls.challenge_table import ChallengeTable
 _BOTH: tuple[KeyFamily, ...] = ("ec", "rsa")
 _log = logging.getLogger("proxyd.certificates")
 _ORDERS_PER_CA = 4
+_READ_SECONDS = 10.0  # for all that a handshake waits for
 _WINDOWS_PER_CA = 4  # questions that hang must not take every connection to a CA
 #: A name under a wildcard host whose certificate ran out before this is new again.
 _LONG_EXPIRED = timedelta(days=30)
@@ -228,7 +229,14 @@ class Certificates:
         """Wait for a bounded time until the cache was read for a name; return whether it was."""
         if self._first is None:
             return True
-        return await self._first.wait(host) and (host not in self._config.names or await self._stand_ins.wait())
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                is_read = await self._first.wait(host)
+                if is_read and host in self._config.names:
+                    await self._stand_ins.wait()
+        except TimeoutError:
+            return False
+        return is_read
 
     async def ready(self) -> None:
         """Wait until the cache was read."""

@@ -14,8 +14,6 @@ from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 
-_WAIT_SECONDS = 10.0
-
 _log = logging.getLogger("proxyd.certificates")
 
 
@@ -66,13 +64,9 @@ class StandIns:
         finally:
             self._looked.set()
 
-    async def wait(self) -> bool:
-        """Return whether the cache was looked through once, after a bounded time."""
-        try:
-            async with asyncio.timeout(_WAIT_SECONDS):
-                return await self._looked.wait()
-        except TimeoutError:
-            return False
+    async def wait(self) -> None:
+        """Wait until the cache was looked through once."""
+        await self._looked.wait()
 
     async def look_again(self, lineages: Collection[Lineage]) -> None:
         """Replace what stood in and ran out; where nothing else covers the name it is refused."""
