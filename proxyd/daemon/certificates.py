@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
@@ -185,17 +185,18 @@ class Certificates:
         await asyncio.to_thread(self.memory.close)
         await self._turn.end()  # last: who follows reads what we wrote
 
-    async def run(self) -> None:
-        """Renew for ever. Ends only by cancellation."""
+    async def run(self, before_orders: Callable[[], Awaitable[None]]) -> None:
+        """Renew for ever. Ends only by cancellation. `before_orders` ends before the first order."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.on_demand.run())
             await self._read_first()  # before any order: what the cache has is never ordered
             group.create_task(self._stand_ins.use_others(self._fleet.lineages()))
             group.create_task(self.clock_guard.run())
-            group.create_task(self.renewer.run())
             group.create_task(self.renewer.commit.retry())
             group.create_task(self.names.run())
             group.create_task(self.alarms.run())
+            await before_orders()
+            group.create_task(self.renewer.run())
             group.create_task(self._turn.run(self._take_over, self._pickup.look))
             if self._turn.reason is None:
                 group.create_task(self._abandon_unwanted())

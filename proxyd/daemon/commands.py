@@ -62,12 +62,13 @@ class Commands:
         await self._certificates.ready()
         return await command(request, tell)
 
+    async def before_orders(self) -> None:
+        """Do what commands that a kill cut off want done before any order is sent."""
+        await _gone_on(self._revoke.before_orders())
+
     async def go_on(self) -> None:
         """Go on with the commands that a kill cut off."""
-        try:
-            await self._revoke.go_on()
-        except Exception:  # noqa: BLE001 - the root of this task
-            _log.exception("an interrupted command could not be gone on with")
+        await _gone_on(self._revoke.go_on())
 
     async def _status(self, request: Request, _tell: Tell) -> Document:
         fleet, now = self._certificates.renewer.fleet, self._clock.now()
@@ -117,3 +118,10 @@ class Commands:
         hosts = await asyncio.to_thread(host_fingerprints, config)
         held = await asyncio.to_thread(held_documents, facts)
         return {"hosts": hosts, "options": option_fingerprint(config), "held": held}
+
+
+async def _gone_on(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception:  # noqa: BLE001 - no old command may end the daemon
+        _log.exception("an interrupted command could not be gone on with")

@@ -110,7 +110,7 @@ class Daemon:
         self._control.listen([*candidates(chosen, self._config.cache_directory), *last_resorts(chosen)])
         notify("READY=1", f"STATUS={self._status()}")
         controlled = tasks.create_task(self._control.run())
-        renewing = tasks.create_task(self._certificates.run())
+        renewing = tasks.create_task(self._certificates.run(self._commands.before_orders))
         going_on = tasks.create_task(self._commands.go_on())
         reloading = tasks.create_task(self._reload_on(reload, tasks, plain))
         await stop.wait()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +43,7 @@ class RevokeCommand:
         self._certificates = certificates
         self._renew = renew
         self._fleet = certificates.renewer.fleet
+        self._marking = asyncio.Lock()
 
     async def answer(self, request: Request, tell: Tell) -> Document:
         """Return for each key kind what was done; `complete`: everything."""
@@ -53,41 +54,69 @@ class RevokeCommand:
         if len(hosts) != 1:
             raise Refused("revoke takes one host")
         if not self._certificates.renewer.fleet.lineages_of(hosts[0]) and (left := await self._left_behind(hosts[0])):
-            results = [await self._revoke(old, reason, tell) for old in left]  # nobody is refused by it
+            results = await self._revoke(left, reason, tell)  # nobody is refused by it
             complete = all(one["revoked"] for one in results)
             return {"results": results, "complete": complete, "replaced": False, "configured": False}
-        olds = self._olds(lineages_of(self._certificates.renewer, hosts))
+        lineages, now = lineages_of(self._certificates.renewer, hosts), flag(request, "now")
+        olds = self._olds(lineages)
         if not olds:
             raise Refused(f"{hosts[0]} has no certificate that could be revoked")
-        results, orders = [], dict[Lineage, list[PendingOrder]]()
-        if flag(request, "now"):
-            results += [await self._revoke(old, reason, tell) for old in olds]
+        # The keys of orders lay beside the one that was stolen; before all else: a kill would have them gone on with.
+        orders = await self._abandon_orders(lineages) if reason == KEY_COMPROMISE else {}
+        results = await self._revoke(olds, reason, tell) if now else []
         for old in olds:
-            if reason == KEY_COMPROMISE:  # the keys of orders lay beside the one that was stolen
-                orders[old.lineage] = await self._certificates.renewer.abandon_orders(old.lineage)
             await self._order(old, request, tell)
         replaced = [await self._replaced(old, tell) for old in olds]
+        gone: list[_Old] = []
         for at, old in enumerate(olds):
             if replaced[at] and (tainted := self._tainted(old, orders.get(old.lineage, ()))):
                 await self._order(tainted, request, tell)
-                if good := await self._replaced(tainted, tell):
-                    results.append(await self._revoke(tainted, reason, tell))
-                replaced[at] = good
-            if replaced[at] and not flag(request, "now"):
-                results.append(await self._revoke(old, reason, tell))
+                replaced[at] = await self._replaced(tainted, tell)
+                gone += [tainted] if replaced[at] else []
+            gone += [old] if replaced[at] and not now else []
+        results += await self._revoke(gone, reason, tell)
         complete = all(replaced) and all(one["revoked"] for one in results)
         return {"results": results, "complete": complete, "replaced": all(replaced), "configured": True}
+
+    async def before_orders(self) -> None:
+        """Do first at a start what a kill cut off: have no order resumed whose key lay beside a compromised one.
+
+        What has that key, or cannot serve because of it, is ordered past our own ceiling, as the command would have.
+        """
+        stolen: dict[Lineage, list[Certificate]] = {}
+        for host, certificate, reason in await self._cut_off():
+            for lineage in self._fleet.lineages_of(host) if reason == KEY_COMPROMISE else ():
+                stolen.setdefault(lineage, []).append(certificate)
+        await self._abandon_orders(stolen)
+        for lineage, certificates in stolen.items():
+            serving = self._certificates.serving(lineage)
+            mine = [one for one in certificates if one.family == lineage.key_family]
+            if any(serving is None or serving.has_key_of(one) for one in mine):
+                _log.warning("ordering the successor of a compromised key", extra={"host": lineage.host})
+                self._certificates.renewer.wish(lineage, forced=True)
 
     async def go_on(self) -> None:
         """Ask again for what the last process was asking for when it was killed, until a CA says that it did it."""
         await self._certificates.ready()
-        while left := await asyncio.to_thread(self._certificates.store.intended):
+        while left := await self._cut_off():
             for host, certificate, reason in left:
-                done = await self._revoke(self._old(host, certificate), reason, _nobody)
+                done = await self._ask_for(self._old(host, certificate), [(certificate, False)], reason, _nobody)
                 if not done["revoked"]:
                     extra = {"host": host, "serial": done["serial"], "reason": "; ".join(done["errors"])}
                     _log.error("a certificate is not revoked yet: its CA is asked again in an hour", extra=extra)
             await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _cut_off(self) -> list[tuple[Hostname, Certificate, int]]:
+        """Return what no CA has said to have revoked yet, and what else has a compromised key, with the reasons."""
+        store = self._certificates.store
+        async with self._marking:  # a mark that another task writes is not read yet
+            for host, certificate, reason in await asyncio.to_thread(store.intended):
+                await self._intend(self._old(host, certificate), reason)
+            return await asyncio.to_thread(store.intended)
+
+    async def _abandon_orders(self, lineages: Collection[Lineage]) -> dict[Lineage, list[PendingOrder]]:
+        abandon = self._certificates.renewer.abandon_orders
+        return dict(zip(lineages, await asyncio.gather(*map(abandon, lineages)), strict=True))
 
     def _olds(self, lineages: Sequence[Lineage]) -> list[_Old]:
         found = []
@@ -148,12 +177,18 @@ class RevokeCommand:
         await tell(described(old.lineage, ended))
         return isinstance(ended, Renewed)
 
-    async def _revoke(self, old: _Old, reason: int, tell: Tell) -> Document:
-        host, failures = old.lineage.host, []
-        for certificate in [old.certificate, *await self._of_the_same_key(old, reason)]:
+    async def _revoke(self, olds: Sequence[_Old], reason: int, tell: Tell) -> list[Document]:
+        # All are marked before a CA is asked: killed after it did it, we would serve them on, or others of their keys.
+        marked = [(old, await self._intend(old, reason)) for old in olds]
+        return [await self._ask_for(old, certificates, reason, tell) for old, certificates in marked]
+
+    async def _ask_for(
+        self, old: _Old, marked: Sequence[tuple[Certificate, bool]], reason: int, tell: Tell
+    ) -> Document:
+        """Have revoked what is marked, each with whether it was not before."""
+        host, failures = old.lineage.host, list[str]()
+        for certificate, is_new in marked:
             serial, name = f"{certificate.serial:x}", reason_name(reason)
-            # Marked before: killed after the CA did it, we would serve it on.
-            is_new = await self._intend(host, certificate, reason)
             issuer, why = await self._ask(old.issuers, certificate, reason)
             if issuer is None:
                 failures.append(why)
@@ -192,7 +227,12 @@ class RevokeCommand:
         kept = await asyncio.to_thread(self._certificates.store.generations, old.lineage.host, old.certificate.family)
         return [one for one in kept if one.has_key_of(old.certificate) and one.leaf != old.certificate.leaf]
 
-    async def _intend(self, host: Hostname, certificate: Certificate, reason: int) -> bool:
+    async def _intend(self, old: _Old, reason: int) -> list[tuple[Certificate, bool]]:
+        """Mark it and what else a compromised key belongs to; return each with whether it was not marked before."""
+        certificates = [old.certificate, *await self._of_the_same_key(old, reason)]
+        return [(one, await self._mark(old.lineage.host, one, reason)) for one in certificates]
+
+    async def _mark(self, host: Hostname, certificate: Certificate, reason: int) -> bool:
         """Return whether it was not marked before."""
         store = self._certificates.store
         if await asyncio.to_thread(store.is_condemned, certificate):

@@ -131,6 +131,80 @@ def test_a_kill_while_the_ca_revokes_leaves_nothing_usable(
         assert "reason" not in json.loads(mark.read_bytes())
 
 
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_kill_while_the_ca_revokes_loses_no_order_that_has_to_be_given_up(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, runs: bool
+) -> None:
+    orders = daemon.cache / "+proxyd" / "orders"
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure({HOST: upstream.port}, pebble=ca)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, ca.root())
+        client.wait_for([HOST], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0 and not any(orders.iterdir()))
+        old = serial(client)
+        if runs:
+            ca.script["finalize"] = lambda answer: replace(answer, delay=20)
+            assert command(daemon, "renew", "--no-wait", HOST).status == 0
+            eventually(lambda: ca.asked["finalize"] == 2)
+        else:
+            ca.instead["finalize"] = lambda: Answer(status=503, json={})
+            assert command(daemon, "renew", HOST).status == 1
+        (kept,) = orders.iterdir()
+        key = serialization.load_pem_private_key(json.loads(kept.read_bytes())["key"].encode(), None)
+        ca.script["revoke"] = lambda answer: replace(answer, delay=20)
+        with ThreadPoolExecutor(1) as other:
+            asked = other.submit(command, daemon, "revoke", HOST, "--reason", "keyCompromise", "--now")
+            eventually(lambda: ca.asked["revoke"] == 1)
+            daemon.stop(signal.SIGKILL)
+            assert asked.result().status != 0
+        ca.instead.clear()
+        ca.script.clear()
+        ca.script["revoke"] = lambda _answer: problem("alreadyRevoked")
+        daemon.start()
+        client.wait_for([HOST], daemon=daemon)
+        assert serial(client) != old
+        assert live_key(daemon).public_key() != key.public_key()
+        eventually(lambda: not any(orders.iterdir()))
+
+
+@pytest.mark.parametrize("has_marked_all", [False, True])
+def test_a_kill_lets_no_other_certificate_of_a_compromised_key_serve_on(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream, has_marked_all: bool
+) -> None:
+    """Killed while the CA is asked, or before that, when one mark was written and the other was not."""
+    clock = SystemClock()
+    store, host = CertificateStore(DirectoryStore(daemon.cache, clock=clock), clock=clock), Hostname(HOST)
+    with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
+        daemon.configure({HOST: upstream.port}, pebble=ca)
+        daemon.start()
+        client = HttpsClient(daemon.https_port, ca.root())
+        client.wait_for([HOST], daemon=daemon)
+        assert daemon.stop() == 0
+        live, stolen = Certificate.parse((daemon.cache / HOST).read_bytes()), live_key(daemon)
+        kept = Certificate.parse(make_pem(HOST, begin=clock.now() - timedelta(days=9), key=stolen))
+        store.save(host, kept)
+        store.save(host, live)
+        if has_marked_all:
+            daemon.start()
+            eventually(lambda: command(daemon, "status").status == 0)
+            ca.script["revoke"] = lambda answer: replace(answer, delay=20)
+            with ThreadPoolExecutor(1) as other:
+                asked = other.submit(command, daemon, "revoke", HOST, "--reason", "keyCompromise", "--now")
+                eventually(lambda: ca.asked["revoke"] == 1)
+                daemon.stop(signal.SIGKILL)
+                assert asked.result().status != 0
+        else:
+            store.intend(host, live, "revoking: keyCompromise", 1)
+        ca.script["revoke"] = lambda _answer: problem("alreadyRevoked")
+        daemon.start()
+        eventually(lambda: (daemon.cache / HOST).exists() and live_key(daemon).public_key() != stolen.public_key())
+        eventually(lambda: ca.asked["revoke"] == 2 + has_marked_all)
+        assert ca.orders() == 2
+        eventually(lambda: [one for one in (live, kept) if not store.is_condemned(one)] == [])
+        assert store.intended() == []
+
+
 def test_what_the_ca_refuses_to_revoke_stays_usable(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
     with FakeCa(tmp_path / "ca", http_port=daemon.http_port, tls_port=daemon.https_port) as ca:
         daemon.configure({HOST: upstream.port}, pebble=ca)
