@@ -30,6 +30,7 @@ class Authority:
         self._registered_domain = registered_domain
         self.has_ari = False  # as it last said: what is due at a start is ordered before it can be asked again
         self.ledger = RateLedger(limits, registered_domain=registered_domain) if limits else None
+        self._shelved: RateLedger | None = None  # of limits that hold no longer, and may again
         self._issued: dict[str, list[datetime]] = {}
         self._changed: set[str] = set()  # of _issued
         self._failures = 0
@@ -47,11 +48,12 @@ class Authority:
             return False
         self._turn = None
         if limits is None:
-            self.ledger = None
+            self._shelved, self.ledger = self.ledger, None
         elif self.ledger is not None:
             self.ledger.allow(limits, now)
         else:
-            self.ledger = RateLedger(limits, registered_domain=self._registered_domain)
+            self.ledger = self._shelved or RateLedger(limits, registered_domain=self._registered_domain)
+            self.ledger.allow(limits, now)
             self.ledger.assume_unknown_history(now)  # nobody counted
         return True
 
@@ -203,7 +205,7 @@ class Authority:
         if isinstance(has_ari := document.get("has_ari"), bool):
             self.has_ari = has_ari
         if self.ledger and isinstance(ledger, Mapping):
-            self.ledger.read_document(ledger, now)
+            self.ledger.read_document(ledger, now, document.get("limits"))
         for key, times in issued.items() if isinstance(issued, Mapping) else ():
             if isinstance(times, list):
                 self._issued[str(key)] = [
@@ -215,7 +217,9 @@ class Authority:
         return [at.isoformat() for at in self._issued.get(key, ()) if at > now - _WEEK]
 
     def _standing(self) -> dict[str, object]:
-        return {"refused": self._refused(), "has_ari": self.has_ari}
+        ledger = self.ledger or self._shelved
+        limits = ledger.limits_document() if ledger else {}
+        return {"refused": self._refused(), "has_ari": self.has_ari, "limits": limits}
 
     def _refused(self) -> dict[str, object]:
         if self._account is None or self._probe_at is None:

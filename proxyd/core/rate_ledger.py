@@ -11,6 +11,8 @@ from proxyd.core.token_bucket import Limit, TokenBucket
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _ACCOUNT = "account"
+#: Beside the buckets: until when the CA says no to one of them. Of what it allows in all that says nothing.
+_NO = "no"
 #: The CA counts a certificate when it is issued, not when it was ordered: so much later, mostly.
 _ORDER_TAKES = timedelta(minutes=1)
 #: So long at most the CA's word that it takes no orders is believed.
@@ -75,18 +77,17 @@ class RateLedger:
     def allow(self, limits: CaLimits, now: datetime) -> None:
         """Hold to other limits from now on: what was spent stays spent, and a no of the CA its no."""
         for key, bucket in [*self._buckets.items()]:
-            old, new = self._by_kind[key[0]], limits.by_kind[key[0]]
-            if old != new and bucket.full_at > now:
-                self._put(key, bucket.moved(old, new, now))
+            if key[0] != _NO and bucket.full_at > now:
+                self._move(key, bucket, self._by_kind[key[0]], limits.by_kind[key[0]], now)
+        self._changed.update(self._buckets)  # while no limits held it may all have been swept away
         self.limits, self._by_kind = limits, limits.by_kind
 
     def refusal(self, order: CertificateOrder, now: datetime) -> Refusal | None:
         """Return which limit would refuse the order now, the one that lasts longest, or None."""
         found: Refusal | None = None
         for key, limit, why in self._needed(order):
-            bucket = self._buckets.get(key)
-            at = bucket.has_room_at(limit) if bucket else now
-            if at > now and (found is None or at > found.until):
+            at = self._opens_at(key, limit)
+            if at is not None and at > now and (found is None or at > found.until):
                 found = Refusal(limit=why, until=at)
         return found
 
@@ -129,6 +130,8 @@ class RateLedger:
             empty_until = until + limit.period - limit.refill
             known = self._buckets.get(key)
             self._put(key, TokenBucket(max(known.full_at, empty_until) if known else empty_until))
+            no = self._buckets.get(_no(key))
+            self._put(_no(key), TokenBucket(max(no.full_at, until) if no else until))
 
     def new_account(self, now: datetime) -> Refusal | None:
         """Count an account that is made now, or say that it has to wait."""
@@ -153,8 +156,7 @@ class RateLedger:
     @property
     def next_order_at(self) -> datetime | None:
         """Return from when on one more order is allowed; None: there is no sign that any was sent."""
-        bucket = self._buckets.get(("orders", _ACCOUNT))
-        return bucket.has_room_at(self.limits.orders) if bucket else None
+        return self._opens_at(("orders", _ACCOUNT), self.limits.orders)
 
     def available(self, now: datetime) -> dict[str, int]:
         """Return for people how many orders are left now."""
@@ -181,25 +183,44 @@ class RateLedger:
             for key, bucket in found.items()
         }
 
-    def read_document(self, document: Mapping[str, object], now: datetime) -> None:
-        """Take over what `to_document` gave. Broken parts are skipped."""
+    def read_document(self, document: Mapping[str, object], now: datetime, limits: object = None) -> None:
+        """Take over what `to_document` gave, when `limits` (`limits_document`) held. Broken parts are skipped."""
+        before = limits if isinstance(limits, Mapping) else {}
         for text, value in document.items():
             kind, _, name = text.partition(" ")
-            if (at := read_moment(value)) and at > now:
-                self._buckets[kind, name] = TokenBucket(at)
+            if not (at := read_moment(value)) or at <= now:
+                continue
+            self._buckets[kind, name] = bucket = TokenBucket(at)
+            old, new = Limit.read(before.get(kind)), self._by_kind.get(kind)
+            if old and new and old != new:
+                self._move((kind, name), bucket.settled(old, now, _MOST_REFUSED), old, new, now)
         self.settle(now)
+
+    def limits_document(self) -> dict[str, object]:
+        """Return the limits by which the moments of `to_document` are to be read, as JSON values."""
+        return {kind: limit.to_document() for kind, limit in self._by_kind.items()}
 
     def settle(self, now: datetime) -> None:
         """Let no bucket be emptier than empty: only a wrong clock, or the CA's own word for a week, can make it so."""
         for key, bucket in [*self._buckets.items()]:
-            if (limit := self._by_kind.get(key[0])) is None:
+            limit, is_long = self._by_kind.get(key[0]), bucket.full_at > now + _MOST_REFUSED + _DAY
+            if limit is None and (key[0] != _NO or is_long):
                 del self._buckets[key]
                 self._changed.add(key)
-            elif bucket.full_at > now + limit.period + _MOST_REFUSED:
-                self._put(key, TokenBucket(now + limit.period))
+            elif limit is not None and (settled := bucket.settled(limit, now, _MOST_REFUSED)) != bucket:
+                self._put(key, settled)
 
     def _take(self, key: tuple[str, str], limit: Limit, now: datetime) -> None:
         self._put(key, self._buckets.get(key, TokenBucket(now)).take(limit, now))
+
+    def _move(self, key: tuple[str, str], bucket: TokenBucket, old: Limit, new: Limit, now: datetime) -> None:
+        if old != new:
+            self._put(key, bucket.moved(old, new, now))
+
+    def _opens_at(self, key: tuple[str, str], limit: Limit) -> datetime | None:
+        bucket, no = self._buckets.get(key), self._buckets.get(_no(key))
+        times = [*([bucket.has_room_at(limit)] if bucket else []), *([no.full_at] if no else [])]
+        return max(times, default=None)
 
     def _put(self, key: tuple[str, str], bucket: TokenBucket) -> None:
         self._buckets[key] = bucket
@@ -224,6 +245,10 @@ class RateLedger:
         for domain in sorted({self._registered_domain(name) for name in order.names}):
             text = f"{limit.count} certificates for {domain} and names under it in {_hours(limit)}"
             yield ("domain", domain), limit, text
+
+
+def _no(key: tuple[str, str]) -> tuple[str, str]:
+    return _NO, " ".join(key)
 
 
 def _hours(limit: Limit) -> str:

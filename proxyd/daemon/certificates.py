@@ -395,4 +395,6 @@ class Certificates:
         authority = self._fleet.allow(options.server, limits_of(options), now)
         if is_new:
             self.memory.recall_authority(authority, now)
+        elif self._turn.reason is None:  # else who orders keeps it
+            self.memory.keep_authority(authority, now)  # by which limits it is to be read from now on
         return authority

@@ -203,3 +203,15 @@ def test_a_trouble_of_this_machine_says_nothing_about_the_ca(authority: Authorit
     refused = authority.refusal(order("three.example"), probe)
     assert refused is not None
     assert (refused[0].kind, refused[1]) == (FailureKind.ACCOUNT_REFUSED, probe + HOUR)
+
+
+def test_limits_that_are_taken_away_and_set_again_give_nothing_back() -> None:
+    authority = Authority(CA, LETS_ENCRYPT, registered_domain=lambda name: name.text)
+    for _ in range(5):
+        authority.started(order("one.example"), NOW)
+    before = authority.refusal(order("one.example"), NOW)
+    assert before is not None
+    assert authority.allow(None, NOW)
+    assert authority.refusal(order("one.example"), NOW) is None
+    assert authority.allow(LETS_ENCRYPT, NOW)
+    assert authority.refusal(order("one.example"), NOW) == before

@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -210,3 +211,50 @@ def test_the_cas_own_no_outlives_other_limits() -> None:
     refusal = ledger.refusal(order, NOW)
     assert refusal is not None
     assert refusal.until == NOW + 2 * DAY
+
+
+@pytest.mark.parametrize("kind", ["orders", "domain", "failures"])
+def test_a_short_no_of_the_ca_outlives_other_limits_and_what_is_given_back(kind: str) -> None:
+    order = CertificateOrder(host=NAMES[0], names=(NAMES[0],), key_kind="p256")
+    until, ledger = NOW + 10 * MINUTE, new_ledger()
+    ledger.refused(order, kind, until)
+    ledger.failed(order, NOW, validation=False)
+    assert ledger.refusal(order, NOW) is not None
+    more = {one: Limit(60, limit.period) for one, limit in LIMITS.by_kind.items()}
+    others = replace(LIMITS, orders=more["orders"], certificates_per_domain=more["domain"], failures=more["failures"])
+    ledger.allow(others, NOW)
+    for _ in range(2):
+        refusal = ledger.refusal(order, NOW)
+        assert refusal is not None
+        assert refusal.until == until
+        assert ledger.refusal(order, until) is None
+        again = RateLedger(others, registered_domain=domain)
+        again.read_document(ledger.to_document(NOW), NOW, ledger.limits_document())
+        ledger = again
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 48), st.integers(0, 500), st.integers(0, 200))
+def test_a_restart_with_other_limits_is_a_reload_with_them(
+    old: int, new: int, hours: int, spent: int, minutes: int
+) -> None:
+    before = replace(LIMITS, orders=Limit(old, 3 * HOUR))
+    after = replace(LIMITS, orders=Limit(new, hours * HOUR))
+    ledger, again = (RateLedger(one, registered_domain=domain) for one in (before, after))
+    for number in range(min(spent, old)):
+        name = Hostname(f"n{number}.example")
+        ledger.spend(CertificateOrder(host=name, names=(name,), key_kind="p256"), NOW)
+    now = NOW + minutes * MINUTE
+    again.read_document(ledger.to_document(now), now, json.loads(json.dumps(ledger.limits_document())))
+    ledger.allow(after, now)
+    assert again.to_document(now) == ledger.to_document(now)
+
+
+@given(st.dictionaries(st.sampled_from(["orders", "failures", "no"]), damaged({"count": 300, "seconds": 10800.0})))
+def test_damaged_limits_never_raise_and_starve_nobody(limits: dict[str, object]) -> None:
+    for at in (NOW + HOUR, datetime.max.replace(tzinfo=NOW.tzinfo)):
+        kept = [f"{kind} {name}" for kind in ("orders", "no orders", "no", "failures") for name in ("account", "x")]
+        ledger = new_ledger()
+        ledger.read_document(dict.fromkeys(kept, at.isoformat()), NOW, limits)
+        order = CertificateOrder(host=NAMES[0], names=(NAMES[0],), key_kind="p256")
+        refusal = ledger.refusal(order, NOW)
+        assert refusal is None or refusal.until <= NOW + 7 * DAY

@@ -2,6 +2,7 @@ import json
 import random
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.core.rate_ledger import LETS_ENCRYPT
 from proxyd.core.task import OrderTask
+from proxyd.core.token_bucket import Limit
 from proxyd.issuance.memory import Memory
 from proxyd.store.journal import Journal
 from tests.support.clock import FakeClock
@@ -116,6 +118,24 @@ def test_what_was_spent_since_the_start_is_recalled_by_a_reload(tmp_path: Path) 
     assert authority.ledger is not None
     assert authority.ledger.available(CLOCK.now())["orders_left"] == 50
     one.close()
+
+
+def test_what_was_spent_stays_spent_over_a_restart_with_other_limits(tmp_path: Path) -> None:
+    one = memory(tmp_path / "j", is_first=True)
+    authority = Authority("ca", LETS_ENCRYPT, registered_domain=str)
+    one.recall_authority(authority, CLOCK.now())
+    for number in range(100):
+        authority.started(order(f"{number}.example"), CLOCK.now())
+    one.keep_authority(authority, CLOCK.now())
+    one.close()
+    for _ in range(3):
+        one = memory(tmp_path / "j")
+        read = Authority("ca", replace(LETS_ENCRYPT, orders=Limit(300, DAY)), registered_domain=str)
+        one.recall_authority(read, CLOCK.now())
+        assert read.ledger is not None
+        assert read.ledger.available(CLOCK.now())["orders_left"] == 200
+        one.keep_authority(read, CLOCK.now())
+        one.close()
 
 
 #: What one flipped bit, or more, makes of what was kept.
