@@ -43,6 +43,7 @@ class Dispatch(Roster):
         self._orders_per_ca, self._windows_per_ca = orders_per_ca, windows_per_ca
         self._under_way: dict[Lineage, str] = {}  # at which CA
         self._asked: dict[Lineage, str] = {}  # which CA, for its window
+        self._by_wrong_time: set[Lineage] = set()  # orders under way that are not due by the right one
         self._namesakes = Namesakes()
         self._orders = OrderQueue()
         self._windows = OrderQueue()
@@ -162,6 +163,7 @@ class Dispatch(Roster):
 
     def _ended(self, task: OrderTask, now: datetime) -> None:
         self._under_way.pop(task.lineage, None)
+        self._by_wrong_time.discard(task.lineage)
         for lineage in self._namesakes.ended(task.lineage):
             if lineage in self._members:
                 self._schedule(lineage, now)

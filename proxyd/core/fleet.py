@@ -11,6 +11,7 @@ from proxyd.core.certificate_state import (
     Failed,
     LeftUs,
     Obtained,
+    Ordering,
     Postponed,
     Ready,
     Waiting,
@@ -128,6 +129,8 @@ class Fleet(Placement):
                     validity.not_before <= at <= validity.not_after
                 ):
                     self._ready(lineage, member, now)
+                case Ordering(), Held() if not member.is_due(now):
+                    self._by_wrong_time.add(lineage)
                 case _:
                     self._schedule(lineage, now)
 
@@ -238,6 +241,7 @@ class Fleet(Placement):
         if failure.kind in _BLOCKING and not is_same and not issued:
             self.not_sent(task, failure, now, now)  # the CA refused what a new configuration has changed meanwhile
             return
+        is_needless = task.lineage in self._by_wrong_time and failure.kind in _PASSING
         self._ended(task, now)
         if issued:
             self.authority(task.issuer).gave(task.order, now)
@@ -263,7 +267,10 @@ class Fleet(Placement):
             if again and not is_dormant(member.state):
                 self._event(task.lineage, Postponed(failure, now, was_sent=True), now)
                 return
-        self._gave_none(task.lineage, member, failure, now)
+        if is_needless and not unfinished:
+            self._ready(task.lineage, member, now)
+        else:
+            self._gave_none(task.lineage, member, failure, now)
 
     def replaces_refused(self, task: OrderTask, now: datetime) -> OrderTask | None:
         """Say that the CA takes no order in the place of that certificate (RFC 9773 §5): no trouble of the CA.

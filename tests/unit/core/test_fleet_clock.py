@@ -3,6 +3,8 @@
 from collections import Counter
 from datetime import timedelta
 
+import pytest
+
 from proxyd.core.authority import Authority
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import Ready
@@ -131,3 +133,16 @@ def test_what_seemed_not_valid_yet_by_a_clock_that_was_behind_is_left_alone_when
     fleet.clock_righted(NOW)
     assert not orders_of(fleet, NOW)
     assert all(isinstance(fleet.state(lineage(number)), Ready) for number in range(3))
+
+
+@pytest.mark.parametrize("kind", [FailureKind.LOCAL, FailureKind.CA])
+def test_an_order_that_a_wrong_clock_began_is_not_tried_again_when_it_is_right(kind: FailureKind) -> None:
+    fleet = fleet_of(1)
+    fleet.update([Plan(lineage=lineage(0), issuers=(CA,), challenges=("http-01",))], NOW)
+    fleet.found(lineage(0), held(7), NOW + YEARS)
+    order = order_of(fleet, NOW + YEARS)
+    fleet.clock_righted(NOW)
+    fleet.failed(order, Failure(kind=kind, message="the clock is not the CA's"), NOW)
+    state = fleet.state(lineage(0))
+    assert isinstance(state, Ready)
+    assert state.renew_at > NOW + timedelta(days=30)
