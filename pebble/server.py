@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 import urllib.request
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Self
@@ -21,22 +22,27 @@ _HERE = Path(__file__).parent
 _BIN = _HERE / "bin"
 _START_SECONDS = 20.0
 _PROCESSES = 8  # of a test run, at most
+_given: deque[int] = deque(maxlen=500)
 
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that was free a moment ago.
 
     Below the range that the kernel takes for outgoing connections: those would race us for it. Each of the processes
-    that pytest-xdist runs tests in has ports of its own: one takes what another's daemon leaves for a moment.
+    that pytest-xdist runs tests in has ports of its own: one takes what another's daemon leaves for a moment. None is
+    returned twice in a row of many: who asked first may not listen there yet.
     """
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
     while True:
         port = secrets.choice(range(10_240 + process, 32_000, _PROCESSES))
+        if port in _given:
+            continue
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _given.append(port)
         return port
 
 
