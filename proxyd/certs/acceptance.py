@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
@@ -10,15 +10,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate, reading
 from proxyd.core.hostname import Hostname
-
-_CLOCK_SLACK = timedelta(hours=1)
+from proxyd.core.renewal import begins_later
 
 
 def objection(certificate: Certificate, names: Iterable[Hostname], now: datetime) -> str | None:
     """Return what is wrong with a new certificate that shall be for exactly `names`, or None. Its key matches."""
     if certificate.names != frozenset(names):
         return f"for {ascii(', '.join(sorted(map(str, certificate.names))))[1:-1][:200]}"
-    if now + _CLOCK_SLACK < certificate.not_before or now >= certificate.not_after:
+    if begins_later(certificate.validity, now) or now >= certificate.not_after:
         return (
             f"that is not valid now ({certificate.not_before} to {certificate.not_after}): check the "
             "clock of this machine"

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from proxyd.certs.key import PrivateKey, key_from_pem, key_kind, key_to_pem
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily, key_family
+from proxyd.core.renewal import Validity
 
 #: Moments a while before and after these can be counted; 99991231235959Z says "no end" (RFC 5280 §4.1.2.5).
 _NEVER_BEFORE, _NO_END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -91,6 +92,10 @@ class Certificate:
             key_kind=key_kind(key),
             ari_id=_ari_id(leaf),
         )
+
+    @property
+    def validity(self) -> Validity:
+        return Validity(not_before=self.not_before, not_after=self.not_after)
 
     @property
     def family(self) -> KeyFamily:

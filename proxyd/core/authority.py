@@ -59,13 +59,16 @@ class Authority:
 
     def refusal(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Return why an order is not sent now and from when on it may be, or None."""
-        if self._last is not None and self._probe_at is not None and self.is_spared(now):
-            return self._told_to(order, self._last), self._probe_at
+        if self._last is not None and (until := self._spared_until(now)):
+            return self._told_to(order, self._last), until
         return self._limit(order, now)
 
     def is_spared(self, now: datetime) -> bool:
         """Whether it is in trouble, and not to be asked for anything before the next probe."""
-        return self._last is not None and self._probe_at is not None and now < self._probe_at
+        return self._last is not None and self._spared_until(now) is not None
+
+    def _spared_until(self, now: datetime) -> datetime | None:
+        return self._probe_at if self._probe_at is not None and now < self._probe_at else None
 
     def instead(self, order: CertificateOrder, now: datetime) -> tuple[Failure, datetime] | None:
         """Count an order that is sent in the place of one that the CA refused; or return why it is not sent."""

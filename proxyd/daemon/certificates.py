@@ -16,7 +16,6 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage, Plan
-from proxyd.core.renewal import Validity
 from proxyd.core.status import Facts
 from proxyd.daemon.alarms import Alarms
 from proxyd.daemon.authorities import Authorities
@@ -46,7 +45,7 @@ from proxyd.store.certificate_store import CertificateStore, Wanted
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
 from proxyd.store.lease import Lease, Owner
-from proxyd.store.live_file import host_text
+from proxyd.store.live_file import host_of
 from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
@@ -264,7 +263,7 @@ class Certificates:
         found = {lineage: one for lineage, one in read.items() if one.names >= set(lineage.names)}
         on_demand = self._use(config, found)
         self._stand_ins.use_loaded(plan.lineage for plan in plans)
-        self._clock.found(Validity(not_before=one.not_before, not_after=one.not_after) for one in found.values())
+        self._clock.found(one.validity for one in found.values())
         await self.renewer.manage(
             [*plans, *on_demand],
             self._authorities.issuer,
@@ -276,7 +275,7 @@ class Certificates:
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         self.names.validated.note(lineage)
-        self._clock.found([Validity(not_before=certificate.not_before, not_after=certificate.not_after)])
+        self._clock.found([certificate.validity])
         return await self._installation.install(lineage, certificate)
 
     def facts(self, hosts: frozenset[Hostname] | None = None) -> list[Facts]:
@@ -340,8 +339,7 @@ class Certificates:
         except StoreError as error:
             _log.error("names under wildcard hosts are not known", extra={"reason": str(error)})
             keys = []
-        files = {host_text(key) for key in keys}
-        names = {host for key in files if (host := Hostname.from_wire(key)) and host.text == key}
+        names = {host for key in keys if (host := host_of(key))}
         return {name for name in names | self._remembered() if config.table.pattern(name)}
 
     def _still_on_demand(self, config: Config, found: Iterable[Certificate]) -> list[Plan]:

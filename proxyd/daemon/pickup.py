@@ -11,7 +11,7 @@ from proxyd.core.lineage import Lineage
 from proxyd.daemon.installation import Installation
 from proxyd.issuance.renewer import Renewer
 from proxyd.store.certificate_store import CertificateStore
-from proxyd.store.live_file import host_text
+from proxyd.store.live_file import host_of
 from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 
@@ -61,9 +61,9 @@ class Pickup:
         self._trouble = None
         if stamps is None:
             return
-        changed = {host_text(key) for key, stamp in stamps.items() if self._stamps.get(key) != stamp}
+        changed = {host_of(key) for key, stamp in stamps.items() if self._stamps.get(key) != stamp}
         self._stamps = stamps
-        lineages = [one for one in self._renewer.fleet.states() if one.host.text in changed]
+        lineages = [one for one in self._renewer.fleet.states() if one.host in changed]
         if lineages:
             await self.serve(lineages)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from proxyd.certs.certificate import Certificate
 from proxyd.core.alarm import Alarm
 from proxyd.core.lineage import Held, Lineage
-from proxyd.core.renewal import Validity, begins_later, renew_at
+from proxyd.core.renewal import begins_later, renew_at
 from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed, Keeper, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
@@ -91,7 +91,7 @@ class Commit:
         found = await asyncio.to_thread(self._store.load, lineage.host, [lineage.key_family])
         if found is None or not found.names >= set(lineage.names):
             return None
-        validity = Validity(not_before=found.not_before, not_after=found.not_after)
+        validity = found.validity
         serves = before is not None and not begins_later(before.validity, now)
         is_newer = before is None or not serves or validity.not_before > before.validity.not_before
         if not is_newer or begins_later(validity, now) or now >= renew_at(validity, None, 0):

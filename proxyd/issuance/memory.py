@@ -13,7 +13,6 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
 from proxyd.core.lineage import Held, Lineage
 from proxyd.core.moment import read_moment
-from proxyd.core.renewal import Validity
 from proxyd.store.journal import Journal
 from proxyd.store.pending_orders import PendingOrder
 
@@ -289,7 +288,7 @@ class Memory:
 def held_of(certificate: Certificate, *, issuer: str | None, is_owned: bool, account: str | None = None) -> Held:
     """Return what is known of a certificate that the CA `issuer` gave."""
     return Held(
-        validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
+        validity=certificate.validity,
         serial=certificate.serial,
         cert_id=certificate.ari_id,
         issuer=issuer,

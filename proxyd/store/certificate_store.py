@@ -11,7 +11,7 @@ from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
 from proxyd.store.archive import Archive, Listing, fingerprint, slot
-from proxyd.store.live_file import host_text, live_file
+from proxyd.store.live_file import host_of, live_file
 from proxyd.store.store import DamagedError, Store, StoreError
 
 _ACCOUNT = "acme_account+key"
@@ -68,8 +68,8 @@ class CertificateStore:
         """
         shelf = _Shelf({}, *self._archive.marks())
         for key in self.store.names():
-            host = _host(key)
-            if host is None or host in known or key not in (live_file(host, one) for one in _BOTH):
+            host = host_of(key)
+            if host is None or host in known:
                 continue
             try:
                 pem = self.store.load(key)
@@ -148,7 +148,7 @@ class CertificateStore:
         try:
             if self._archive.has_any() or self.store.inside("aside").names():
                 return True
-            return any(one.startswith("acme_account") or _host(one) for one in self.store.names())
+            return any(one.startswith("acme_account") or host_of(one) for one in self.store.names())
         except StoreError:
             return True
 
@@ -337,10 +337,6 @@ class CertificateStore:
             "a file of the cache was broken and is set aside",
             extra={"file": key, "reason": reason, "now_at": place, "next": next_step},
         )
-
-
-def _host(key: str) -> Hostname | None:
-    return Hostname.from_wire(host_text(key))
 
 
 def _check_signature(certificate: Certificate) -> None:

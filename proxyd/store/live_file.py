@@ -16,6 +16,7 @@ def live_file(host: Hostname, family: KeyFamily) -> str:
     return host.text + (_RSA if len(host.text) + len(_RSA) <= _LONGEST else _SHORT)
 
 
-def host_text(file: str) -> str:
-    """Return the host's part of a file's name; whether it is a host is not looked at."""
-    return file.removesuffix(_RSA).removesuffix(_SHORT)
+def host_of(file: str) -> Hostname | None:
+    """Return whose certificate a file of this name holds, or None: it is none of ours."""
+    host = Hostname.from_wire(file.removesuffix(_RSA).removesuffix(_SHORT))
+    return host if host and file in (live_file(host, "ec"), live_file(host, "rsa")) else None

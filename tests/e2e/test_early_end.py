@@ -77,7 +77,7 @@ def test_certificates_that_are_nearly_over_when_they_come_serve_and_are_few(
         ) -> None:
             sign(path, csr, not_before=not_before - 85 * DAY, not_after=not_after - 85 * DAY)
 
-        ca.sign = dated_back  # type: ignore[method-assign]
+        ca.sign = dated_back  # type: ignore[method-assign]  # this CA alone dates back
         daemon.configure({HOST: upstream.port}, acme={"server": ca.url, "ca_bundle": str(ca.bundle)})
         daemon.start()
         HttpsClient(daemon.https_port, ca.root()).wait_for([HOST], daemon=daemon)
