@@ -40,14 +40,19 @@ class ClockGuard:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing may be ordered, because what time it is is not known."""
-        return (doubt := self._clock.doubt) is not None and doubt.holds
+        """Whether nothing may be ordered: the time is not known, or what a wrong one made due is not undone yet."""
+        doubt = self._clock.doubt
+        return (doubt is not None and doubt.holds) or not self._are_told
 
     @property
     def is_sure(self) -> bool:
         """Whether a CA has confirmed the time, and all have heard of its correction."""
-        is_told = self._told is None and self._steps == self._clock.steps
-        return is_told and self._clock.is_confirmed and self._clock.doubt is None
+        return self._are_told and self._clock.is_confirmed and self._clock.doubt is None
+
+    @property
+    def _are_told(self) -> bool:
+        """Whether all have heard when the clock agreed again, or was corrected."""
+        return self._steps == self._clock.steps and (self._told is None or self._clock.doubt is not None)
 
     @property
     def doubt(self) -> Doubt | None:

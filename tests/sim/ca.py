@@ -7,7 +7,7 @@ from enum import Enum
 
 from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.failure import Failure, FailureKind
-from proxyd.core.renewal import RenewalWindow
+from proxyd.core.renewal import RenewalWindow, Validity
 from tests.sim.timeline import DAY, HOUR, Span, within
 
 #: Ours is allowed to the microsecond; fractions of a token are not as exact.
@@ -46,6 +46,10 @@ class SimCertificate:
     @property
     def ari_id(self) -> str:
         return self.cert_id
+
+    @property
+    def validity(self) -> Validity:
+        return Validity(not_before=self.not_before, not_after=self.not_after)
 
     @property
     def serial(self) -> int:

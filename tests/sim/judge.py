@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from proxyd.core.renewal import Validity, renew_at
+from proxyd.core.renewal import renew_at
 from tests.sim.ca import SimCa, SimCertificate, usual_window
 from tests.sim.host import Absence, Away, SimHost
 from tests.sim.timeline import DAY, HOUR, START, Span
@@ -174,6 +174,6 @@ class Judge:
 
 def _latest_due(certificate: SimCertificate) -> datetime:
     """By the rule, or at the end of the CA's window where that is later; never in the last twentieth."""
-    validity = Validity(not_before=certificate.not_before, not_after=certificate.not_after)
+    validity = certificate.validity
     _, end = usual_window(certificate)
     return min(max(renew_at(validity, None, 0), end), certificate.not_after - validity.lifetime / 20)

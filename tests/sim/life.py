@@ -15,7 +15,6 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
 from proxyd.core.rate_ledger import LETS_ENCRYPT, CaLimits
-from proxyd.core.renewal import Validity
 from proxyd.core.task import OrderTask, WindowTask
 from tests.sim.ca import SimCa, SimCertificate, Storm, Trouble
 from tests.sim.disk import Disk
@@ -143,7 +142,7 @@ class Simulation:
             self.timeline,
             ca=CA,
             reaches=lambda: not self.ca.is_down(self.timeline.now),
-            found=[Validity(not_before=one.not_before, not_after=one.not_after) for one in found],
+            found=[one.validity for one in found],
         )
         self._memory: Memory = self._disk.open(self._clock.steady, is_first=is_first)
         domains = {host.lineage.host: host.domain for host in self.hosts.values()}
@@ -325,7 +324,7 @@ class Simulation:
 
 def _held(certificate: SimCertificate) -> Held:
     return Held(
-        validity=Validity(not_before=certificate.not_before, not_after=certificate.not_after),
+        validity=certificate.validity,
         serial=certificate.serial,
         cert_id=certificate.cert_id,
         issuer=CA,

@@ -114,3 +114,17 @@ async def test_a_ca_without_a_date_will_do(world: World) -> None:
     world.clock.found([Validity(not_before=begin, not_after=begin + timedelta(days=90))])
     world.clock.dated("ca", None)
     assert not world.guard.holds
+
+
+async def test_nothing_is_ordered_between_the_right_clock_and_the_look_that_notices_it(world: World) -> None:
+    world.answers = False
+    world.clock.found([Validity(not_before=world.clock.now(), not_after=world.clock.now() + timedelta(days=90))])
+    world.machine.jump(-YEARS)
+    world.clock = world.guard._clock = SteadyClock(world.machine, released=RELEASED)  # started by the wrong one
+    await world.look(timedelta(seconds=2))
+    assert world.guard.holds
+    world.machine.jump(YEARS)
+    world.clock.dated("ca", world.machine.now())
+    assert (world.guard.doubt, world.guard.holds, world.righted) == (None, True, [])
+    await world.look(timedelta(seconds=2))
+    assert (world.guard.holds, len(world.righted)) == (False, 1)
