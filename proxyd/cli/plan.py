@@ -81,8 +81,10 @@ def _orders(view: CacheView, clock: SystemClock) -> dict[str, Any]:
     for one in due:
         lineage, held = one.plan.lineage, one.held
         issuer = one.plan.issuers[0]
-        ours = held is not None and held.is_owned and held.issuer == issuer
-        order = CertificateOrder(host=lineage.host, names=lineage.names, key_kind=lineage.key_kind, is_renewal=ours)
+        is_theirs = held is not None and held.issuer == issuer
+        order = CertificateOrder(
+            host=lineage.host, names=lineage.names, key_kind=lineage.key_kind, is_renewal=is_theirs
+        )
         orders.append((issuer, order))
     times = forecast(orders, view.fleet.authorities(), now)
     budget: dict[str, Any] = {}

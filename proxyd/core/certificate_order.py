@@ -17,7 +17,7 @@ class CertificateOrder:
     key_kind: str
     replaces: str | None = None
     account: str | None = None
-    is_renewal: bool = False  # the same names had a certificate of this account
+    is_renewal: bool = False  # the same names had a certificate of this CA
     is_in_window: bool = False  # of the CA, for the certificate that it replaces
 
     @property

@@ -298,7 +298,7 @@ class Fleet(Placement):
         self, lineage: Lineage, cert_id: str, window: RenewalWindow | None, retry_after: timedelta | None, now: datetime
     ) -> None:
         """Say what the CA told of its window; None: nothing usable. A window of another certificate is dropped."""
-        self._asked.pop(lineage, None)
+        asked = self._asked.pop(lineage, None)
         member = self._members.get(lineage)
         if member is None:
             return
@@ -312,16 +312,19 @@ class Fleet(Placement):
         if before is not None and before.cert_id != cert_id:
             before = None
         member.known_window = before
-        member.window_told(window, retry_after, now)
+        member.window_told(window, retry_after, now, by=asked)
         kept = member.known_window
+        is_news = kept != before or member.held != held
         match state:
             case Ready():
                 at = state.planned or state.renew_at
                 if kept != state.window:
                     at = self._place(lineage, member, held, kept, now)
                 self._event(lineage, WindowLearned(renew_at=at, window=kept), now)
-            case Waiting(failure=failure) if kept != before and failure.kind is FailureKind.RATE_LIMITED:
-                at = renew_at(held.validity, kept, spread(lineage.host))  # a limit may not hold in the window
+            case Waiting(failure=failure) if is_news and failure.kind is FailureKind.RATE_LIMITED:
+                at = renew_at(
+                    held.validity, kept, spread(lineage.host)
+                )  # a limit may not hold in the window, or for a renewal
                 self._event(lineage, Wished(max(at, now)), now)
             case _:
                 self._schedule(lineage, now)

@@ -74,11 +74,18 @@ class Member:
         known = self.held.issuer if self.held else None
         return known or self.plan.issuers[self.asked_ca]
 
-    def window_told(self, window: RenewalWindow | None, retry_after: timedelta | None, now: datetime) -> None:
-        """Say what the CA told: of a certificate of unknown origin without a window each CA is asked, rarely."""
+    def window_told(
+        self, window: RenewalWindow | None, retry_after: timedelta | None, now: datetime, *, by: str | None
+    ) -> None:
+        """Say what a CA told. One that tells a window of a certificate of unknown origin gave it.
+
+        Where none does, each is asked, rarely.
+        """
         self.known_window = window or self.known_window
         self.ask_ari_at = ask_again_at(now, retry_after)
-        if window is None and self.held and self.held.issuer is None:
+        if window and self.held:
+            self.held = replace(self.held, issuer=self.held.issuer or by)
+        elif self.held and self.held.issuer is None:
             self.asked_ca = (self.asked_ca + 1) % len(self.plan.issuers)
             self.ask_ari_at = now if self.asked_ca else ask_again_at(now, timedelta.max)
 
@@ -102,15 +109,15 @@ class Member:
     def next_order(self, *, has_ari: bool, now: datetime) -> CertificateOrder:
         """Return what would be ordered next; `has_ari`: the CA takes `replaces`."""
         lineage, held, window = self.plan.lineage, self.held, self.known_window
-        ours = held is not None and held.is_owned and held.issuer == self.issuer
-        by_ari = held and ours and has_ari and held.cert_id != self.refused_replaces
+        is_theirs = held is not None and held.issuer == self.issuer
+        by_ari = held and is_theirs and held.is_owned and has_ari and held.cert_id != self.refused_replaces
         return CertificateOrder(
             host=lineage.host,
             names=lineage.names,
             key_kind=lineage.key_kind,
             replaces=(held.cert_id or None) if held and by_ari else None,
             account=held.account if held and by_ari else None,
-            is_renewal=ours,
+            is_renewal=is_theirs,
             is_in_window=window is not None and held is not None and window.holds(held.cert_id, now),
         )
 

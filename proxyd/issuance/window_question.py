@@ -69,9 +69,11 @@ class WindowQuestion:
     def _end(self, task: WindowTask, answer: WindowAnswer) -> None:
         lineage, window = task.lineage, answer.window
         now = self._clock.now()
-        before = self._fleet.due(lineage, now)
+        before, held = self._fleet.due(lineage, now), self._fleet.held(lineage)
         self._fleet.window(lineage, task.cert_id, window, answer.retry_after, now)
         self._memory.keep_lineage(self._fleet, lineage)
+        if (learned := self._fleet.held(lineage)) and learned != held:  # which CA gave it
+            self._memory.keep_held(lineage, learned)
         if window is not None and (due := self._fleet.due(lineage, now)) != before:
             fields = {"start": window.start, "end": window.end, "explanation": window.explanation_url}
             _log.info("renewal placed in the CA's window", extra={"host": lineage.host, "at": due, **fields})

@@ -134,7 +134,7 @@ class SimCa:
             return None
         if not self._bucket("orders", 300, 3 * HOUR, now).take(now):
             return self._refuse(order, "orders", now)
-        if not self._bucket(f"domain {domain}", 50, 7 * DAY, now).peek(now):
+        if self.is_spent(domain, now):
             return self._refuse(order, f"domain {domain}", now)
         return None
 
@@ -162,7 +162,7 @@ class SimCa:
         else:
             self._bucket(f"set {known}", 5, 7 * DAY, now).take(now)
             if known not in self._known:
-                self._bucket(f"domain {domain}", 50, 7 * DAY, now).take(now)
+                self._of_domain(domain, now).take(now)
         self._known.add(known)
         if order.replaces:
             self.replaced.add(order.replaces)
@@ -191,6 +191,10 @@ class SimCa:
     def right_window(self, cert_id: str, now: datetime) -> tuple[datetime, datetime]:
         """Return the window without its rare nonsense."""
         return self._window(self.issued[cert_id], now)
+
+    def is_spent(self, domain: str, now: datetime) -> bool:
+        """Return whether the domain may have no certificate for new names now."""
+        return not self._of_domain(domain, now).peek(now)
 
     def _trouble(self, now: datetime) -> Failure | None:
         storm = self._storm(now)
@@ -223,6 +227,9 @@ class SimCa:
         if any(certificate.not_before < at <= now for at in self.revocations):
             return now - DAY, now
         return usual_window(certificate)
+
+    def _of_domain(self, domain: str, now: datetime) -> Bucket:
+        return self._bucket(f"domain {domain}", 50, 7 * DAY, now)
 
     def _bucket(self, key: str, count: int, period: timedelta, now: datetime) -> Bucket:
         if key not in self._buckets:

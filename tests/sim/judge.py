@@ -128,6 +128,7 @@ class Judge:
             or any(back - timedelta(minutes=1) <= at <= now for at in self.restarts)
             or (host.hindered_at is not None and host.hindered_at > back - HOUR)
             or host.changed_since(back - DAY - HOUR, now) > 2
+            or (host.certificate is None and self._ca.is_spent(host.domain, now))
             or sum(1 for at in host.failed_at if at > back - HOUR and at <= back) >= 4
         )
 

@@ -3,10 +3,12 @@
 from datetime import timedelta
 from random import Random
 
-from proxyd.core.certificate_state import Ready
+from proxyd.core.certificate_order import CertificateOrder
+from proxyd.core.certificate_state import Ready, Waiting
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.rate_ledger import LETS_ENCRYPT
 from proxyd.core.renewal import RenewalWindow, Validity
 from proxyd.core.task import OrderTask, WindowTask
 from tests.support.strategies import NOW
@@ -84,3 +86,30 @@ def test_a_change_of_the_cas_in_between_asks_those_that_are() -> None:
     fleet.window(ONE, "ari", None, None, NOW)  # the second one would be next
     fleet.update([Plan(lineage=ONE, issuers=(FIRST,), challenges=("http-01",))], NOW)
     assert {name for name, _ in asked(fleet, None)} == {FIRST}
+
+
+def test_the_ca_that_tells_the_window_gave_it_and_the_limit_for_new_ones_does_not_hold() -> None:
+    fleet = Fleet(rng=Random(0), registered_domain=lambda _: "example.com")
+    first, second = fleet.authority(FIRST, LETS_ENCRYPT), fleet.authority(SECOND, LETS_ENCRYPT)
+    due = Validity(not_before=NOW - 70 * DAY, not_after=NOW + 20 * DAY)
+    fleet.update([Plan(lineage=ONE, issuers=(FIRST, SECOND), challenges=("http-01",))], NOW)
+    fleet.found(ONE, Held(validity=due, serial=7, cert_id="ari", issuer=None, is_owned=False), NOW)
+    for number in range(50):
+        name = Hostname(f"other{number}.example.com")
+        for ledger in (first.ledger, second.ledger):
+            assert ledger
+            ledger.spend(CertificateOrder(host=name, names=(name,), key_kind="p256"), NOW)
+    (question,) = fleet.tasks(NOW, 4)
+    assert isinstance(question, WindowTask)
+    assert isinstance(fleet.state(ONE), Waiting)  # for all that is known it would be a new one
+    fleet.window(ONE, "ari", None, None, NOW)
+    (question,) = fleet.tasks(NOW, 4)
+    assert isinstance(question, WindowTask)
+    assert question.issuer == SECOND
+    fleet.window(ONE, "ari", window_of(-12 * DAY, -10 * DAY), None, NOW)
+    held = fleet.held(ONE)
+    assert held
+    assert (held.issuer, held.is_owned) == (SECOND, False)
+    (order,) = fleet.tasks(NOW, 4)
+    assert isinstance(order, OrderTask)
+    assert (order.issuer, order.order.is_renewal, order.order.replaces) == (SECOND, True, None)
