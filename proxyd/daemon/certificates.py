@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 from proxyd.certs.certificate import Certificate
@@ -185,7 +186,10 @@ class Certificates:
         await self._turn.end()  # last: who follows reads what we wrote
 
     async def run(self, before_orders: Callable[[], Awaitable[None]]) -> None:
-        """Renew for ever. Ends only by cancellation. `before_orders` ends before the first order."""
+        """Renew for ever. Ends only by cancellation. `before_orders` ends before the first order.
+
+        It is called again when another process ordered meanwhile.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self.on_demand.run())
             await self._read_first()  # before any order: what the cache has is never ordered
@@ -194,9 +198,10 @@ class Certificates:
             group.create_task(self.renewer.commit.retry())
             group.create_task(self.names.run())
             group.create_task(self.alarms.run())
-            await before_orders()
+            if self._turn.reason is None:
+                await before_orders()
             group.create_task(self.renewer.run())
-            group.create_task(self._turn.run(self._take_over, self._pickup.look))
+            group.create_task(self._turn.run(partial(self._take_over, before_orders), self._pickup.look))
             if self._turn.reason is None:
                 group.create_task(self._abandon_unwanted())
 
@@ -303,10 +308,11 @@ class Certificates:
         self.renewer.clock_righted()
         self.names.clock_righted()
 
-    async def _take_over(self) -> None:
+    async def _take_over(self, before_orders: Callable[[], Awaitable[None]]) -> None:
         await self.renewer.read_again()
         self.on_demand.open()
         await self._pickup.look()
+        await before_orders()
         self.renewer.take_over(self._own)
         self.on_demand.cache_read()
 

@@ -44,6 +44,7 @@ class RevokeCommand:
         self._renew = renew
         self._fleet = certificates.renewer.fleet
         self._marking = asyncio.Lock()
+        self._ours_to_end = asyncio.Event()  # what a process that is gone began
 
     async def answer(self, request: Request, tell: Tell) -> Document:
         """Return for each key kind what was done; `complete`: everything."""
@@ -79,7 +80,7 @@ class RevokeCommand:
         return {"results": results, "complete": complete, "replaced": all(replaced), "configured": True}
 
     async def before_orders(self) -> None:
-        """Do first at a start what a kill cut off: have no order resumed whose key lay beside a compromised one.
+        """Do first, when orders are ours to send, what a kill cut off: resume none whose key lay beside a stolen one.
 
         What has that key, or cannot serve because of it, is ordered past our own ceiling, as the command would have.
         """
@@ -94,10 +95,19 @@ class RevokeCommand:
             if any(serving is None or serving.has_key_of(one) for one in mine):
                 _log.warning("ordering the successor of a compromised key", extra={"host": lineage.host})
                 self._certificates.renewer.wish(lineage, forced=True)
+        self._ours_to_end.set()
 
     async def go_on(self) -> None:
-        """Ask again for what the last process was asking for when it was killed, until a CA says that it did it."""
+        """Ask again for what another process was asking for when it was killed, until a CA says that it did it.
+
+        For each time that orders become ours to send. Ends only by cancellation.
+        """
         await self._certificates.ready()
+        while await self._ours_to_end.wait():
+            self._ours_to_end.clear()
+            await self._end_all()
+
+    async def _end_all(self) -> None:
         while left := await self._cut_off():
             for host, certificate, reason in left:
                 done = await self._ask_for(self._old(host, certificate), [(certificate, False)], reason, _nobody)

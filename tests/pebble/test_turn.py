@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from pebble.server import Pebble
+from proxyd.certs.certificate import Certificate
+from proxyd.core.hostname import Hostname
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.directory import DirectoryStore
 from tests.support.ask import AskServer
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
@@ -105,3 +110,23 @@ def test_new_names_are_for_the_one_that_orders(
         second.wait_for("orders certificates for the cache from now on", seconds=5)
         theirs.wait_for([name], daemon=second)
         assert pebble.orders() == 1
+
+
+def test_what_a_killed_one_began_to_revoke_is_ended_by_who_is_left(
+    tmp_path: Path, pair: tuple[DaemonProcess, DaemonProcess], upstream: Upstream
+) -> None:
+    first, second = pair
+    clock, host = SystemClock(), Hostname(HOSTS[0])
+    store = CertificateStore(DirectoryStore(first.cache, clock=clock), clock=clock)
+    with Pebble(tmp_path / "pebble", http_port=1) as pebble:
+        for one in pair:
+            one.configure({host.text: upstream.port}, pebble=pebble)
+            one.start()
+        theirs = HttpsClient(second.https_port, pebble.root())
+        theirs.wait_for([host.text], daemon=second)
+        stolen = Certificate.parse((first.cache / host.text).read_bytes())
+        store.intend(host, stolen, "revoking: keyCompromise", 1)  # what it writes before it asks the CA
+        first.stop(signal.SIGKILL)
+        eventually(lambda: pebble.status_of(f"{stolen.serial:x}")[0] == "Revoked", what=second.log)
+        eventually(lambda: theirs.leaf(host.text) != stolen.leaf, what=second.log)
+        assert store.intended() == []
