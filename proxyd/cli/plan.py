@@ -12,7 +12,6 @@ import click
 from proxyd.admin.control_client import Unreachable
 from proxyd.cli.control import Control, config_option, json_option, print_json, unreachable
 from proxyd.cli.table import moment, printable
-from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.certificate_state import due_at
 from proxyd.core.forecast import forecast
 from proxyd.core.held_document import read_held
@@ -77,15 +76,7 @@ def _orders(view: CacheView, clock: SystemClock) -> dict[str, Any]:
     now, domain = clock.now(), registered_domains()
     left = view.orders_left()
     due = [one for one in view.facts() if (at := due_at(one.state, now)) is not None and at <= now]
-    orders = []
-    for one in due:
-        lineage, held = one.plan.lineage, one.held
-        issuer = one.plan.issuers[0]
-        is_theirs = held is not None and held.issuer == issuer
-        order = CertificateOrder(
-            host=lineage.host, names=lineage.names, key_kind=lineage.key_kind, is_renewal=is_theirs
-        )
-        orders.append((issuer, order))
+    orders = [(one.plan.issuers[0], view.fleet.next_order(one.plan.lineage, now)) for one in due]
     times = forecast(orders, view.fleet.authorities(), now)
     budget: dict[str, Any] = {}
     for issuer in dict.fromkeys(issuer for issuer, _ in orders):

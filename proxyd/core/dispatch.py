@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,10 @@ class Dispatch(Roster):
         member = self._members.get(lineage)
         return self._refusal(member, self._next_order(member, now), now) if member else None
 
+    def next_order(self, lineage: Lineage, now: datetime) -> CertificateOrder:
+        """Return what would be ordered next. Raises KeyError for one that nobody takes care of."""
+        return self._next_order(self._members[lineage], now)
+
     # Inside
 
     def _order(self, lineage: Lineage, member: Member, now: datetime) -> OrderTask | None:
@@ -169,7 +174,15 @@ class Dispatch(Roster):
                 self._schedule(lineage, now)
 
     def _next_order(self, member: Member, now: datetime) -> CertificateOrder:
-        return member.next_order(has_ari=self.authority(member.issuer).has_ari, now=now)
+        order = member.next_order(has_ari=self.authority(member.issuer).has_ari, now=now)
+        if not order.is_renewal and self._twin_is_from(member):  # the CA looks at the names, not at the key
+            return replace(order, is_renewal=True)
+        return order
+
+    def _twin_is_from(self, member: Member) -> bool:
+        """Return whether the CA that the attempt has come to gave one for the same names, with another key kind."""
+        others = (self._members[twin].held for twin in self._namesakes.twins(member.plan.lineage))
+        return any(held is not None and held.issuer == member.issuer for held in others)
 
     def _twin_failed(self, lineage: Lineage, member: Member, now: datetime) -> tuple[Failure, datetime] | None:
         """Two key kinds of the same names have one schedule: what one could not prove the other does not try."""

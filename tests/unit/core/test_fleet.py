@@ -206,6 +206,7 @@ def test_two_orders_never_prove_a_name_at_the_same_time() -> None:
     fleet.issued(first, held(1), "tls-alpn-01", NOW)
     (second,) = orders_of(fleet, NOW)
     assert {first.lineage, second.lineage} == {*twins()}
+    assert (first.order.is_renewal, second.order.is_renewal) == (False, True)  # the CA counts names, not keys
 
 
 @pytest.mark.parametrize("number", [0, 1])
