@@ -7,7 +7,7 @@ import random
 import re
 import ssl
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -100,6 +100,16 @@ class Authorities:
         """Return the CA `name` as any host wants it asked: for orders of hosts that are gone."""
         options = next((one for (_, server), one in self._options.items() if server == name), None)
         return None if options is None else self._issuer(options)
+
+    async def abandon_all_but(self, lineages: Collection[Lineage]) -> None:
+        """Leave nothing pending at a CA for hosts that were taken out of the configuration while no process ran."""
+        for pending in self._orders.all():
+            if pending.lineage in lineages and self.issuer(pending.lineage, pending.issuer):
+                continue  # the renewer goes on with it
+            if issuer := self.issuer_at(pending.issuer):
+                await issuer.abandon(pending)
+            else:
+                await asyncio.to_thread(self._orders.forget, pending)
 
     def _issuer(self, options: AcmeOptions) -> Issuer:
         key = (*_identity(options), options.profile, options.preferred_chain)

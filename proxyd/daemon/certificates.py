@@ -13,6 +13,7 @@ from proxyd.certs.certificate import Certificate
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.model import Config
 from proxyd.core.authority import Authority
+from proxyd.core.certificate_state import Ordering
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import KeyFamily
@@ -84,9 +85,11 @@ class Certificates:
         self._told_installed = installed
         self._clock = clock
         self._dual: set[Hostname] = set()  # hosts with a certificate of each key family
-        self._store = CertificateStore(DirectoryStore(root, clock=clock), clock=clock, told=self._repaired)
+        directory = DirectoryStore(root, clock=clock)
+        self._store = CertificateStore(directory, clock=clock, told=self._repaired)
         self._orders = PendingOrders(self._store.store)
-        lease = Lease(root / PRIVATE / "lease", clock=clock, owner=Owner.this_process())
+        place, owner = root / PRIVATE / "lease", Owner.this_process()
+        lease = Lease(place, clock=clock, owner=owner, make_place=directory.make_directories)
         self._turn = OrderTurn(lease, memory=self.memory)
         turn = Pace(is_serving=traffic.is_flowing, clock=clock).turn
         self._installation = Installation(
@@ -152,6 +155,7 @@ class Certificates:
             commit=self.renewer.commit,
             installation=self._installation,
             look_again=lambda: self._stand_ins.look_again(self._fleet.lineages()),
+            ours=self._ours,
         )
         self._pickup = Pickup(
             store=self._store,
@@ -181,6 +185,7 @@ class Certificates:
     async def close(self) -> None:
         """Close the connections to the CAs, keep what the disk did not take before, and write the journal."""
         await self.renewer.commit.save_again()
+        await self.renewer.commit.keep_lost(self._ours())
         await self._authorities.close()
         await asyncio.to_thread(self.memory.close)
         await self._turn.end()  # last: who follows reads what we wrote
@@ -203,7 +208,7 @@ class Certificates:
             group.create_task(self.renewer.run())
             group.create_task(self._turn.run(partial(self._take_over, before_orders), self._pickup.look))
             if self._turn.reason is None:
-                group.create_task(self._abandon_unwanted())
+                group.create_task(self._authorities.abandon_all_but(self._fleet.states().keys()))
 
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`.
@@ -313,24 +318,14 @@ class Certificates:
         self.on_demand.open()
         await self._pickup.look()
         await before_orders()
-        self.renewer.take_over(self._own)
+        self.renewer.take_over(self._stand_ins.own)
         self.on_demand.cache_read()
 
-    def _own(self, lineage: Lineage) -> Certificate | None:
-        """Return what serves, if it is a certificate of this lineage and no other one that covers its host."""
-        one = self.serving(lineage)
-        is_own = one is not None and not self._stand_ins.holds(lineage.host, one) and one.names >= set(lineage.names)
-        return one if is_own else None
-
-    async def _abandon_unwanted(self) -> None:
-        """Leave nothing pending at a CA for hosts that were taken out of the configuration while no process ran."""
-        for pending in self._orders.all():
-            if self._fleet.state(pending.lineage) and self._authorities.issuer(pending.lineage, pending.issuer):
-                continue  # the renewer goes on with it
-            if issuer := self._authorities.issuer_at(pending.issuer):
-                await issuer.abandon(pending)
-            else:
-                await asyncio.to_thread(self._orders.forget, pending)
+    def _ours(self) -> Iterator[tuple[Lineage, Certificate]]:
+        """Return what this process has to keep: it orders, and nothing else is about to come."""
+        for lineage, state in self._fleet.states().items() if self._turn.reason is None else ():
+            if not isinstance(state, Ordering) and (one := self._stand_ins.own(lineage)):
+                yield lineage, one
 
     def _plans_on_demand(self, host: Hostname) -> list[Plan]:
         plans = plans_on_demand(self._config, [host])

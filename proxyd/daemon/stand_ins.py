@@ -31,6 +31,12 @@ class StandIns:
         """Return whether the certificate only stands in for one of the host."""
         return self._used.get(host) == certificate
 
+    def own(self, lineage: Lineage) -> Certificate | None:
+        """Return what serves, if it is a certificate of this lineage and no other one that covers its host."""
+        one = self._table.of_kind(lineage.host, lineage.key_kind)
+        is_own = one is not None and not self.holds(lineage.host, one) and one.names >= set(lineage.names)
+        return one if is_own else None
+
     def mark(self, facts: Iterable[Facts]) -> list[Facts]:
         """Return the facts with what stands in."""
         return [self._marked(one) for one in facts]

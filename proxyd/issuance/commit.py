@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed, Keeper, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
 from proxyd.store.certificate_store import CertificateStore
+from proxyd.store.live_file import live_file
 from proxyd.store.pending_orders import PendingOrders
 from proxyd.store.store import StoreError
 
@@ -142,6 +143,22 @@ class Commit:
         """Try once more to keep what the disk did not take: the process ends."""
         for lineage, delayed in list(self._unsaved.items()):
             await self._save(lineage, delayed.certificate)
+
+    async def keep_lost(self, ours: Iterable[tuple[Lineage, Certificate]]) -> None:
+        """Keep again what serves and somebody took out of the cache; `ours`: what serves."""
+        for lineage, certificate in await asyncio.to_thread(self._lost, [*ours]):
+            if lineage not in self._unsaved:
+                _log.warning("the certificate's file had gone from the cache", extra={"host": lineage.host})
+                self._unsaved[lineage] = _Delayed(certificate, "its file had gone from the cache")
+                await self._save(lineage, certificate)
+
+    def _lost(self, ours: Sequence[tuple[Lineage, Certificate]]) -> list[tuple[Lineage, Certificate]]:
+        try:
+            there = {*self._store.store.names()}
+        except StoreError:
+            return []
+        gone = [one for one in ours if live_file(one[0].host, one[1].family) not in there]
+        return [one for one in gone if not self._store.is_condemned(one[1])]
 
     async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
         try:

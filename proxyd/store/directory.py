@@ -69,7 +69,7 @@ class DirectoryStore:
         path = self._path(key)
         temporary = self._temporary / secrets.token_hex(12)
         try:
-            self._make_directories()
+            self.make_directories()
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(content)
@@ -97,7 +97,7 @@ class DirectoryStore:
         moment = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
         target = self._aside / f"{key[:_MAX_NAME]}.{moment}.{secrets.token_hex(3)}"
         try:
-            self._make_directories()
+            self.make_directories()
             self._path(key).rename(target)
             _sync_directory(self._place)
         except OSError as error:
@@ -143,7 +143,7 @@ class DirectoryStore:
     def _prove(self) -> None:
         test = self._temporary / f"probe.{secrets.token_hex(6)}"
         try:
-            self._make_directories()
+            self.make_directories()
             descriptor = os.open(test, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "r+b") as file:
                 file.write(b"probe")
@@ -200,7 +200,8 @@ class DirectoryStore:
             raise StoreError(f"{key!r} is not a key")
         return self._place / key
 
-    def _make_directories(self) -> None:
+    def make_directories(self) -> None:
+        """Make the cache and what has to be in it, where it is not there. Raises OSError."""
         if not self._root.is_dir():
             self._root.mkdir(mode=0o700, parents=True)
         for one in {self._private: 0, self._temporary: 0, self._aside: 0, self._place: 0}:

@@ -9,6 +9,7 @@ import secrets
 import socket
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,20 @@ class Lease:
     """A file with a lock and a sign of life. All methods block on the disk and never raise for its state.
 
     The lock alone decides between processes of one machine, as long as the owner gives signs of life; where locks do
-    not work, or the owner is stopped, the sign of life does.
+    not work, or the owner is stopped, the sign of life does. `make_place` makes the directory that `path` is in.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, owner: Owner, settle: float = _SETTLE_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        owner: Owner,
+        make_place: Callable[[], None] = lambda: None,
+        settle: float = _SETTLE_SECONDS,
+    ) -> None:
         self._path = path
+        self._make_place = make_place
         self._clock = clock
         self._owner = owner
         self._settle = settle
@@ -155,6 +165,8 @@ class Lease:
 
     def _opened(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        if not self._path.parent.is_dir():  # somebody took the cache away
+            self._make_place()
         try:
             descriptor = os.open(self._path, flags, 0o600)
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
