@@ -31,7 +31,7 @@ LINEAGE = Lineage(host=HOST, names=(HOST,), key_kind="p256")
 class World:
     def __init__(self, root: Path, *, cache: Path | None = None) -> None:
         clock = SystemClock()
-        store = CertificateStore(DirectoryStore(cache or root, clock=clock), clock=clock)
+        self.store = store = CertificateStore(DirectoryStore(cache or root, clock=clock), clock=clock)
         self.memory = Memory(Journal(root / "journal.sqlite3", clock=clock), clock=clock)
         self.memory.open()
         installation = Installation(
@@ -85,6 +85,24 @@ async def test_a_certificate_in_memory_only_alarms_until_it_is_kept(world: World
         assert len(world.told()) == 1
     await world.commit.save_again()
     assert world.told() == []
+
+
+async def test_a_file_that_somebody_took_is_written_again_unless_it_must_not_serve(
+    world: World, tmp_path: Path
+) -> None:
+    file, mine = tmp_path / HOST.text, Certificate.parse(make_pem(HOST.text))
+    await world.commit.keep(LINEAGE, mine, held_of(mine, issuer="x", is_owned=True))
+    file.unlink()
+    with nothing_can_be_written():
+        await world.commit.keep_lost([(LINEAGE, mine)])
+        assert "in memory only" in " ".join(world.told())
+    await world.commit.save_again()
+    assert world.told() == []
+    assert Certificate.parse(file.read_bytes()) == mine
+    world.store.condemn(HOST, mine, "revoked")
+    assert not file.exists()
+    await world.commit.keep_lost([(LINEAGE, mine)])
+    assert not file.exists()
 
 
 async def test_a_cache_that_takes_nothing_alarms_until_it_does(world: World) -> None:
