@@ -99,7 +99,9 @@ class Judge:
         """Judge, when the promised time is over, a host that failed when its names were mended."""
         visited = host.last_request(absence.end - HOUR)
         is_unused = visited is None or visited < absence.end - 8 * DAY
-        left = absence.why in (Away.ELSEWHERE, Away.GONE) and is_unused
+        # Of a name that was never validated no address is another one.
+        is_away = absence.why is Away.GONE or (absence.why is Away.ELSEWHERE and host.certificate is not None)
+        left = is_away and is_unused
         if left and failing_since and not is_dormant and absence.begin < failing_since < absence.end - 8 * DAY:
             known = not any(absence.begin - 100 * DAY < at < absence.end for at in self.losses)
             right = not any(begin < absence.end and end > absence.begin for begin, end in self._clock)
