@@ -33,6 +33,8 @@ class AccountCommand:
 
     async def rotate(self, request: Request, tell: Tell) -> Document:
         """Give each account a new key while no order is under way, one after the other."""
+        if why := self._certificates.turn.reason:
+            raise Refused(f"no key is replaced by a daemon that may not order: {why}", status=1)
         results: dict[str, Document] = {}
         for server, accounts in self._chosen(request).items():
             await self._idle()

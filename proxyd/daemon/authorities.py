@@ -144,6 +144,11 @@ class Authorities:
             found.setdefault(options.server, {})[_identity(options)] = self._ca(options).account
         return {server: list(accounts.values()) for server, accounts in found.items()}
 
+    def forget_accounts(self) -> None:
+        """Look for each account anew at the next need: another process may have replaced its key."""
+        for ca in self._cas.values():
+            ca.account.forget()
+
     async def ask_time(self) -> None:
         """Have `dated` told what time each CA says it is."""
 

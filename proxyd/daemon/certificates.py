@@ -90,7 +90,7 @@ class Certificates:
         self._orders = PendingOrders(self._store.store)
         place, owner = root / PRIVATE / "lease", Owner.this_process()
         lease = Lease(place, clock=clock, owner=owner, make_place=directory.make_directories)
-        self._turn = OrderTurn(lease, memory=self.memory)
+        self.turn = OrderTurn(lease, memory=self.memory)
         turn = Pace(is_serving=traffic.is_flowing, clock=clock).turn
         self._installation = Installation(
             table=table,
@@ -135,7 +135,7 @@ class Certificates:
             manage=lambda plans: self.renewer.add(plans),
             is_served=lambda host: table.certificate(host) is not None,
             dropped=table.remove,
-            not_our_turn=lambda: self._turn.reason,
+            not_our_turn=lambda: self.turn.reason,
         )
         self.renewer = Renewer(
             fleet=self._fleet,
@@ -144,7 +144,7 @@ class Certificates:
             memory=self.memory,
             keeper=self,
             policy=self.on_demand,
-            turn=self._turn,
+            turn=self.turn,
             clock=clock,
             is_held=lambda: self.clock_guard.holds,
         )
@@ -175,8 +175,8 @@ class Certificates:
         Raises StoreError when it keeps nothing and has nothing either: what is in it serves, whatever the disk does.
         """
         self.alarms.open()
-        self._turn.open(self._orders.open)
-        if self._turn.reason is not None:
+        self.turn.open(self._orders.open)
+        if self.turn.reason is not None:
             self._pickup.remember()
         self.memory.open(is_first=not self._store.has_any() and not self._orders.all())
         self.on_demand.open()
@@ -188,7 +188,7 @@ class Certificates:
         await self.renewer.commit.keep_lost(self._ours())
         await self._authorities.close()
         await asyncio.to_thread(self.memory.close)
-        await self._turn.end()  # last: who follows reads what we wrote
+        await self.turn.end()  # last: who follows reads what we wrote
 
     async def run(self, before_orders: Callable[[], Awaitable[None]]) -> None:
         """Renew for ever. Ends only by cancellation. `before_orders` ends before the first order.
@@ -203,11 +203,11 @@ class Certificates:
             group.create_task(self.renewer.commit.retry())
             group.create_task(self.names.run())
             group.create_task(self.alarms.run())
-            if self._turn.reason is None:
+            if self.turn.reason is None:
                 await before_orders()
             group.create_task(self.renewer.run())
-            group.create_task(self._turn.run(partial(self._take_over, before_orders), self._pickup.look))
-            if self._turn.reason is None:
+            group.create_task(self.turn.run(partial(self._take_over, before_orders), self._pickup.look))
+            if self.turn.reason is None:
                 group.create_task(self._authorities.abandon_all_but(self._fleet.states().keys()))
 
     async def apply(self, config: Config) -> None:
@@ -315,6 +315,7 @@ class Certificates:
 
     async def _take_over(self, before_orders: Callable[[], Awaitable[None]]) -> None:
         await self.renewer.read_again()
+        self._authorities.forget_accounts()
         self.on_demand.open()
         await self._pickup.look()
         await before_orders()
@@ -323,7 +324,7 @@ class Certificates:
 
     def _ours(self) -> Iterator[tuple[Lineage, Certificate]]:
         """Return what this process has to keep: it orders, and nothing else is about to come."""
-        for lineage, state in self._fleet.states().items() if self._turn.reason is None else ():
+        for lineage, state in self._fleet.states().items() if self.turn.reason is None else ():
             if not isinstance(state, Ordering) and (one := self._stand_ins.own(lineage)):
                 yield lineage, one
 
@@ -394,6 +395,6 @@ class Certificates:
         authority = self._fleet.allow(options.server, limits_of(options), now)
         if is_new:
             self.memory.recall_authority(authority, now)
-        elif self._turn.reason is None:  # else who orders keeps it
+        elif self.turn.reason is None:  # else who orders keeps it
             self.memory.keep_authority(authority, now)  # by which limits it is to be read from now on
         return authority

@@ -36,6 +36,8 @@ _NOT_OURS = ("unauthorized", "accountDoesNotExist")
 #: What an order is refused for whatever it replaces.
 _NOT_ABOUT_REPLACES = ("accountDoesNotExist", "externalAccountRequired", "userActionRequired", "badNonce")
 _WINDOW_SECONDS = 60.0
+#: Refused so, a request may be signed with a key that another process replaced.
+_OF_SIGNATURES = ("malformed", "unauthorized", "badPublicKey", "badSignatureAlgorithm")
 _MAX_PENDING = timedelta(days=1)  # what is not finished by then never will be
 
 
@@ -236,6 +238,8 @@ class AcmeIssuer:
             return await self._post_order(order.host, payload, signer), signer
         except AcmeProblem as refused:
             if refused.problem.kind != "accountDoesNotExist":
+                if refused.problem.kind in _OF_SIGNATURES:
+                    self.account.forget_url(signer.url)
                 if "replaces" in payload and _may_be_about_replaces(refused.problem):
                     raise ReplacesRefused(
                         FailureKind.CA,

@@ -130,3 +130,47 @@ def test_what_a_killed_one_began_to_revoke_is_ended_by_who_is_left(
         eventually(lambda: pebble.status_of(f"{stolen.serial:x}")[0] == "Revoked", what=second.log)
         eventually(lambda: theirs.leaf(host.text) != stolen.leaf, what=second.log)
         assert store.intended() == []
+
+
+def test_a_new_account_key_is_known_to_who_takes_over_and_given_by_nobody_else(
+    tmp_path: Path, pair: tuple[DaemonProcess, DaemonProcess], upstream: Upstream
+) -> None:
+    first, second = pair
+    with Pebble(tmp_path / "pebble", http_port=1) as pebble:
+        sockets = [{"socket": str(one.directory / "control.sock")} for one in pair]
+        for one, socket in zip(pair, sockets, strict=True):
+            one.configure(dict.fromkeys(HOSTS, upstream.port), pebble=pebble, admin=socket)
+            one.start()
+        theirs = HttpsClient(second.https_port, pebble.root())
+        theirs.wait_for(HOSTS, daemon=second)
+        assert command(second, "account", "show").status == 0  # it knows the old key
+        refused = command(second, "account", "rotate-key")
+        assert refused.status == 1
+        assert "may not order: another proxyd" in refused.err
+        assert command(first, "account", "rotate-key").status == 0
+        assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+        second.wait_for("orders certificates for the cache from now on", seconds=5)
+        second.configure(dict.fromkeys((*HOSTS, LATE), upstream.port), pebble=pebble, admin=sockets[1])
+        second.reload()
+        theirs.wait_for([LATE], daemon=second)
+
+
+def test_a_key_that_another_program_replaced_is_read_again(
+    tmp_path: Path, pair: tuple[DaemonProcess, DaemonProcess], upstream: Upstream
+) -> None:
+    first, second = pair
+    second.cache = second.directory / "cache of its own"
+    name = "acme_account+key"
+    with Pebble(tmp_path / "pebble", http_port=1) as pebble:
+        first.configure({HOSTS[0]: upstream.port}, pebble=pebble)
+        first.start()
+        client = HttpsClient(first.https_port, pebble.root())
+        client.wait_for(HOSTS[:1], daemon=first)
+        second.cache.mkdir()
+        (second.cache / name).write_bytes((first.cache / name).read_bytes())
+        second.configure({HOSTS[1]: upstream.port}, pebble=pebble)
+        second.start()
+        HttpsClient(second.https_port, pebble.root()).wait_for(HOSTS[1:], daemon=second)
+        eventually(lambda: command(second, "account", "rotate-key").status == 0)
+        (first.cache / name).write_bytes((second.cache / name).read_bytes())
+        assert command(first, "renew", HOSTS[0]).status == 0  # at the second try, without `replaces`
