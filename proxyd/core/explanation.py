@@ -98,8 +98,14 @@ def _serving(host: Hostname, facts: Facts, now: datetime) -> str:
     rest = "NOT VALID YET: clients refuse it" if begins_later(held.validity, now) else rest
     return (
         f"Certificate {held.serial:x} by {who}{origin}, valid {held.validity.not_before:%Y-%m-%d %H:%M} to "
-        f"{_at(held.validity.not_after)} ({rest})."
+        f"{_at(held.validity.not_after)} ({rest}).{_other_key(host, facts.plan.lineage.key_kind, held.key_kind)}"
     )
+
+
+def _other_key(host: Hostname, wanted: str, serves: str) -> str:
+    if serves in ("", wanted):
+        return ""
+    return f" Its key is {serves}, the next one's {wanted}: `proxyd renew {host}` orders it now."
 
 
 def _view(event: JournalEvent) -> list[str]:

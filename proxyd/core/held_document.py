@@ -34,6 +34,7 @@ def _document(lineage: Lineage, held: Held) -> dict[str, object]:
         "issuer": held.issuer,
         "owned": held.is_owned,
         "signed_by": held.signed_by,
+        "has_key": held.key_kind,
     }
 
 
@@ -58,5 +59,6 @@ def _read(document: Document) -> tuple[Lineage, Held] | None:
         issuer=None if issuer is None else str(issuer),
         is_owned=document.get("owned") is True,
         signed_by=str(document.get("signed_by")),
+        key_kind=str(document.get("has_key", "")),
     )
     return lineage, held

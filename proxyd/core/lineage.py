@@ -57,3 +57,4 @@ class Held:
     is_owned: bool
     account: str | None = None
     signed_by: str = ""
+    key_kind: str = ""

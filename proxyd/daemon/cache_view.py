@@ -1,6 +1,7 @@
 """What the cache tells while no daemon runs: read-only, and whatever is damaged is said, not repaired."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping
 
 from proxyd.certs.certificate import Certificate, InvalidCertificate
@@ -12,6 +13,7 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
+from proxyd.core.key_family import families_from
 from proxyd.core.lineage import Held, Lineage
 from proxyd.core.on_demand_view import OnDemandView
 from proxyd.core.slots import Slots
@@ -63,11 +65,12 @@ class CacheView:
                     authority = self.fleet.authority(options.server, limits_of(options))
                     self._memory.recall_authority(authority, now)
         plans = [*plans_of(self._config), *plans_on_demand(self._config, self._memory.names())]
+        kinds = Counter(one.lineage.host for one in plans)
         for lineage in self.fleet.update(plans, now):
             self._memory.recall(self.fleet, lineage, now)
             if held and lineage in held:
                 self.fleet.found(lineage, held[lineage], now)
-            elif certificate := self._certificate(lineage):
+            elif certificate := self._certificate(lineage, is_alone=kinds[lineage.host] == 1):
                 self.fleet.found(lineage, self._memory.held(lineage, certificate), now)
 
     @property
@@ -100,17 +103,18 @@ class CacheView:
         """Return what happened to a host, oldest first."""
         return self._reader.history(host)
 
-    def _certificate(self, lineage: Lineage) -> Certificate | None:
-        is_rsa = lineage.key_kind.startswith("rsa")
-        damage = None
-        for key in (live_file(lineage.host, "rsa"), lineage.host.text) if is_rsa else (lineage.host.text,):
+    def _certificate(self, lineage: Lineage, *, is_alone: bool) -> Certificate | None:
+        """A host with one certificate keeps one of the other family until the next comes."""
+        families = families_from(lineage.key_family) if is_alone else (lineage.key_family,)
+        damage, plain = None, lineage.host.text  # which may hold RSA
+        for key in dict.fromkeys(file for family in families for file in (live_file(lineage.host, family), plain)):
             try:
                 pem = self._store.load(key)
                 certificate = Certificate.parse(pem) if pem is not None else None
             except (StoreError, InvalidCertificate) as error:
                 damage = damage or f"{lineage.host}: the file in the cache cannot serve: {error}"
                 continue
-            if certificate is not None and certificate.key_kind.startswith("rsa") == is_rsa:
+            if certificate is not None and certificate.family in families:
                 if certificate.names >= set(lineage.names):
                     return certificate
                 damage = damage or f"{lineage.host}: the certificate in the cache is for other names"

@@ -16,7 +16,7 @@ from proxyd.core.authority import Authority
 from proxyd.core.certificate_state import Ordering
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
-from proxyd.core.key_family import KeyFamily
+from proxyd.core.key_family import families_from
 from proxyd.core.lineage import Lineage, Plan
 from proxyd.core.status import Facts
 from proxyd.daemon.alarms import Alarms
@@ -53,7 +53,6 @@ from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
 
-_BOTH: tuple[KeyFamily, ...] = ("ec", "rsa")
 _log = logging.getLogger("proxyd.certificates")
 _ORDERS_PER_CA = 4
 _READ_SECONDS = 10.0  # for all that a handshake waits for
@@ -86,8 +85,8 @@ class Certificates:
         self._clock = clock
         self._dual: set[Hostname] = set()  # hosts with a certificate of each key family
         directory = DirectoryStore(root, clock=clock)
-        self._store = CertificateStore(directory, clock=clock, told=self._repaired)
-        self._orders = PendingOrders(self._store.store)
+        self.store = CertificateStore(directory, clock=clock, told=self._repaired)
+        self._orders = PendingOrders(self.store.store)
         place, owner = root / PRIVATE / "lease", Owner.this_process()
         lease = Lease(place, clock=clock, owner=owner, make_place=directory.make_directories)
         self.turn = OrderTurn(lease, memory=self.memory)
@@ -102,7 +101,7 @@ class Certificates:
             clock=clock,
             turn=turn,
         )
-        self._stand_ins = StandIns(table=table, store=self._store, clock=clock)
+        self._stand_ins = StandIns(table=table, store=self.store, clock=clock, serving=self.serving)
         self._fleet = Fleet(
             rng=rng,
             registered_domain=registered_domains(),
@@ -110,7 +109,7 @@ class Certificates:
             windows_per_ca=_WINDOWS_PER_CA,
         )
         self._authorities = Authorities(
-            store=self._store,
+            store=self.store,
             orders=self._orders,
             solvers=(TlsAlpn01Solver(self.challenges), Http01Solver(self.board)),
             authority=self._authority,
@@ -139,7 +138,7 @@ class Certificates:
         )
         self.renewer = Renewer(
             fleet=self._fleet,
-            store=self._store,
+            store=self.store,
             orders=self._orders,
             memory=self.memory,
             keeper=self,
@@ -149,7 +148,7 @@ class Certificates:
             is_held=lambda: self.clock_guard.holds,
         )
         self.alarms = Alarms(
-            store=self._store.store,
+            store=self.store.store,
             orders=self._orders,
             memory=self.memory,
             commit=self.renewer.commit,
@@ -158,7 +157,7 @@ class Certificates:
             ours=self._ours,
         )
         self._pickup = Pickup(
-            store=self._store,
+            store=self.store,
             load=self._found,
             table=table,
             installation=self._installation,
@@ -178,7 +177,7 @@ class Certificates:
         self.turn.open(self._orders.open)
         if self.turn.reason is not None:
             self._pickup.remember()
-        self.memory.open(is_first=not self._store.has_any() and not self._orders.all())
+        self.memory.open(is_first=not self.store.has_any() and not self._orders.all())
         self.on_demand.open()
         self.names.open(self._root / PRIVATE)
 
@@ -222,7 +221,7 @@ class Certificates:
         names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
         possible = [*plans, *plans_on_demand(config, names)]
         hosts = [plan.lineage.host for plan in possible]  # the plans of one host follow each other
-        self._dual = {host for host, following in pairwise(hosts) if following is host}
+        dual, self._dual = self._dual, {host for host, following in pairwise(hosts) if following is host}
         known = {*self._fleet.lineages()}
         missing = await asyncio.to_thread(lambda: [one for plan in possible if (one := plan.lineage) not in known])
         load = CacheLoad(missing, read=self._load, show=self._show)
@@ -231,6 +230,7 @@ class Certificates:
             self._use(config, {})
         else:
             read = await load.run()
+            self._installation.alone(one.lineage for one in possible if one.lineage.host in dual - self._dual)
             self._stand_ins.regrouped((plan.lineage for plan in possible), set(missing), read)
             await self._manage(config, plans, read)
             await self._stand_ins.use_others(self._fleet.lineages())
@@ -292,11 +292,6 @@ class Certificates:
         """Return what is known of every lineage, or of those that serve `hosts`."""
         return self._stand_ins.mark(self.alarms.mark(self._fleet.facts(hosts)))
 
-    @property
-    def store(self) -> CertificateStore:
-        """Return where certificates are kept."""
-        return self._store
-
     def accounts(self) -> Mapping[str, list[AcmeAccount]]:
         """Return the accounts of each CA of the configuration."""
         return self._authorities.accounts()
@@ -306,8 +301,9 @@ class Certificates:
         return self._authorities.issuer_at(name)
 
     def serving(self, lineage: Lineage) -> Certificate | None:
-        """Return the certificate of this lineage that clients are shown."""
-        return self._table.of_kind(lineage.host, lineage.key_kind)
+        """Return the certificate of this lineage that clients are shown; a lone one's may be of the other family."""
+        own = self._table.of_kind(lineage.host, lineage.key_kind)
+        return own or (self._table.certificate(lineage.host) if self._is_alone(lineage) else None)
 
     def _clock_righted(self) -> None:
         self.renewer.clock_righted()
@@ -337,7 +333,7 @@ class Certificates:
     def _names_on_demand(self, config: Config) -> set[Hostname]:
         """Return the names under wildcard hosts that may have a certificate, or wait for one. Blocks."""
         try:
-            keys = self._store.store.names()
+            keys = self.store.store.names()
         except StoreError as error:
             _log.error("names under wildcard hosts are not known", extra={"reason": str(error)})
             keys = []
@@ -370,9 +366,9 @@ class Certificates:
         def wanted() -> Iterator[Wanted]:
             for one in lineages:
                 taken.append(one)
-                yield one.host, _BOTH if self._is_alone(one) else (one.key_family,)
+                yield one.host, families_from(one.key_family) if self._is_alone(one) else (one.key_family,)
 
-        for certificate in self._store.load_all(wanted()):
+        for certificate in self.store.load_all(wanted()):
             lineage = taken.popleft()
             for pending in self._orders.of(lineage):
                 if certificate is not None and pending.gave(certificate):  # cut off after it was saved

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from proxyd.certs.certificate import Certificate
@@ -92,6 +92,14 @@ class Installation:
         for name in lineage.names:
             if certificate.covers(name):
                 self._table.put(name, self._beside(lineage, certificate, self._table.certificates(name)))
+
+    def alone(self, lineages: Iterable[Lineage]) -> None:
+        """Serve hosts that had two kinds of keys with the one of the lineage alone, where it is valid."""
+        now = self._clock.now()
+        for lineage in lineages:
+            own = self._table.of_kind(lineage.host, lineage.key_kind)
+            if own is not None and own.not_before <= now < own.not_after:
+                self.show(lineage, own)
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
         await self._turn()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from proxyd.certs.certificate import Certificate
@@ -20,10 +20,18 @@ _log = logging.getLogger("proxyd.certificates")
 class StandIns:
     """Finds what serves after names were grouped otherwise. A certificate of its own is due all the same."""
 
-    def __init__(self, *, table: CertificateTable, store: CertificateStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        table: CertificateTable,
+        store: CertificateStore,
+        clock: Clock,
+        serving: Callable[[Lineage], Certificate | None],
+    ) -> None:
         self._table = table
         self._store = store
         self._clock = clock
+        self._serving = serving
         self._used: dict[Hostname, Certificate] = {}
         self._looked = asyncio.Event()
 
@@ -33,7 +41,7 @@ class StandIns:
 
     def own(self, lineage: Lineage) -> Certificate | None:
         """Return what serves, if it is a certificate of this lineage and no other one that covers its host."""
-        one = self._table.of_kind(lineage.host, lineage.key_kind)
+        one = self._serving(lineage)
         is_own = one is not None and not self.holds(lineage.host, one) and one.names >= set(lineage.names)
         return one if is_own else None
 

@@ -295,6 +295,7 @@ def held_of(certificate: Certificate, *, issuer: str | None, is_owned: bool, acc
         is_owned=is_owned,
         account=account,
         signed_by=certificate.issuer,
+        key_kind=certificate.key_kind,
     )
 
 

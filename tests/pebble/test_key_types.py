@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pebble.server import Pebble
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.upstream import Upstream
 
@@ -88,4 +89,39 @@ def test_the_second_kind_is_added_and_taken_away_by_a_reload(
         daemon.reload()
         daemon.wait_for("reloaded")
         assert client.leaf(HOST) == first
+        assert pebble.orders() == 2
+
+
+def test_another_kind_comes_with_the_next_certificate_and_the_present_one_is_told(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+
+        def configure(*kinds: str) -> None:
+            acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle), "key_type": [*kinds]}
+            daemon.configure({HOST: upstream.port}, acme=acme)
+
+        configure("p256")
+        daemon.start()
+        root = pebble.root()
+        HttpsClient(daemon.https_port, root).wait_for([HOST], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        configure("rsa2048")
+        assert "to order" not in command(daemon, "plan").out
+        daemon.reload()
+        assert f"Its key is p256, the next one's rsa2048: `proxyd renew {HOST}`" in command(daemon, "explain", HOST).out
+        assert pebble.orders() == 1
+        assert command(daemon, "renew", HOST).status == 0
+        eventually(lambda: works(daemon, root), what=daemon.log)
+        assert isinstance(leaf(daemon, root, old=False).public_key(), rsa.RSAPublicKey)
+        assert daemon.stop() == 0
+        daemon.start()  # the other one lies in the cache still
+        HttpsClient(daemon.https_port, root).wait_for([HOST], daemon=daemon)
+        assert isinstance(leaf(daemon, root, old=False).public_key(), rsa.RSAPublicKey)
+        configure("p256", "rsa2048")
+        daemon.reload()
+        eventually(lambda: isinstance(leaf(daemon, root, old=False).public_key(), ec.EllipticCurvePublicKey))
+        configure("rsa2048")
+        daemon.reload()
+        eventually(lambda: isinstance(leaf(daemon, root, old=False).public_key(), rsa.RSAPublicKey))
         assert pebble.orders() == 2

@@ -94,13 +94,23 @@ class Judge:
             self._violate(f"{host.lineage} is dormant, ordered {before} and {now}", host)
 
     def returned(
-        self, host: SimHost, absence: Absence, *, is_dormant: bool, failing_since: datetime | None, now: datetime
+        self,
+        host: SimHost,
+        absence: Absence,
+        *,
+        is_dormant: bool,
+        was_valid: bool,
+        failing_since: datetime | None,
+        now: datetime,
     ) -> None:
-        """Judge, when the promised time is over, a host that failed when its names were mended."""
+        """Judge, when the promised time is over, a host that failed when its names were mended.
+
+        `was_valid`: it had a certificate then.
+        """
         visited = host.last_request(absence.end - HOUR)
         is_unused = visited is None or visited < absence.end - 8 * DAY
         # Of a name that was never validated no address is another one.
-        is_away = absence.why is Away.GONE or (absence.why is Away.ELSEWHERE and host.certificate is not None)
+        is_away = absence.why is Away.GONE or (absence.why is Away.ELSEWHERE and was_valid)
         left = is_away and is_unused
         if left and failing_since and not is_dormant and absence.begin < failing_since < absence.end - 8 * DAY:
             known = not any(absence.begin - 100 * DAY < at < absence.end for at in self.losses)

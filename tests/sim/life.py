@@ -315,11 +315,15 @@ class Simulation:
         host.tell(now, f"mended: {absence.why.value}, state {type(state).__name__}")
         if is_dormant or waits:
             twins = len(self._by_name[host.lineage.host]) - 1
-            since = host.failing_since
-            self.timeline.at(
-                self.judge.promise(absence, twins),
-                lambda at: self.judge.returned(host, absence, is_dormant=is_dormant, failing_since=since, now=at),
+            found = partial(
+                self.judge.returned,
+                host,
+                absence,
+                is_dormant=is_dormant,
+                was_valid=host.certificate is not None,
+                failing_since=host.failing_since,
             )
+            self.timeline.at(self.judge.promise(absence, twins), lambda at: found(now=at))
 
 
 def _held(certificate: SimCertificate) -> Held:

@@ -33,7 +33,12 @@ class World:
         clock = self.clock = FakeClock(NOW)
         self.store = CertificateStore(DirectoryStore(root, clock=clock), clock=clock)
         self.table = CertificateTable()
-        self.stand_ins = StandIns(table=self.table, store=self.store, clock=clock)
+        self.stand_ins = StandIns(
+            table=self.table,
+            store=self.store,
+            clock=clock,
+            serving=lambda one: self.table.of_kind(one.host, one.key_kind),
+        )
 
     def start(self, *lineages: Lineage) -> None:
         for one in lineages:
