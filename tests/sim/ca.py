@@ -42,6 +42,7 @@ class SimCertificate:
     not_before: datetime
     not_after: datetime
     issuer: str = "a simulated CA"
+    key_kind: str = "p256"
 
     @property
     def ari_id(self) -> str:
