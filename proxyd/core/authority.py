@@ -1,6 +1,6 @@
 """What is known of one CA: its limits, what we ordered, whether it works at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -123,6 +123,13 @@ class Authority:
         history = [at for at in self._issued.get(_key(order), []) if at > now - _WEEK]
         self._issued[_key(order)] = [*history, now]
         self._changed.add(_key(order))
+
+    def recall_issued(self, order: CertificateOrder, times: Collection[datetime], now: datetime) -> None:
+        """Count for our ceiling what the cache tells of certificates, where the history was lost."""
+        lately = {at for at in times if now - _WEEK < at <= now + TOLERANCE}
+        if lately:
+            self._issued[_key(order)] = sorted(lately.union(self._issued.get(_key(order), ())))
+            self._changed.add(_key(order))
 
     def vanished(self, order: CertificateOrder, now: datetime) -> None:
         """Count an interrupted order that is over; why it failed is not known, so a name may be to blame."""

@@ -1,6 +1,6 @@
 """The deciding half of the renewer: what to do next for every host. No I/O, no clock: a simulation can live in it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -57,9 +57,11 @@ class Fleet(Placement):
                 self.add(plan, now)
                 new.append(plan.lineage)
             elif member.plan != plan:
-                mended = member.mended_by(plan)
+                mended, was_foreign = member.mended_by(plan), not member.is_from_plan
                 member.plan, member.ca, member.asked_ca = plan, 0, 0
-                if mended:
+                if was_foreign and not isinstance(member.state, Ordering) and not self._is_wanted(member, now):
+                    self._ready(plan.lineage, member, now)  # its CA is the right one again
+                elif mended:
                     member.tried = ()
                     self._event(plan.lineage, Wished(), now)
                 else:
@@ -98,6 +100,11 @@ class Fleet(Placement):
             self._ready(lineage, member, now)
         else:  # what failed is not forgotten by a restart
             self._schedule(lineage, now)
+
+    def issued_before(self, lineage: Lineage, times: Collection[datetime], now: datetime) -> None:
+        """Say when certificates of it began; which CA gave them nobody knows: it may have been any of the plan."""
+        for issuer in self._members[lineage].plan.issuers if times else ():
+            self.authority(issuer).recall_issued(self.next_order(lineage, now), times, now)
 
     def restore(self, lineage: Lineage, document: Mapping[str, object], now: datetime) -> None:
         """Take over what `document` gave; a plan that changed since ends what it may have mended, as `update` does."""
@@ -242,6 +249,9 @@ class Fleet(Placement):
             self.not_sent(task, failure, now, now)  # the CA refused what a new configuration has changed meanwhile
             return
         is_needless = task.lineage in self._by_wrong_time and failure.kind in _PASSING
+        is_needless |= (
+            member is not None and task.issuer not in member.plan.issuers and not self._is_wanted(member, now)
+        )
         self._ended(task, now)
         if issued:
             self.authority(task.issuer).gave(task.order, now)
@@ -337,6 +347,11 @@ class Fleet(Placement):
             member.known_window = None
         may_ask = held.cert_id and (held.issuer is None or held.issuer in self._authorities)
         member.ask_ari_at, member.asked_ca = now if may_ask else None, 0
+
+    @staticmethod
+    def _is_wanted(member: Member, now: datetime) -> bool:
+        """Return whether another certificate is wanted, whatever was tried meanwhile."""
+        return member.held is None or not member.is_from_plan or member.is_due(now)
 
     def _ready(self, lineage: Lineage, member: Member, now: datetime) -> None:
         held, window = member.held, member.known_window

@@ -161,9 +161,10 @@ class Member:
             self.state = state
         if window := read_window(document):
             self.known_window = window
-        self.known_place = read_place(document)
         before = _read_plan(document, self.plan)
-        return before != self.plan and replace(self, plan=before).mended_by(self.plan)
+        is_mended = before != self.plan and replace(self, plan=before).mended_by(self.plan)
+        self.known_place = None if is_mended else read_place(document)  # else what serves would seem to be due
+        return is_mended
 
 
 def _plan_document(plan: Plan) -> dict[str, object]:

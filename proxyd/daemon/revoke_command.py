@@ -66,12 +66,12 @@ class RevokeCommand:
         orders = await self._abandon_orders(lineages) if reason == KEY_COMPROMISE else {}
         results = await self._revoke(olds, reason, tell) if now else []
         for old in olds:
-            await self._order(old, request, tell)
+            await self._order(old, reason, request, tell)
         replaced = [await self._replaced(old, tell) for old in olds]
         gone: list[_Old] = []
         for at, old in enumerate(olds):
             if replaced[at] and (tainted := self._tainted(old, orders.get(old.lineage, ()))):
-                await self._order(tainted, request, tell)
+                await self._order(tainted, reason, request, tell)
                 replaced[at] = await self._replaced(tainted, tell)
                 gone += [tainted] if replaced[at] else []
             gone += [old] if replaced[at] and not now else []
@@ -171,9 +171,9 @@ class RevokeCommand:
         issuers = tuple(dict.fromkeys((*((known,) if known else ()), *self._fleet.authorities())))
         return _Old(lineage=lineage, certificate=certificate, issuers=issuers)
 
-    async def _order(self, old: _Old, request: Request, tell: Tell) -> None:
+    async def _order(self, old: _Old, reason: int, request: Request, tell: Tell) -> None:
         # A compromised key is no accident of ours: our own ceiling is passed, never the CA's limits.
-        self._renew.wish(old.lineage, request, forced=True)
+        self._renew.wish(old.lineage, request, forced=reason == KEY_COMPROMISE)
         await tell({"text": f"{old.lineage}: ordering its successor"})
 
     def _tainted(self, old: _Old, orders: Sequence[PendingOrder]) -> _Old | None:

@@ -50,7 +50,7 @@ class Renewer:
         clock: Clock,
         is_held: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
         self._store = store
         self._orders = orders
         self._memory = memory
@@ -77,11 +77,6 @@ class Renewer:
         """Return how many orders run now."""
         return len(self._running)
 
-    @property
-    def fleet(self) -> Fleet:
-        """Return what is decided."""
-        return self._fleet
-
     async def manage(
         self,
         plans: Iterable[Plan],
@@ -94,19 +89,22 @@ class Renewer:
         Few at once, others run in between: none of them is seen before what it has is known, and `added` was told.
         """
         self._issuer_of = issuer_of
-        self._fleet.expect(len(wanted := list(plans)))
-        known = self._fleet.lineages()
+        self.fleet.expect(len(wanted := list(plans)))
+        known = self.fleet.lineages()
+        issued = None if self._memory.knows_history else await asyncio.to_thread(self._store.issued)
         for gone in await asyncio.to_thread(lambda: set(known).difference(plan.lineage for plan in wanted)):
-            self._fleet.forget(gone)
+            self.fleet.forget(gone)
         for begin in range(0, len(wanted), _MANAGED_AT_ONCE):
             now = self._clock.now()
-            new = self._fleet.update(wanted[begin : begin + _MANAGED_AT_ONCE], now)
+            new = self.fleet.update(wanted[begin : begin + _MANAGED_AT_ONCE], now)
             for lineage in new:
-                self._memory.recall(self._fleet, lineage, now)
+                self._memory.recall(self.fleet, lineage, now)
+                if issued:
+                    self.fleet.issued_before(lineage, issued(lineage.host, lineage.key_family), now)
                 if found := certificate(lineage):
-                    self._fleet.found(lineage, self._memory.held(lineage, found), now)
+                    self.fleet.found(lineage, self._memory.held(lineage, found), now)
                 for pending in self._orders.of(lineage):
-                    self._fleet.interrupted(lineage, pending.issuer, now)
+                    self.fleet.interrupted(lineage, pending.issuer, now)
             added(new)
             await asyncio.sleep(0)
         self._changed.set()
@@ -115,8 +113,8 @@ class Renewer:
         """Take care of more until the next `manage`."""
         now = self._clock.now()
         for plan in plans:
-            if self._fleet.add(plan, now):
-                self._memory.recall(self._fleet, plan.lineage, now)
+            if self.fleet.add(plan, now):
+                self._memory.recall(self.fleet, plan.lineage, now)
         self._changed.set()
 
     def wish(
@@ -124,30 +122,30 @@ class Renewer:
     ) -> None:
         """Order now, or at `at`, within the budget; `hint` is the challenge type to try first."""
         self._policy.wished(lineage)
-        self._fleet.wish(lineage, self._clock.now(), forced=forced, at=at, hint=hint)
+        self.fleet.wish(lineage, self._clock.now(), forced=forced, at=at, hint=hint)
         self._changed.set()
 
     async def abandon_orders(self, lineage: Lineage) -> list[PendingOrder]:
         """Go on with no order that waits; return all whose keys are in the cache: one that runs is not stopped."""
         kept = self._orders.of(lineage)
         if lineage not in self._running:
-            self._fleet.abandoned(lineage)
+            self.fleet.abandoned(lineage)
             await self.commit.abandon_orders(lineage)
         return kept
 
     def postpone(self, lineage: Lineage, failure: Failure, until: datetime) -> None:
         """Put off a first order."""
-        self._fleet.postpone(lineage, failure, until, self._clock.now())
+        self.fleet.postpone(lineage, failure, until, self._clock.now())
         self._changed.set()
 
     def left(self, lineage: Lineage) -> None:
         """Spend no more on a name that has left us."""
-        self._fleet.left(lineage, self._clock.now())
-        self._memory.keep_lineage(self._fleet, lineage)
+        self.fleet.left(lineage, self._clock.now())
+        self._memory.keep_lineage(self.fleet, lineage)
 
     def clock_righted(self) -> None:
         """Look at every due time anew: the clock by which they were set was wrong."""
-        self._memory.clock_righted(self._fleet, self._clock.now(), orders=self._turn.reason is None)
+        self._memory.clock_righted(self.fleet, self._clock.now(), orders=self._turn.reason is None)
         self._changed.set()
 
     async def run(self) -> None:
@@ -166,7 +164,7 @@ class Renewer:
     def found(self, lineage: Lineage, certificate: Certificate) -> None:
         """Say that a certificate that another process obtained serves."""
         self._held_back.discard(lineage)
-        self._fleet.found(lineage, self._memory.held(lineage, certificate), self._clock.now())
+        self.fleet.found(lineage, self._memory.held(lineage, certificate), self._clock.now())
         self._changed.set()
 
     async def read_again(self) -> None:
@@ -177,17 +175,17 @@ class Renewer:
     def take_over(self, certificate: Callable[[Lineage], Certificate | None]) -> None:
         """Go on where the process that ordered until now ended: with its schedules and what it spent."""
         now = self._clock.now()
-        for authority in self._fleet.authorities().values():
+        for authority in self.fleet.authorities().values():
             self._memory.recall_authority(authority, now)
-        for lineage in self._fleet.states():
+        for lineage in self.fleet.states():
             serving = certificate(lineage)
-            if serving and (held := self._memory.held(lineage, serving)) != self._fleet.held(lineage):
-                self._fleet.found(lineage, held, now)
+            if serving and (held := self._memory.held(lineage, serving)) != self.fleet.held(lineage):
+                self.fleet.found(lineage, held, now)
             if lineage in self._held_back:
-                self._fleet.wish(lineage, now, at=now)
-            self._memory.recall(self._fleet, lineage, now)
+                self.fleet.wish(lineage, now, at=now)
+            self._memory.recall(self.fleet, lineage, now)
             for pending in self._orders.of(lineage):
-                self._fleet.interrupted(lineage, pending.issuer, now)
+                self.fleet.interrupted(lineage, pending.issuer, now)
         self._held_back.clear()
         self._changed.set()
 
@@ -196,9 +194,9 @@ class Renewer:
             return
         now = self._clock.now()
         if self._turn.reason is not None:
-            self._held_back.update(self._fleet.hold_back(self._turn.failure, now + _HELD_BACK, now))
+            self._held_back.update(self.fleet.hold_back(self._turn.failure, now + _HELD_BACK, now))
             return
-        for task in self._fleet.tasks(now, max(0, _CONCURRENT - len(self._running))):
+        for task in self.fleet.tasks(now, max(0, _CONCURRENT - len(self._running))):
             match task:
                 case OrderTask(lineage=lineage):
                     self._running[lineage] = False
@@ -210,7 +208,7 @@ class Renewer:
         if self._turn.reason is not None or self._is_held():
             return _LOOK_AT_TURN
         # The end of an order or question wakes us.
-        at = self._fleet.wake_at(orders=len(self._running) < _CONCURRENT)
+        at = self.fleet.wake_at(orders=len(self._running) < _CONCURRENT)
         wait = _LONGEST_SLEEP if at is None else (at - self._clock.now()).total_seconds()
         return max(0.01, min(wait, _LONGEST_SLEEP))
 
@@ -222,7 +220,7 @@ class Renewer:
             _log.exception("issuing failed in an unforeseen way", extra={"host": task.lineage.host})
             message = f"{task.lineage.host}: {type(error).__name__}, see the log; this is a bug of proxyd"
             failure = Failure(kind=FailureKind.LOCAL, message=message)
-            self._fleet.failed(task, failure, self._clock.now(), issued=self._running[task.lineage])
+            self.fleet.failed(task, failure, self._clock.now(), issued=self._running[task.lineage])
         finally:
             self._running.pop(task.lineage, None)
             self._changed.set()
@@ -234,19 +232,19 @@ class Renewer:
             case Allowed():
                 return True
             case NotNow(until=until, reason=reason):
-                self._fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), until, now)
+                self.fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), until, now)
                 self._remember(task)
                 _log.info("not ordered", extra={"host": host, "reason": reason, "next_try": until})
                 self._memory.note("not ordered", host, None, reason=reason, next_try=until)
             case NoMore(reason=reason):
-                self._fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), now, now)
+                self.fleet.not_sent(task, Failure(kind=FailureKind.LOCAL, message=f"{host}: {reason}"), now, now)
                 await self._forget(lineage, reason)
             case _:
                 assert_never(permit)
         return False
 
     async def _forget(self, lineage: Lineage, reason: str) -> None:
-        self._fleet.forget(lineage)
+        self.fleet.forget(lineage)
         self.commit.forget(lineage)
         self._memory.give_up(lineage)
         self._policy.forgotten(lineage)
@@ -257,7 +255,7 @@ class Renewer:
     async def _is_our_turn(self, task: OrderTask) -> bool:
         is_ours, now = await self._turn.confirm(), self._clock.now()
         if not is_ours:
-            self._fleet.not_sent(task, self._turn.failure(task.lineage.host), now + _HELD_BACK, now)
+            self.fleet.not_sent(task, self._turn.failure(task.lineage.host), now + _HELD_BACK, now)
             self._held_back.add(task.lineage)
         return is_ours
 
@@ -265,10 +263,10 @@ class Renewer:
         lineage, now = task.lineage, self._clock.now()
         if task.forced or task.resumed:
             return False
-        found = await self.commit.pick_up(lineage, self._fleet.held(lineage), now)
+        found = await self.commit.pick_up(lineage, self.fleet.held(lineage), now)
         if found is not None:
             failure = Failure(kind=FailureKind.LOCAL, message=f"{lineage.host}: the cache has a new certificate")
-            self._fleet.not_sent(task, failure, now, now)
+            self.fleet.not_sent(task, failure, now, now)
             self.found(lineage, found)
         return found is not None
 
@@ -281,7 +279,7 @@ class Renewer:
             return
         kind = "order resumed" if task.resumed else "order started"
         self._memory.note(kind, host, task.issuer, challenges=task.challenges, replaces=task.order.replaces)
-        self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
+        self._memory.keep_authority(self.fleet.authority(task.issuer), self._clock.now())
         await self._send(task)
 
     async def _send(self, task: OrderTask) -> None:
@@ -294,14 +292,14 @@ class Renewer:
                 raise IssuanceError(FailureKind.LOCAL, f"{host}: the CA {task.issuer} is not in the configuration")
             issuance = await self._ask(issuer, task)
             if issuance is None:
-                self._fleet.vanished(task, self._clock.now())
+                self.fleet.vanished(task, self._clock.now())
                 return
             await self._window.learn(issuer, task.issuer)
         except ReplacesRefused as error:
             reason = error.failure.message
             _log.info("not taken as a renewal", extra={"host": host, "issuer": task.issuer, "reason": reason})
             self._memory.note("replaces refused", host, task.issuer, reason=reason)
-            again = self._fleet.replaces_refused(task, self._clock.now())
+            again = self.fleet.replaces_refused(task, self._clock.now())
             self._remember(task)
             if again is not None:
                 await self._send(again)
@@ -325,7 +323,7 @@ class Renewer:
     async def _keep(self, task: OrderTask, issuance: Issuance) -> None:
         lineage, certificate = task.lineage, issuance.certificate
         self._running[lineage] = True
-        before = self._fleet.held(lineage)
+        before = self.fleet.held(lineage)
         held = held_of(certificate, issuer=task.issuer, is_owned=True, account=issuance.account)
         serving = before.validity if before and not task.forced and before.issuer == task.issuer else None
         if ends_too_early(held.validity, serving, self._clock.now()):
@@ -333,29 +331,29 @@ class Renewer:
             await self._issued_in_vain(task, certificate, message)
             return
         await self.commit.keep(lineage, certificate, held)
-        if self._fleet.state(lineage) is not None:  # else the host was removed meanwhile
+        if self.fleet.state(lineage) is not None:  # else the host was removed meanwhile
             outcome = await self.commit.use(lineage, certificate, before)
             if isinstance(outcome, TakenBack):
                 await self._issued_in_vain(task, certificate, f"the new certificate was taken back: {outcome.reason}")
                 return
-        self._fleet.issued(task, held, issuance.challenge, self._clock.now())
+        self.fleet.issued(task, held, issuance.challenge, self._clock.now())
         self._remember(task)
         fields = {
             "serial": f"{certificate.serial:x}",
             "not_after": certificate.not_after,
-            "renew_at": self._fleet.due(lineage, self._clock.now()),
+            "renew_at": self.fleet.due(lineage, self._clock.now()),
             "challenge": issuance.challenge,
         }
         _log.info("certificate issued", extra={"host": lineage.host, "issuer": task.issuer, **fields})
         self._memory.note("certificate issued", lineage.host, task.issuer, **fields)
-        if isinstance(state := self._fleet.state(lineage), Waiting):
+        if isinstance(state := self.fleet.state(lineage), Waiting):
             self._tell_failed(task, state.failure, self._clock.now(), what="due at once")
         await self.commit.end_orders(lineage, certificate)
 
     async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, reason: str) -> None:
         now = self._clock.now()
         failure = Failure(kind=FailureKind.UNUSABLE, message=f"{task.lineage.host}: {reason}")
-        self._fleet.issued_in_vain(task, failure, now)
+        self.fleet.issued_in_vain(task, failure, now)
         self._tell_failed(task, failure, now)
         await self.commit.end_orders(task.lineage, certificate)
 
@@ -367,12 +365,12 @@ class Renewer:
 
     def _failed(self, task: OrderTask, failure: Failure, *, unfinished: bool = False, issued: bool = False) -> None:
         now = self._clock.now()
-        self._fleet.failed(task, failure, now, unfinished=unfinished, issued=issued)
+        self.fleet.failed(task, failure, now, unfinished=unfinished, issued=issued)
         self._tell_failed(task, failure, now)
 
     def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime, what: str | None = None) -> None:
         self._remember(task)
-        state = self._fleet.state(task.lineage)
+        state = self.fleet.state(task.lineage)
         fields: dict[str, object] = {"kind": failure.kind.value, "reason": failure.message, **_waiting(state, now)}
         _log.warning(what or "no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
         more = {"problem": failure.problem, "challenge": failure.challenge, "addresses": failure.addresses or None}
@@ -384,11 +382,11 @@ class Renewer:
             self._told[lineage] = failure.kind
             fields = {"kind": failure.kind.value, "reason": failure.message, "next_try": until}
             self._memory.note("postponed", lineage.host, None, **fields)
-            self._memory.keep_lineage(self._fleet, lineage)
+            self._memory.keep_lineage(self.fleet, lineage)
 
     def _remember(self, task: OrderTask) -> None:
-        self._memory.keep_lineage(self._fleet, task.lineage)
-        self._memory.keep_authority(self._fleet.authority(task.issuer), self._clock.now())
+        self._memory.keep_lineage(self.fleet, task.lineage)
+        self._memory.keep_authority(self.fleet.authority(task.issuer), self._clock.now())
 
 
 def _waiting(state: CertificateState | None, now: datetime) -> dict[str, object]:

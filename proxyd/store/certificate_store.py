@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from proxyd.certs.acceptance import is_unsigned
 from proxyd.certs.certificate import Certificate, InvalidCertificate
@@ -99,6 +100,11 @@ class CertificateStore:
         """Return what is kept of earlier certificates, newest first, condemned ones too."""
         found = (self._archive.load(one) for one in self._archive.of(live_file(host, family)))
         return [one for one in found if one is not None]
+
+    def issued(self) -> Callable[[Hostname, KeyFamily], Sequence[datetime]]:
+        """Return who tells when the kept certificates of a host begin, by the names of the files. Lists them once."""
+        listing = self._archive.listing()
+        return lambda host, family: [one.not_before for one in listing.get(slot(live_file(host, family)), ())]
 
     def condemn(self, host: Hostname, certificate: Certificate, why: str) -> None:
         """Never load it again, whatever else is lost; the previous generation takes its live place.

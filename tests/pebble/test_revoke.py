@@ -59,6 +59,26 @@ def test_replaced_and_revoked(
         assert serial(client) == new
 
 
+def test_only_a_compromised_key_passes_our_ceiling(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    """Also when the journal was lost: the cache tells of the certificates of today."""
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({HOST: upstream.port}, pebble=pebble)
+        daemon.start()
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([HOST], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        assert command(daemon, "renew", HOST).status == 0
+        assert daemon.stop() == 0
+        for file in (daemon.cache / "+proxyd").glob("journal.*"):
+            file.unlink()
+        daemon.start()
+        eventually(lambda: command(daemon, "status").status == 0)
+        for what in (["renew", HOST], ["revoke", HOST, "--reason", "superseded"]):
+            done = command(daemon, *what)
+            assert done.status == 1
+            assert f"proxyd renew --force {HOST}" in done.out + done.err
+        assert command(daemon, "revoke", HOST, "--reason", "keyCompromise").status == 0
+
+
 def test_without_a_successor_nothing_is_revoked_unless_it_must_be(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
-from proxyd.core.lineage import Lineage, Plan
+from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.renewal import Validity
 from proxyd.core.task import OrderTask
 from tests.support.strategies import NOW
 
@@ -98,3 +99,59 @@ def test_what_an_earlier_version_kept_still_holds() -> None:
     fleet = fleet_with(PLAN)
     fleet.restore(SHARED, document, now)
     assert not fleet.tasks(now - timedelta(seconds=1), 1)
+
+
+DOWN = Failure(kind=FailureKind.CA, message="nobody answers")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("state", ["about to be ordered", "under way", "failed"])
+def test_the_certificate_of_a_ca_that_is_the_right_one_again_serves_on(state: str, restarts: bool) -> None:
+    """A mistake in `acme.server`, noticed and taken back, costs no order."""
+    validity = Validity(not_before=NOW - timedelta(days=10), not_after=NOW + timedelta(days=80))
+    held = Held(validity=validity, serial=1, cert_id="", issuer="one", is_owned=True)
+    fleet, now = fleet_with(PLAN), NOW
+    fleet.found(SHARED, held, now)
+    assert not fleet.tasks(now, 1)
+    fleet.update([OTHER_CA], now)
+    tasks = [] if state == "about to be ordered" else fleet.tasks(now, 1)
+    for task in tasks:
+        assert isinstance(task, OrderTask)
+        if state == "failed":
+            fleet.failed(task, DOWN, now)
+    document = json.loads(json.dumps(fleet.document(SHARED)))
+    if restarts:
+        fleet = fleet_with(PLAN)
+        fleet.restore(SHARED, document, now)
+        fleet.found(SHARED, held, now)
+    else:
+        fleet.update([PLAN], now)
+        for task in tasks if state == "under way" else ():
+            assert isinstance(task, OrderTask)
+            fleet.failed(task, DOWN, now)
+    assert not fleet.tasks(now + timedelta(hours=2), 1)
+    assert (fleet.wake_at() or now) > now + timedelta(days=30)
+
+
+def test_what_is_due_is_tried_at_the_ca_that_is_the_right_one_again() -> None:
+    validity = Validity(not_before=NOW - timedelta(days=80), not_after=NOW + timedelta(days=10))
+    fleet = fleet_with(PLAN)
+    fleet.found(SHARED, Held(validity=validity, serial=1, cert_id="", issuer="one", is_owned=True), NOW)
+    (task,) = fleet.tasks(NOW, 1)
+    assert isinstance(task, OrderTask)
+    fleet.failed(task, DOWN, NOW)
+    fleet.update([OTHER_CA], NOW)
+    fleet.update([PLAN], NOW)
+    (task,) = fleet.tasks(NOW, 1)
+    assert isinstance(task, OrderTask)
+    assert task.issuer == "one"
+
+
+def test_our_ceiling_counts_the_certificates_in_the_cache_when_nobody_remembers_them() -> None:
+    fleet = fleet_with(PLAN)
+    fleet.issued_before(SHARED, [NOW - timedelta(hours=one) for one in (1, 2, 200)], NOW)
+    assert not fleet.tasks(NOW, 1)
+    refused = fleet.refusal(SHARED, NOW)
+    assert refused is not None
+    assert refused[0].is_ceiling
+    assert refused[1] == NOW + timedelta(hours=22)
