@@ -77,7 +77,8 @@ def _orders(view: CacheView, clock: SystemClock) -> dict[str, Any]:
     left = view.orders_left()
     due = [one for one in view.facts() if (at := due_at(one.state, now)) is not None and at <= now]
     orders = [(one.plan.issuers[0], view.fleet.next_order(one.plan.lineage, now)) for one in due]
-    times = forecast(orders, view.fleet.authorities(), now)
+    closed = (view.fleet.ceiling_until(one.plan.lineage, now) for one in due)
+    times = [*map(max, forecast(orders, view.fleet.authorities(), now), closed)]
     budget: dict[str, Any] = {}
     for issuer in dict.fromkeys(issuer for issuer, _ in orders):
         mine = [order for name, order in orders if name == issuer]

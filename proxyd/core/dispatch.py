@@ -96,6 +96,11 @@ class Dispatch(Roster):
         member = self._members.get(lineage)
         return self._refusal(member, self._next_order(member, now), now) if member else None
 
+    def ceiling_until(self, lineage: Lineage, now: datetime) -> datetime:
+        """Return until when our own ceiling refuses an order; `now`: it does not."""
+        refused = self.refusal(lineage, now)
+        return refused[1] if refused and refused[0].is_ceiling else now
+
     def next_order(self, lineage: Lineage, now: datetime) -> CertificateOrder:
         """Return what would be ordered next. Raises KeyError for one that nobody takes care of."""
         return self._next_order(self._members[lineage], now)

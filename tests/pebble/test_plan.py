@@ -1,5 +1,7 @@
 """`proxyd plan`: what a reload would do, before it is done."""
 
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pebble.server import Pebble
@@ -50,3 +52,19 @@ def test_a_plan_changes_nothing_and_tells_all(tmp_path: Path, daemon: DaemonProc
         assert "compared with the cache" in down.err
         daemon.file.write_text("hosts: {a: b: c}")
         assert command(daemon, "plan").status == 2
+
+
+def test_an_order_that_our_ceiling_refuses_is_planned_for_when_it_does_not(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        daemon.configure({ONE: upstream.port}, pebble=pebble)
+        daemon.start()
+        HttpsClient(daemon.https_port, pebble.root()).wait_for([ONE], daemon=daemon)
+        eventually(lambda: command(daemon, "status").status == 0)
+        assert command(daemon, "renew", ONE).status == 0
+        assert daemon.stop() == 0
+        (daemon.cache / ONE).unlink()
+        shutil.rmtree(daemon.cache / "+proxyd" / "generations")
+        last = datetime.fromisoformat(command(daemon, "plan", "--json").json["last"])
+        assert timedelta(hours=23) < last - datetime.now(UTC) < timedelta(hours=24)
