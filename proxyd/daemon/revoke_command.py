@@ -54,6 +54,8 @@ class RevokeCommand:
         hosts = hosts_of(request)
         if len(hosts) != 1:
             raise Refused("revoke takes one host")
+        if why := self._certificates.turn.reason:  # whose turn it is would serve the revoked one on
+            raise Refused(f"nothing is revoked by a daemon that may not order: {why}", status=1)
         if not self._certificates.renewer.fleet.lineages_of(hosts[0]) and (left := await self._left_behind(hosts[0])):
             results = await self._revoke(left, reason, tell)  # nobody is refused by it
             complete = all(one["revoked"] for one in results)

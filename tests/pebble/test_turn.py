@@ -144,9 +144,10 @@ def test_a_new_account_key_is_known_to_who_takes_over_and_given_by_nobody_else(
         theirs = HttpsClient(second.https_port, pebble.root())
         theirs.wait_for(HOSTS, daemon=second)
         assert command(second, "account", "show").status == 0  # it knows the old key
-        refused = command(second, "account", "rotate-key")
-        assert refused.status == 1
-        assert "may not order: another proxyd" in refused.err
+        for what in (["account", "rotate-key"], ["revoke", HOSTS[0], "--reason", "keyCompromise", "--now"]):
+            refused = command(second, *what)
+            assert refused.status == 1
+            assert "may not order: another proxyd" in refused.err
         assert command(first, "account", "rotate-key").status == 0
         assert first.stop(signal.SIGKILL) == -signal.SIGKILL
         second.wait_for("orders certificates for the cache from now on", seconds=5)
