@@ -2,34 +2,11 @@
 
 from collections.abc import Iterable
 
+from proxyd.core.field_names import HOP_BY_HOP, OURS
+
 Field = tuple[bytes, bytes]
 
-#: Meaningful for one connection only; framing fields are written anew for the next one.
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"proxy-connection",
-        b"keep-alive",
-        b"expect",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-        b"content-length",
-    }
-    | {b"proxy-authenticate", b"proxy-authorization", b"trailer"}
-)
-#: Ours to say: what the client sent under these names is dropped.
-_REBUILT = frozenset(
-    {
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"forwarded",
-        b"x-request-id",
-    }
-    | {b"x-real-ip", b"client-cert", b"client-cert-chain"}
-)
+_DROPPED = HOP_BY_HOP | {b"trailer"}
 
 
 def nominated(fields: Iterable[Field]) -> frozenset[bytes]:
@@ -41,7 +18,7 @@ def nominated(fields: Iterable[Field]) -> frozenset[bytes]:
 def to_upstream(fields: Iterable[Field], *, client: str, host: bytes, proto: str, request_id: str) -> list[Field]:
     """Return the request fields for the upstream, without framing: kept ones in order, then ours."""
     received = list(fields)
-    dropped = HOP_BY_HOP | _REBUILT | nominated(received)
+    dropped = _DROPPED | OURS | nominated(received)
     kept = [(name, value) for name, value in received if not _dropped(name, dropped)]
     peer = f'"[{client}]"' if ":" in client else client
     quoted = host.replace(b"\\", b"").replace(b'"', b"")
@@ -58,11 +35,11 @@ def to_upstream(fields: Iterable[Field], *, client: str, host: bytes, proto: str
 def to_downstream(fields: Iterable[Field]) -> list[Field]:
     """Return the response fields for the client, without framing."""
     received = list(fields)
-    dropped = HOP_BY_HOP | nominated(received)
+    dropped = _DROPPED | nominated(received)
     return [(name, value) for name, value in received if name.lower() not in dropped]
 
 
 def _dropped(name: bytes, dropped: frozenset[bytes]) -> bool:
     # Many upstreams (CGI, WSGI) read X_Forwarded_For and X-Forwarded-For as the same variable.
     lower = name.lower()
-    return lower != b"host" and (lower in dropped or lower.replace(b"_", b"-") in _REBUILT)
+    return lower != b"host" and (lower in dropped or lower.replace(b"_", b"-") in OURS)

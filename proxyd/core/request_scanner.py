@@ -1,0 +1,276 @@
+"""The head of an HTTP/1.1 request, strictly (RFC 9112 §3, §5, §6): whatever two readers could understand in two ways
+is malformed. Header lines stay a block of bytes: what goes to the upstream is what the client wrote.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from proxyd.core.body_length import CHUNKED, NO_BODY, content_length
+from proxyd.core.field_names import DROP, HOP_BY_HOP, MALFORMED, OURS, FieldTable, is_end_to_end, is_token
+from proxyd.core.host_field import host_of
+
+
+class MalformedRequest(ValueError):
+    """The request is refused and its connection closed; `status` is the answer, the text is for the log."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RequestLine(NamedTuple):
+    """The request line as written. `version` is 10 or 11."""
+
+    method: bytes
+    target: bytes
+    version: int
+
+
+class Claims(NamedTuple):
+    """What only a trusted proxy may say: the values as written, one for each line."""
+
+    x_forwarded_for: tuple[bytes, ...] = ()
+    x_forwarded_proto: tuple[bytes, ...] = ()
+    x_forwarded_host: tuple[bytes, ...] = ()
+
+
+class RequestBlock(NamedTuple):
+    """What a block of header lines says. It depends on the block's bytes alone, and so may be cached by them.
+
+    `kept` are the lines for the upstream, as written, without `Host`, hop-by-hop fields, framing and what is ours.
+    """
+
+    authority: bytes
+    kept: bytes
+    body: int
+    #: "Content-Length: 0" was written.
+    length_zero: bool
+    closes: bool
+    keeps: bool
+    #: A body waits for 100 (Continue).
+    expects_continue: bool
+    #: The protocols that the client would change to; empty when it has a body to send first.
+    upgrade: bytes
+    accepts_trailers: bool
+    claims: Claims
+    user_agent: bytes
+
+
+_HOST: Final = 2
+_CONNECTION: Final = 3
+_USER_AGENT: Final = 4
+_LENGTH: Final = 5
+_CODING: Final = 6
+_EXPECT: Final = 7
+_UPGRADE: Final = 8
+_TE: Final = 9
+_FOR: Final = 10
+_PROTO: Final = 11
+_FOR_HOST: Final = 12
+_ACTIONS = FieldTable(
+    dict.fromkeys(HOP_BY_HOP | OURS, DROP)
+    | {b"host": _HOST, b"connection": _CONNECTION, b"user-agent": _USER_AGENT, b"content-length": _LENGTH}
+    | {b"transfer-encoding": _CODING, b"expect": _EXPECT, b"upgrade": _UPGRADE, b"te": _TE}
+    | {b"x-forwarded-for": _FOR, b"x-forwarded-proto": _PROTO, b"x-forwarded-host": _FOR_HOST},
+    aliases=HOP_BY_HOP | OURS,
+)
+#: HTAB, visible ASCII with space, obs-text (RFC 9110 §5.5): without them only line ends are left of a good block.
+_IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+#: What may stand in a request target: no space, no control character, no fragment. Non-ASCII bytes pass as they are.
+_IN_TARGET = bytes(byte for byte in (*range(0x21, 0x7F), *range(0x80, 0x100)) if byte != 0x23)
+_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
+_USUAL_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
+_VERSIONS = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
+_VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
+_NO_CLAIMS = Claims()
+#: Inside these a client would speak HTTP to the upstream past every rule of ours ("h2c smuggling").
+_HTTP_AGAIN = frozenset({b"h2c", b"h2", b"http", b"tls"})
+
+
+def scan_line(line: bytes, *, max_target: int = 8192) -> RequestLine:
+    """Return the parts of a request line, given without its CRLF (RFC 9112 §3). Raises MalformedRequest."""
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise MalformedRequest("not a request line")
+    method, target, version = parts
+    number = _VERSIONS.get(version)
+    if number is None:
+        known = _VERSION.fullmatch(version) is not None
+        raise MalformedRequest("an HTTP version that is not spoken here", 505 if known else 400)
+    if method not in _USUAL_METHODS:
+        if not is_token(method):
+            raise MalformedRequest("the method is not a token")
+        if method in _REFUSED_METHODS or _METHOD.fullmatch(method) is None:
+            raise MalformedRequest("a method that is not for a reverse proxy", 501)
+    if len(target) > max_target:
+        raise MalformedRequest("the request target is too long", 414)
+    if not target or target.translate(None, _IN_TARGET):
+        raise MalformedRequest("the request target has bytes that must be escaped")
+    return RequestLine(method, target, number)
+
+
+def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
+    """Return what a block of header lines says (RFC 9112 §5). Raises MalformedRequest.
+
+    The block starts with the CRLF that ends the request line and ends before the CRLF of its last line: every line in
+    it follows a CRLF.
+    """
+    lines = block.split(b"\r\n")
+    count = len(lines) - 1
+    if count > max_count:
+        raise MalformedRequest("too many header lines", 431)
+    if lines[0] or block.translate(None, _IN_LINES) != b"\r\n" * count:
+        raise MalformedRequest("a control character or a bare line end in the header")
+    authority = user_agent = length = coding = None
+    closes = keeps = expects = trailers = False
+    nominated: set[bytes] = set()
+    upgrades: list[bytes] = []
+    claimed: list[tuple[int, bytes]] = []
+    dropped: list[bytes] = []
+    rest = iter(lines)
+    next(rest)
+    for line in rest:
+        name, colon, value = line.partition(b":")
+        action = _ACTIONS[name]
+        if colon and not action:
+            continue
+        if not colon or action == MALFORMED:
+            raise MalformedRequest("a header line without a proper name")
+        value = value.strip(b" \t")
+        if action == _USER_AGENT:
+            user_agent = value
+            continue
+        dropped.append(line)
+        if action == _HOST:
+            if authority is not None:
+                raise MalformedRequest("more than one Host")
+            authority = value
+        elif action == _CONNECTION:
+            for part in value.lower().split(b","):
+                option = part.strip(b" \t")
+                if option == b"close":
+                    closes = True
+                elif option == b"keep-alive":
+                    keeps = True
+                elif option:
+                    nominated.add(option)
+        elif action == _LENGTH:
+            if length is not None:
+                raise MalformedRequest("more than one Content-Length")
+            length = value
+        elif action == _CODING:
+            if coding is not None:
+                raise MalformedRequest("more than one Transfer-Encoding")
+            coding = value
+        elif action == _EXPECT:
+            if value.lower() != b"100-continue":
+                raise MalformedRequest("an expectation that cannot be met", 417)
+            expects = True
+        elif action == _UPGRADE:
+            upgrades.append(value)
+        elif action == _TE:
+            trailers = trailers or _has_trailers(value)
+        elif action != DROP:
+            claimed.append((action, value))
+    if authority is None or host_of(authority) is None:
+        raise MalformedRequest("no Host" if authority is None else "Host is not a host name")
+    body = NO_BODY if length is None and coding is None else _body(length, coding)
+    for line in dropped:
+        lines.remove(line)  # equal lines have the same fate, whichever goes first
+    upgrade = b""
+    if nominated:
+        if upgrades and body == NO_BODY and b"upgrade" in nominated:
+            upgrade = _offered(upgrades)
+        lines = [line for line in lines if not _is_nominated(line, nominated)]
+    return RequestBlock(
+        authority,
+        b"\r\n".join(lines),
+        body,
+        length is not None and body == NO_BODY,
+        closes,
+        keeps,
+        expects and body != NO_BODY,
+        upgrade,
+        trailers,
+        _claims(claimed) if claimed else _NO_CLAIMS,
+        user_agent or b"",
+    )
+
+
+def target_path(line: RequestLine, block: RequestBlock) -> tuple[bytes, bytes]:
+    """Return the target for the upstream and the authority (RFC 9112 §3.2). Raises MalformedRequest.
+
+    To be asked for every request: here is what the line and the block must agree on. Nothing is normalised.
+    """
+    method, target, version = line
+    if version == 10 and block.body == CHUNKED:  # RFC 9112 §6.1: who forwarded it may not have understood it
+        raise MalformedRequest("Transfer-Encoding in HTTP/1.0")
+    if target[0] == 0x2F:
+        return target, block.authority
+    if target == b"*" and method == b"OPTIONS":
+        return target, block.authority
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise MalformedRequest("the request target is neither a path nor a URL")
+    if absolute[1].lower() != block.authority.lower():
+        raise MalformedRequest("the request target names another host than Host")
+    path = absolute[2]
+    if not path and method == b"OPTIONS":  # RFC 9112 §3.2.4
+        return b"*", block.authority
+    return path if path.startswith(b"/") else b"/" + path, block.authority
+
+
+def is_plain(line: RequestLine, block: RequestBlock) -> bool:
+    """Return whether the request needs nothing but to be forwarded."""
+    return line.version == 11 and not block.expects_continue and not block.upgrade
+
+
+def keeps_open(line: RequestLine, block: RequestBlock) -> bool:
+    """Return whether the client expects to use the connection again (RFC 9112 §9.3)."""
+    return not block.closes and (line.version == 11 or block.keeps)
+
+
+def _body(length: bytes | None, coding: bytes | None) -> int:
+    if coding is not None:
+        if length is not None:
+            raise MalformedRequest("both Content-Length and Transfer-Encoding")
+        lower = coding.lower()
+        if lower == b"chunked":
+            return CHUNKED
+        *others, last = (part.strip(b" \t") for part in lower.split(b","))
+        understood = last == b"chunked" and b"chunked" not in others and all(map(is_token, others))
+        raise MalformedRequest("a transfer coding that is not spoken here", 501 if understood else 400)
+    assert length is not None
+    try:
+        return content_length(length)
+    except ValueError as error:
+        raise MalformedRequest(str(error)) from None
+
+
+def _is_nominated(line: bytes, nominated: set[bytes]) -> bool:
+    name = line.partition(b":")[0].lower()
+    return name in nominated and not is_end_to_end(name)
+
+
+def _has_trailers(te: bytes) -> bool:
+    return any(part.strip(b" \t") == b"trailers" for part in te.lower().split(b","))
+
+
+def _offered(upgrades: list[bytes]) -> bytes:
+    """Return the protocols of RFC 9110 §7.8 that may be tunnelled, as one list."""
+    parts = (part.strip(b" \t") for line in upgrades for part in line.split(b","))
+    return b", ".join(part for part in parts if _may_be_tunnelled(part))
+
+
+def _may_be_tunnelled(protocol: bytes) -> bool:
+    name, slash, version = protocol.partition(b"/")
+    return is_token(name) and name.lower() not in _HTTP_AGAIN and (not slash or is_token(version))
+
+
+def _claims(claimed: list[tuple[int, bytes]]) -> Claims:
+    def values(wanted: int) -> tuple[bytes, ...]:
+        return tuple(value for action, value in claimed if action == wanted)
+
+    return Claims(values(_FOR), values(_PROTO), values(_FOR_HOST))

@@ -1,0 +1,141 @@
+"""The head of an HTTP/1.1 response, strictly (RFC 9112 §4, §5, §6): an upstream is as little trusted as a client."""
+
+from typing import Final, NamedTuple
+
+from proxyd.core.body_length import CHUNKED, UNTIL_CLOSE, content_length
+from proxyd.core.field_names import DROP, HOP_BY_HOP, MALFORMED, FieldTable, is_end_to_end
+
+
+class MalformedResponse(ValueError):
+    """The upstream's answer cannot be passed on."""
+
+
+class ResponseHead(NamedTuple):
+    """What the head says.
+
+    `kept` are the header lines for the client, as written, without hop-by-hop fields and framing. `body` is what the
+    framing fields say; that HEAD, 1xx, 204 and 304 have none is for the caller to know (`UNTIL_CLOSE`: no field says).
+    """
+
+    status: int
+    reason: bytes
+    kept: bytes
+    body: int
+    #: The upstream will not answer again on this connection.
+    closes: bool
+    #: Seconds that the upstream keeps an idle connection, where it says so.
+    idle: float | None
+    upgrade: bytes
+    has_date: bool
+    version: int
+
+
+_CONNECTION: Final = 3
+_LENGTH: Final = 5
+_CODING: Final = 6
+_UPGRADE: Final = 8
+_DATE: Final = 9
+_KEEP_ALIVE: Final = 10
+_ACTIONS = FieldTable(
+    dict.fromkeys(HOP_BY_HOP, DROP)
+    | {b"connection": _CONNECTION, b"content-length": _LENGTH, b"transfer-encoding": _CODING, b"upgrade": _UPGRADE}
+    | {b"date": _DATE, b"keep-alive": _KEEP_ALIVE},
+)
+_IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_VERSIONS = {b"HTTP/1.1 ": 11, b"HTTP/1.0 ": 10}
+
+
+def scan_response(head: bytes) -> ResponseHead:
+    """Return what a head says, given without the CRLFCRLF at its end. Raises MalformedResponse."""
+    lines = head.split(b"\r\n")
+    if head.translate(None, _IN_LINES) != b"\r\n" * (len(lines) - 1):
+        raise MalformedResponse("a control character or a bare line end in the header")
+    start = lines[0]
+    version = _VERSIONS.get(start[:9])
+    code = start[9:12]
+    if version is None or not code.isdigit() or code < b"100" or len(code) != 3 or start[12:13] not in (b"", b" "):
+        raise MalformedResponse("not a status line")
+    length = coding = idle = None
+    closes = keeps = has_date = False
+    nominated: set[bytes] = set()
+    upgrades: list[bytes] = []
+    dropped: list[bytes] = []
+    rest = iter(lines)
+    next(rest)
+    for line in rest:
+        name, colon, value = line.partition(b":")
+        action = _ACTIONS[name]
+        if colon and not action:
+            continue
+        if not colon or action == MALFORMED:
+            raise MalformedResponse("a header line without a proper name")
+        if action == _DATE:
+            has_date = True
+            continue
+        dropped.append(line)
+        value = value.strip(b" \t")
+        if action == _LENGTH:
+            if length is not None:
+                raise MalformedResponse("more than one Content-Length")
+            length = value
+        elif action == _CODING:
+            if coding is not None or value.lower() != b"chunked":
+                raise MalformedResponse("a transfer coding that is not spoken here")
+            coding = value
+        elif action == _CONNECTION:
+            for part in value.lower().split(b","):
+                option = part.strip(b" \t")
+                if option == b"close":
+                    closes = True
+                elif option == b"keep-alive":
+                    keeps = True
+                elif option:
+                    nominated.add(option)
+        elif action == _UPGRADE:
+            upgrades.append(value)
+        elif action == _KEEP_ALIVE:
+            idle = _timeout(value)
+    lines[0] = b""
+    for line in dropped:
+        lines.remove(line)
+    if nominated:
+        lines = [line for line in lines if not _is_nominated(line, nominated)]
+    return ResponseHead(
+        int(code),
+        start[13:],
+        b"\r\n".join(lines),
+        UNTIL_CLOSE if length is None and coding is None else _body(length, coding, version),
+        closes or (version == 10 and not keeps),
+        idle,
+        b", ".join(upgrades),
+        has_date,
+        version,
+    )
+
+
+def _body(length: bytes | None, coding: bytes | None, version: int) -> int:
+    if coding is not None:
+        if length is not None:
+            raise MalformedResponse("both Content-Length and Transfer-Encoding")
+        if version == 10:
+            raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
+        return CHUNKED
+    assert length is not None
+    try:
+        return content_length(length)
+    except ValueError as error:
+        raise MalformedResponse(str(error)) from None
+
+
+def _is_nominated(line: bytes, nominated: set[bytes]) -> bool:
+    name = line.partition(b":")[0].lower()
+    return name in nominated and not is_end_to_end(name)
+
+
+def _timeout(keep_alive: bytes) -> float | None:
+    for part in keep_alive.lower().split(b","):
+        name, _, value = part.partition(b"=")
+        seconds = value.strip(b' \t"')
+        if name.strip(b" \t") == b"timeout" and seconds.isdigit() and len(seconds) <= 9:
+            return float(seconds)
+    return None
