@@ -27,7 +27,7 @@ def test_start() -> None:
 
 
 def test_trailers_that_may_not_follow_a_body_go() -> None:
-    names = (
+    names: tuple[bytes, ...] = (
         b"X-Sum",
         b"Content-Length",
         b"transfer-encoding",
