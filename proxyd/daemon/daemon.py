@@ -18,13 +18,15 @@ from proxyd.core.hostname import Hostname
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.garbage import building, keep_all
-from proxyd.daemon.logs import set_up
+from proxyd.daemon.logs import access_line, set_up, write_lines
 from proxyd.daemon.systemd import StatusLine, notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.tls_frontend import TlsFrontend
 from proxyd.issuance.steady_clock import SteadyClock
+from proxyd.proxy.access_log import AccessLog
+from proxyd.proxy.date_line import DateLine
 from proxyd.proxy.handler import Handler
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
@@ -57,7 +59,8 @@ class Daemon:
             certificates=self._certificates, cache=config.cache_directory, config=lambda: self._config, clock=steady
         )
         self._control = ControlSocket(self._commands.answer)
-        self._handler = Handler(self._traffic)
+        self._access = AccessLog(access_line(config.log.format), write=write_lines, clock=steady)
+        self._handler = Handler(self._traffic, log=self._access, date=DateLine(steady))
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
 
@@ -73,7 +76,7 @@ class Daemon:
             await self._certificates.close()
 
     async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
-        h1 = H1Frontend(self._handler.handle)
+        h1 = H1Frontend(self._handler, swept=self._access.flush)
         tls = TlsFrontend(
             table=self._table,
             challenges=self._certificates.challenges,
@@ -134,7 +137,12 @@ class Daemon:
             self._pools[address] = UpstreamPool(address, tasks=tasks)
 
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
-            return Site(host=host, upstream=self._pools[options.first_upstream], timeouts=options.timeouts)
+            return Site(
+                host=host,
+                upstream=self._pools[options.first_upstream],
+                timeouts=options.timeouts,
+                max_body=options.max_body,
+            )
 
         def table() -> HostTable[Site]:
             return HostTable(
@@ -167,6 +175,7 @@ class Daemon:
                 _log_warnings(config)
                 await asyncio.to_thread(_log_changes, old, config, self._started)  # compares every host
                 set_up(level=config.log.level, format=config.log.format)
+                self._access.show = access_line(config.log.format)
                 _log.info("reloaded", extra={"hosts": len(config.served)})
             notify("READY=1", f"STATUS={self._status()}")
 

@@ -1,27 +1,55 @@
-"""One line a request."""
+"""One line a request, written in batches."""
 
-import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from proxyd.core.clock import Clock
+from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
-from proxyd.proxy.exchange import Exchange
 
-_log = logging.getLogger("proxyd.access")
+_BATCH = 256
 
 
-def log_access(
-    exchange: Exchange, *, host: Hostname | None, status: int, sent: int, seconds: float, request_id: str
-) -> None:
-    """Write what was asked and what was answered; the client's bytes are shown escaped by the formatter."""
-    _log.info(
-        "request",
-        extra={
-            "host": host,
-            "client": exchange.downstream.client,
-            "method": exchange.request.method,
-            "target": exchange.request.target.decode("latin-1"),
-            "status": status,
-            "bytes": sent,
-            "seconds": round(seconds, 4),
-            "request_id": request_id,
-        },
-    )
+class AccessRecord(NamedTuple):
+    """What one request was and how it ended, at `at` by the monotonic clock.
+
+    The client's bytes are as it sent them: who shows them escapes them.
+    """
+
+    at: float
+    seconds: float
+    host: Hostname | HostPattern | None
+    client: str
+    method: bytes
+    target: bytes
+    status: int
+    sent: int
+    request_id: str
+    user_agent: bytes
+
+
+Show = Callable[[AccessRecord, datetime], str]
+
+
+class AccessLog:
+    """Keeps records until `flush`, or until there are many; `write` takes all lines of a batch at once."""
+
+    def __init__(self, show: Show, *, write: Callable[[str], None], clock: Clock) -> None:
+        self.show = show
+        self._write = write
+        self._clock = clock
+        self._records: list[AccessRecord] = []
+
+    def record(self, record: AccessRecord) -> None:
+        """Keep it for the next batch."""
+        self._records.append(record)
+        if len(self._records) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        if self._records:
+            records, self._records = self._records, []
+            show, start = self.show, self._clock.now() - timedelta(seconds=self._clock.monotonic())
+            self._write("".join([f"{show(one, start + timedelta(seconds=one.at))}\n" for one in records]))

@@ -2,30 +2,30 @@
 
 from http import HTTPStatus
 
-from proxyd.core.header_rules import Field
 from proxyd.proxy.exchange import Exchange
 
 _MEANING = {
     400: "The request is malformed.",
+    408: "The request did not come in time.",
+    413: "The request body is too large.",
+    414: "The request target is too long.",
+    417: "What the request expects cannot be met.",
     421: "This host is not served on this connection.",
+    431: "The request header is too large.",
     501: "This method is not supported.",
     502: "The application behind this server did not answer properly.",
     503: "The application behind this server is not available.",
     504: "The application behind this server took too long.",
+    505: "This HTTP version is not supported.",
 }
 
 
-def send_error(exchange: Exchange, status: int, request_id: str) -> None:
-    """Answer with `status`, whole."""
+def send_error(exchange: Exchange, status: int, request_id: str, *, lines: bytes = b"") -> None:
+    """Answer with `status`, whole; `lines`: more header lines."""
     phrase = HTTPStatus(status).phrase
     body = f"{status} {phrase}\n{_MEANING.get(status, '')}\nRequest ID: {request_id}\n".encode()
-    fields: list[Field] = [
-        (b"Content-Type", b"text/plain; charset=utf-8"),
-        (b"Cache-Control", b"no-store"),
-        (b"X-Request-ID", request_id.encode()),
-    ]
-    exchange.start(status, phrase.encode(), fields, len(body))
-    if exchange.request.method != "HEAD":
+    head = b"\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nX-Request-ID: %b%b"
+    exchange.start(status, phrase.encode(), head % (request_id.encode(), lines), len(body))
+    if exchange.request.method != b"HEAD":
         exchange.write(body)
     exchange.finish()
-    exchange.flush()

@@ -1,37 +1,35 @@
 """One request and its response with a downstream, whatever its HTTP version."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
-from proxyd.core.header_rules import Field
 from proxyd.core.hostname import Hostname
+from proxyd.core.request_head import RequestHead
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestHead:
-    """What the client asked. `target` and fields as on the wire; `length`: bytes of body, None when not known."""
-
-    method: str
-    target: bytes
-    fields: tuple[Field, ...]
-    has_body: bool
-    length: int | None
-    version: str = "1.1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Downstream:
     """The connection a request came on: client address, and the names that its certificate covers."""
 
-    client: str
-    names: frozenset[Hostname]
+    __slots__ = ("client", "known", "names")
+
+    def __init__(self, *, client: str, names: frozenset[Hostname]) -> None:
+        self.client = client
+        self.names = names
+        #: What was found out for the last request: most ask for the same host. Whoever keeps it knows when it is over.
+        self.known: object = None
+
+    def covers(self, host: Hostname) -> bool:
+        """Return whether the connection's certificate is for `host` (RFC 9110 §7.4: else 421)."""
+        return host in self.names or Hostname(f"*.{host.text.partition('.')[2]}") in self.names
 
 
 class RequestSink(Protocol):
-    """Who takes the request's body. Calls come from the event loop, in order."""
+    """Who takes the request's body, and after `switch` all bytes. Calls come from the event loop, in order."""
 
     def body(self, data: bytes) -> None: ...
-    def body_end(self) -> None: ...
+    def body_end(self, trailers: bytes) -> None:
+        """The body is complete; `trailers` as a block of lines, each after a CRLF."""
+        ...
+
     def abandoned(self) -> None:
         """The client is gone."""
         ...
@@ -40,9 +38,16 @@ class RequestSink(Protocol):
         """Stop (or continue) giving response bytes: the client does not take them."""
         ...
 
+    def late(self) -> None:
+        """The time that `expect` gave is over."""
+        ...
+
 
 class Exchange(Protocol):
-    """The downstream's side of one request. Methods do not block; bytes go out at the next `flush`."""
+    """The downstream's side of one request. Methods do not block; bytes go out at the next `flush`.
+
+    Header lines are blocks: each line after a CRLF, without hop-by-hop fields and framing.
+    """
 
     @property
     def request(self) -> RequestHead: ...
@@ -56,13 +61,25 @@ class Exchange(Protocol):
         """Stop (or continue) giving the request's body."""
         ...
 
-    def start(self, status: int, reason: bytes, fields: list[Field], length: int | None) -> None:
-        """Begin the response; `length` None: the exchange frames the body."""
+    def expect(self, seconds: float) -> None:
+        """Call the sink's `late` in so many seconds, about, unless this is called again before; 0: never."""
+        ...
+
+    def interim(self, status: int, lines: bytes) -> None:
+        """Send an informational response (RFC 9110 §15.2); not to who cannot know it."""
+        ...
+
+    def start(self, status: int, reason: bytes, lines: bytes, body: int) -> None:
+        """Begin the response. `body`: its length, CHUNKED, or UNTIL_CLOSE: the exchange frames it."""
+        ...
+
+    def switch(self, lines: bytes) -> None:
+        """Send 101 (Switching Protocols): from now on all bytes pass as they are, both ways."""
         ...
 
     def write(self, data: bytes) -> None: ...
-    def finish(self) -> None:
-        """The response is complete."""
+    def finish(self, trailers: bytes = b"") -> None:
+        """The response is complete, or the tunnel."""
         ...
 
     def abort(self) -> None:

@@ -1,54 +1,118 @@
 """The way of a request: check, route, relay, log."""
 
 import secrets
-import time
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple
 
+from proxyd.core.header_rules import forwarded_lines
+from proxyd.core.host_field import host_of
+from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
-from proxyd.core.request_target import InvalidTarget, RequestTarget
-from proxyd.proxy.access_log import log_access
+from proxyd.proxy.access_log import AccessLog, AccessRecord
 from proxyd.proxy.error_response import send_error
-from proxyd.proxy.exchange import Exchange
+from proxyd.proxy.exchange import Downstream, Exchange
 from proxyd.proxy.relay import Relay
-from proxyd.proxy.snapshot import Snapshot
+from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
 
 
-class Handler:
-    """Serves exchanges. `snapshot` may be replaced at any time; requests under way keep what they began with."""
+class _Known(NamedTuple):
+    """What was found out for a Host on a connection, as long as the configuration is this one."""
 
-    def __init__(self, traffic: Traffic) -> None:
+    snapshot: Snapshot
+    authority: bytes
+    host: Hostname
+    site: Site
+    forwarded: bytes
+
+
+class Handler:
+    """Serves exchanges. `snapshot` may be replaced at any time; requests under way keep what they began with.
+
+    `date` returns a `Date` line of now.
+    """
+
+    def __init__(self, traffic: Traffic, *, log: AccessLog, date: Callable[[], bytes]) -> None:
         self.snapshot = Snapshot()
         self._traffic = traffic
+        self._log = log
+        self._date = date
+        self._ids = secrets.token_hex(6)
+        self._count = secrets.randbits(24)
 
     def handle(self, exchange: Exchange) -> None:
         """Begin to serve `exchange`; returns at once."""
-        snapshot = self.snapshot
-        request_id = secrets.token_hex(8)
-        began = time.monotonic()
-        host: Hostname | None = None
-
-        def done(status: int, sent: int) -> None:
-            if snapshot.access_log:
-                seconds = time.monotonic() - began
-                log_access(exchange, host=host, status=status, sent=sent, seconds=seconds, request_id=request_id)
-
-        request = exchange.request
-        try:
-            target = RequestTarget.parse(request.method, request.target, request.fields)
-        except InvalidTarget as error:
-            send_error(exchange, error.status, request_id)
-            done(error.status, 0)
+        began, request, downstream = monotonic(), exchange.request, exchange.downstream
+        request_id = self._request_id()
+        known = downstream.known
+        if not isinstance(known, _Known) or known.authority != request.authority or known.snapshot is not self.snapshot:
+            found = self._find(request.authority, downstream)
+            if found is None:
+                self._refuse(exchange, 421, request_id, began)
+                return
+            known = downstream.known = found
+        site = known.site
+        self._traffic.note(known.host, began)
+        if 0 < site.max_body < request.block.body:
+            self._refuse(exchange, 413, request_id, began)
             return
-        host = target.host
-        site = snapshot.sites.get(host)
-        if site is None or not _covered(host, exchange.downstream.names):
-            send_error(exchange, 421, request_id)
-            done(421, 0)
+        Relay(
+            exchange,
+            site,
+            forwarded=known.forwarded,
+            request_id=request_id,
+            began=began,
+            date=self._date,
+            done=self._done,
+        ).start()
+
+    def refuse(self, exchange: Exchange, status: int, why: str) -> None:
+        """Answer what could not be read; `why` is for people."""
+        self._refuse(exchange, status, self._request_id(), monotonic())
+
+    def _find(self, authority: bytes, downstream: Downstream) -> _Known | None:
+        snapshot, host = self.snapshot, host_of(authority)
+        site = snapshot.sites.get(host) if host is not None else None
+        if host is None or site is None or not downstream.covers(host):
+            return None
+        lines = forwarded_lines(client=downstream.client, host=authority, proto=b"https")
+        return _Known(snapshot, authority, host, site, lines)
+
+    def _request_id(self) -> str:
+        self._count = (self._count + 1) & 0xFFFFFFFF
+        return f"{self._ids}{self._count:08x}"
+
+    def _refuse(self, exchange: Exchange, status: int, request_id: str, began: float) -> None:
+        send_error(exchange, status, request_id)
+        self._record(exchange, None, status, 0, request_id, began)
+
+    def _done(self, relay: Relay) -> None:
+        self._record(relay.exchange, relay.site.host, relay.status, relay.sent, relay.request_id, relay.began)
+
+    def _record(
+        self,
+        exchange: Exchange,
+        host: Hostname | HostPattern | None,
+        status: int,
+        sent: int,
+        request_id: str,
+        began: float,
+    ) -> None:
+        if not self.snapshot.access_log:
             return
-        self._traffic.note(host, began)
-        Relay(exchange, site, host=target.authority, path=target.path, request_id=request_id, done=done).start()
-
-
-def _covered(host: Hostname, names: frozenset[Hostname]) -> bool:
-    """Return whether the connection's certificate is for `host` (RFC 9110 §7.4: else 421)."""
-    return host in names or Hostname(f"*.{host.text.partition('.')[2]}") in names
+        request, now = exchange.request, monotonic()
+        self._log.record(
+            AccessRecord(
+                now,
+                now - began,
+                host,
+                exchange.downstream.client,
+                request.method,
+                request.target,
+                status,
+                sent,
+                request_id,
+                request.block.user_agent,
+            )
+        )

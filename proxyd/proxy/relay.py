@@ -3,51 +3,83 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
-from proxyd.core.header_rules import to_downstream, to_upstream
+from proxyd.core.body_length import CHUNKED
+from proxyd.core.response_scanner import ResponseHead
 from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.snapshot import Site
-from proxyd.upstream.connection import ResponseHead, UpstreamConnection, UpstreamError
+from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 
 _log = logging.getLogger("proxyd.proxy")
-_REPLAYABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+_REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+#: Who waits with its body for 100 (Continue) is not left waiting by an upstream that does not know it.
+_CONTINUE_SECONDS = 1.0
 
 
 class Relay:
-    """Implements RequestSink and ResponseSink. `done(status, bytes)` is called once, at the end."""
+    """Implements RequestSink and ResponseSink. `done` is called once, at the end; `status` 499: the client left.
+
+    `forwarded` are the header lines that tell the upstream who asks.
+    """
+
+    __slots__ = (
+        "_awaits_continue",
+        "_connecting",
+        "_connection",
+        "_date",
+        "_done",
+        "_download_paused",
+        "_forwarded",
+        "_is_over",
+        "_retried",
+        "_tunnels",
+        "_uploaded",
+        "began",
+        "exchange",
+        "request_id",
+        "sent",
+        "site",
+        "status",
+    )
 
     def __init__(
         self,
         exchange: Exchange,
         site: Site,
         *,
-        host: bytes,
-        path: bytes,
+        forwarded: bytes,
         request_id: str,
-        done: Callable[[int, int], None],
+        began: float,
+        date: Callable[[], bytes],
+        done: "Callable[[Relay], None]",
     ) -> None:
-        self._exchange = exchange
-        self._site = site
-        self._request_id = request_id
+        self.exchange = exchange
+        self.site = site
+        self.request_id = request_id
+        self.began = began
+        self.status = 0
+        self.sent = 0
+        self._forwarded = forwarded
+        self._date = date
         self._done = done
-        self._head = self._request_head(host, path)
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._status = 0
-        self._sent = 0
-        self._over = False
+        self._uploaded = 0
+        self._is_over = False
         self._retried = False
+        self._tunnels = False
         self._download_paused = False
+        self._awaits_continue = False
 
     def start(self) -> None:
         """Send the request to the upstream."""
-        request = self._exchange.request
-        if request.has_body:
-            self._exchange.pause_body(True)
-        self._exchange.deliver(self)
-        if connection := self._site.upstream.take_idle():
+        exchange = self.exchange
+        if exchange.request.block.body:
+            exchange.pause_body(True)
+        exchange.deliver(self)
+        if connection := self.site.upstream.take_idle():
             self._begin(connection)
         else:
             self._connect()
@@ -55,148 +87,204 @@ class Relay:
     # RequestSink: from the downstream
 
     def body(self, data: bytes) -> None:
-        if self._connection is not None and not self._over:
-            chunked = self._exchange.request.length is None
-            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        if self._connection is None or self._is_over:
+            return
+        self._awaits_continue = False
+        if self._tunnels or self.exchange.request.block.body != CHUNKED:
+            self._connection.write(data)
+            return
+        self._uploaded += len(data)
+        if 0 < self.site.max_body < self._uploaded:
+            self._drop_upstream()
+            self._refuse(413)
+            return
+        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def body_end(self) -> None:
-        if self._connection is not None and not self._over:
-            if self._exchange.request.length is None:
-                self._connection.write(b"0\r\n\r\n")
-            self._connection.finish()
-            self._arm_timer()
+    def body_end(self, trailers: bytes) -> None:
+        if self._connection is None or self._is_over:
+            return
+        if self.exchange.request.block.body == CHUNKED:
+            self._connection.write(b"0%b\r\n\r\n" % trailers)
+        self._connection.finish()
+        if not self.status:
+            self.exchange.expect(self.site.timeouts.response.total_seconds())
 
     def abandoned(self) -> None:
-        if not self._over:
-            self._drop_upstream()
-            self._end(499)
+        if self._is_over:
+            return
+        if self._tunnels and self._connection is not None:
+            self._connection.close()  # what is under way arrives
+            self._connection = None
+        self._drop_upstream()
+        self._end(self.status if self._tunnels else 499)
 
     def download_paused(self, paused: bool) -> None:
         self._download_paused = paused
-        if self._connection is not None and not self._over:
-            if paused:
-                self._connection.pause()
-            else:
-                self._connection.resume()
+        if self._connection is None or self._is_over:
+            return
+        if paused:
+            self.exchange.expect(0)
+            self._connection.pause()
+        else:
+            self._connection.resume()
+            self._expect_more()
+
+    def late(self) -> None:
+        if self._is_over:
+            return
+        if self._awaits_continue:
+            self._awaits_continue = False
+            self.exchange.interim(100, b"")
+            self.exchange.flush()
+            return
+        self._drop_upstream()
+        times, upstream = self.site.timeouts, self.site.upstream.address
+        if self.status:
+            message = f"{upstream} stopped in the middle of its response for {times.idle.total_seconds():g} s"
+        else:
+            message = f"{upstream} gave no answer within {times.response.total_seconds():g} s"
+        self.failed(UpstreamError(message, timed_out=True))
 
     # ResponseSink: from the upstream
 
-    def response(self, head: ResponseHead) -> None:
-        self._cancel_timer()
-        self._status = head.status
-        self._exchange.start(head.status, head.reason, to_downstream(head.fields), head.length)
+    def interim(self, head: ResponseHead) -> None:
+        if head.status != 100:
+            self.exchange.interim(head.status, head.kept)
+        elif self._awaits_continue:
+            self._awaits_continue = False
+            self.exchange.expect(0)
+            self.exchange.interim(100, b"")
+
+    def response(self, head: ResponseHead, body: int) -> None:
+        self.status = head.status
+        self._awaits_continue = False
+        lines = head.kept if head.has_date else head.kept + self._date()
+        self.exchange.start(head.status, head.reason, lines, body)
+        self._expect_more()
+
+    def switched(self, head: ResponseHead) -> None:
+        self.status, self._tunnels = 101, True
+        self.exchange.switch(b"%b\r\nUpgrade: %b" % (head.kept, head.upgrade))
 
     def data(self, data: bytes) -> None:
-        self._sent += len(data)
-        self._exchange.write(data)
+        self.sent += len(data)
+        self.exchange.write(data)
+        if not self._tunnels:
+            self._expect_more()
 
-    def end(self) -> None:
+    def end(self, trailers: bytes) -> None:
         connection, self._connection = self._connection, None
-        self._over = True
-        self._exchange.finish()
+        self._is_over = True
+        self.exchange.finish(trailers)
         if connection is not None:
-            # resume_reading first: it may have been paused for the slow client of this response
+            # resume first: it may have been paused for the slow client of this response
             connection.resume()
-            self._site.upstream.give_back(connection)
-        self._end(self._status)
+            self.site.upstream.give_back(connection)
+        self._end(self.status)
 
     def failed(self, error: UpstreamError) -> None:
         self._connection = None
-        if self._over:
+        if self._is_over:
             return
-        replayable = (
-            error.replayable and self._exchange.request.method in _REPLAYABLE and not self._exchange.request.has_body
-        )
-        if replayable and not self._retried:
+        request = self.exchange.request
+        if error.replayable and not self._retried and request.method in _REPLAYABLE and not request.block.body:
             self._retried = True  # the upstream closed an idle connection just when we used it
             self._connect()
             return
-        self._cancel_timer()
         _log.warning(
             "upstream failed",
-            extra={"host": self._site.host, "reason": str(error), "request_id": self._request_id},
+            extra={"host": self.site.host, "reason": str(error), "request_id": self.request_id},
         )
-        if self._status:
-            self._exchange.abort()
-            self._end(self._status)
-        else:
-            self._answer(504 if error.timed_out else 502)
+        self._refuse(504 if error.timed_out else 502)
 
     def flush(self) -> None:
-        self._exchange.flush()
+        self.exchange.flush()
 
     def upload_paused(self, paused: bool) -> None:
-        if not self._over:
-            self._exchange.pause_body(paused)
+        if not self._is_over:
+            self.exchange.pause_body(paused)
 
-    # Private
+    # Inside
 
     def _connect(self) -> None:
-        self._connecting = self._site.upstream.connect(self._site.timeouts.connect, self._connected)
+        self._connecting = self.site.upstream.connect(self.site.timeouts.connect, self._connected)
 
     def _connected(self, result: UpstreamConnection | UpstreamError) -> None:
         self._connecting = None
         if isinstance(result, UpstreamError):
             self.failed(result)
-        elif self._over:
+        elif self._is_over:
             result.close()
         else:
             self._begin(result)
 
     def _begin(self, connection: UpstreamConnection) -> None:
-        request = self._exchange.request
+        exchange = self.exchange
+        request = exchange.request
+        block = request.block
         self._connection = connection
-        connection.begin(self, self._head, is_head=request.method == "HEAD", has_body=request.has_body)
+        head = self._head()
+        if not block.body and not block.upgrade:
+            connection.begin(self, head, is_head=request.method == b"HEAD", has_body=False)
+            exchange.expect(self.site.timeouts.response.total_seconds())
+        else:
+            connection.begin(
+                self,
+                head,
+                is_head=request.method == b"HEAD",
+                has_body=bool(block.body),
+                upgrades=bool(block.upgrade),
+            )
+            if block.expects_continue:
+                self._awaits_continue = True
+                exchange.expect(_CONTINUE_SECONDS)
+            elif not block.body:
+                exchange.expect(self.site.timeouts.response.total_seconds())
         if self._download_paused:  # the client stopped reading before the upstream was there
             connection.pause()
-        if request.has_body:
-            self._exchange.pause_body(False)
-        else:
-            self._arm_timer()
+        if block.body:
+            exchange.pause_body(False)
 
-    def _request_head(self, host: bytes, path: bytes) -> bytes:
-        request = self._exchange.request
-        fields = to_upstream(
-            request.fields,
-            client=self._exchange.downstream.client,
-            host=host,
-            proto="https",
-            request_id=self._request_id,
+    def _head(self) -> bytes:
+        request = self.exchange.request
+        block = request.block
+        more = b""
+        if block.body > 0:
+            more = b"\r\nContent-Length: %d" % block.body
+        elif block.body == CHUNKED:
+            more = b"\r\nTransfer-Encoding: chunked"
+        elif block.length_zero:
+            more = b"\r\nContent-Length: 0"
+        if block.expects_continue:
+            more += b"\r\nExpect: 100-continue"
+        if block.upgrade:
+            more += b"\r\nConnection: Upgrade\r\nUpgrade: " + block.upgrade
+        elif block.accepts_trailers:
+            more += b"\r\nConnection: TE\r\nTE: trailers"
+        return b"%b %b HTTP/1.1\r\nHost: %b%b%b\r\nX-Request-ID: %b%b\r\n\r\n" % (
+            request.method,
+            request.path,
+            request.authority,
+            block.kept,
+            self._forwarded,
+            self.request_id.encode(),
+            more,
         )
-        if request.has_body:
-            framing = (b"Transfer-Encoding", b"chunked")
-            if request.length is not None:
-                framing = (b"Content-Length", b"%d" % request.length)
-            fields.append(framing)
-        elif request.length == 0:
-            fields.append((b"Content-Length", b"0"))
-        lines = b"".join(b"%b: %b\r\n" % field for field in fields)
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode(), path, lines)
 
-    def _arm_timer(self) -> None:
-        if self._timer is None and not self._status:
-            seconds = self._site.timeouts.response.total_seconds()
-            if seconds:
-                self._timer = asyncio.get_running_loop().call_later(seconds, self._timed_out)
+    def _expect_more(self) -> None:
+        """A body that stops for long is over; one that moves never."""
+        if not self._download_paused and self.status:
+            self.exchange.expect(self.site.timeouts.idle.total_seconds())
 
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _timed_out(self) -> None:
-        self._timer = None
-        if self._over or self._status:
-            return
-        seconds = self._site.timeouts.response.total_seconds()
-        self._drop_upstream()
-        message = f"{self._site.upstream.address} gave no answer within {seconds:g} s"
-        self.failed(UpstreamError(message, timed_out=True))
-
-    def _answer(self, status: int) -> None:
-        self._over = True
-        send_error(self._exchange, status, self._request_id)
-        self._end(status)
+    def _refuse(self, status: int) -> None:
+        """Tell the client that there is no answer; what has begun of one is cut off."""
+        self._is_over = True
+        if self.status:
+            self.exchange.abort()
+            self._end(self.status)
+        else:
+            send_error(self.exchange, status, self.request_id)
+            self._end(status)
 
     def _drop_upstream(self) -> None:
         if self._connecting is not None:
@@ -207,6 +295,6 @@ class Relay:
             self._connection = None
 
     def _end(self, status: int) -> None:
-        self._over = True
-        self._cancel_timer()
-        self._done(status, self._sent)
+        self._is_over = True
+        self.status = status
+        self._done(self)

@@ -10,11 +10,12 @@ from proxyd.upstream.pool import UpstreamPool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """How one name is served, or every name under a wildcard host."""
+    """How one name is served, or every name under a wildcard host. `max_body`: bytes, 0: no limit."""
 
     host: Hostname | HostPattern
     upstream: UpstreamPool
     timeouts: Timeouts
+    max_body: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

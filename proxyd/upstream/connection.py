@@ -1,14 +1,17 @@
 """One HTTP/1.1 connection to an upstream: bytes in, events out, no task and no future per request."""
 
 import asyncio
-from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol, cast
 
-import httptools
-
-from proxyd.core.header_rules import Field
+from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE
+from proxyd.core.chunked_body import ChunkedBody, MalformedBody
+from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_response
 
 _HEAD_LIMIT = 65_536
+#: Informational responses before the final one; more are a flood.
+_MOST_INTERIM = 16
+_END = b"\r\n\r\n"
 
 
 class UpstreamError(Exception):
@@ -20,22 +23,23 @@ class UpstreamError(Exception):
         self.timed_out = timed_out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseHead:
-    """Status line and fields as the upstream wrote them. `length`: bytes of body, None when not known."""
-
-    status: int
-    reason: bytes
-    fields: list[Field]
-    length: int | None
-
-
 class ResponseSink(Protocol):
     """Who takes the answer. Calls come from the event loop, in order; after `end` or `failed` none follows."""
 
-    def response(self, head: ResponseHead) -> None: ...
+    def interim(self, head: ResponseHead) -> None:
+        """An informational response; the final one follows."""
+        ...
+
+    def response(self, head: ResponseHead, body: int) -> None:
+        """The final response's head. `body`: its length, CHUNKED or UNTIL_CLOSE; for HEAD what it would have been."""
+        ...
+
+    def switched(self, head: ResponseHead) -> None:
+        """The upstream changes protocols, as was asked: from now on `data` are its bytes."""
+        ...
+
     def data(self, data: bytes) -> None: ...
-    def end(self) -> None: ...
+    def end(self, trailers: bytes) -> None: ...
     def failed(self, error: UpstreamError) -> None: ...
     def flush(self) -> None:
         """All events of one read were given."""
@@ -46,35 +50,67 @@ class ResponseSink(Protocol):
         ...
 
 
+class _Phase(Enum):
+    """What the next bytes of the upstream are."""
+
+    HEAD = auto()
+    LENGTH = auto()
+    CHUNKS = auto()
+    UNTIL_CLOSE = auto()
+    TUNNEL = auto()
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """Carries one request at a time; `is_open` says whether it may carry another one."""
+    """Carries one request at a time; `is_open` says whether it may carry another one.
+
+    `idle`: seconds that the upstream keeps it open without a request, where it says so.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_chunks",
+        "_interims",
+        "_is_head",
+        "_left",
+        "_name",
+        "_partial",
+        "_paused",
+        "_phase",
+        "_reusable",
+        "_served",
+        "_sink",
+        "_transport",
+        "_upgrades",
+        "_upload_done",
+        "idle",
+    )
 
     def __init__(self, name: str) -> None:
+        self.idle: float | None = None
         self._name = name
         self._transport: asyncio.Transport | None = None
         self._sink: ResponseSink | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._head_request = False
-        self._served = 0
+        self._phase = _Phase.HEAD
+        self._partial = b""
+        self._left = 0
+        self._chunks: ChunkedBody | None = None
+        self._is_head = False
+        self._upgrades = False
         self._upload_done = False
+        self._served = False  # a request before this one
         self._answered = False  # any byte of the answer came
-        self._head_done = False
-        self._body_until_close = False
+        self._interims = 0
         self._reusable = True
         self._paused = False
-        self._fields: list[Field] = []
-        self._field_bytes = 0
-        self._reason = b""
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing() and self._reusable
 
-    def begin(self, sink: ResponseSink, head: bytes, *, is_head: bool, has_body: bool) -> None:
+    def begin(self, sink: ResponseSink, head: bytes, *, is_head: bool, has_body: bool, upgrades: bool = False) -> None:
         """Send a request's head; its body follows by `write` and `finish`."""
-        self._sink, self._head_request, self._upload_done = sink, is_head, not has_body
-        self._answered = self._head_done = self._body_until_close = False
-        self._fields, self._field_bytes, self._reason = [], 0, b""
+        self._sink, self._is_head, self._upload_done, self._upgrades = sink, is_head, not has_body, upgrades
+        self._phase, self._partial, self._interims, self._answered = _Phase.HEAD, b"", 0, False
         self.write(head)
 
     def write(self, data: bytes) -> None:
@@ -105,8 +141,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def close(self) -> None:
-        """Close an idle connection."""
-        self._reusable = False
+        """Close it when all is sent; the sink hears nothing more."""
+        self._sink, self._reusable = None, False
         if self._transport is not None:
             self._transport.close()
 
@@ -122,13 +158,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._answered = True
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("switched protocols although nobody asked")
-        except httptools.HttpParserCallbackError as error:
-            self._fail(str(error.__context__ or error))
-        except httptools.HttpParserError as error:
-            self._fail(f"sent a malformed response ({error})")
+            self._take(sink, data)
+        except (MalformedResponse, MalformedBody) as error:
+            self._fail(f"sent a malformed response: {error}")
         sink.flush()
 
     def eof_received(self) -> bool:
@@ -136,18 +168,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        del self._parser  # it holds us too: without a cycle all memory is given back at once
         sink, self._sink = self._sink, None
         if sink is None:
             return
-        if self._head_done and self._body_until_close and exc is None:
-            sink.end()
+        if self._phase is _Phase.TUNNEL or (self._phase is _Phase.UNTIL_CLOSE and exc is None):
+            sink.end(b"")
             sink.flush()
         elif self._answered:
             sink.failed(UpstreamError(f"{self._name} closed the connection before its response was complete"))
         else:
-            reused = self._served > 0
-            sink.failed(UpstreamError(f"{self._name} closed the connection without an answer", replayable=reused))
+            failure = UpstreamError(f"{self._name} closed the connection without an answer", replayable=self._served)
+            sink.failed(failure)
 
     def pause_writing(self) -> None:
         if self._sink is not None:
@@ -157,55 +188,86 @@ class UpstreamConnection(asyncio.Protocol):
         if self._sink is not None:
             self._sink.upload_paused(False)
 
-    # httptools callbacks
+    # Inside
 
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
+    def _take(self, sink: ResponseSink, data: bytes) -> None:
+        while self._phase is _Phase.HEAD:
+            if self._partial:
+                data, self._partial = self._partial + data, b""
+            end = data.find(_END)
+            if end < 0 or end > _HEAD_LIMIT:
+                if len(data) > _HEAD_LIMIT:
+                    raise MalformedResponse(f"its head is over {_HEAD_LIMIT} bytes")
+                self._partial = data
+                return
+            head, data = scan_response(data[:end]), data[end + 4 :]
+            if head.status >= 200:
+                self._final(sink, head, data)
+                return
+            self._informational(sink, head)
+            if not data:
+                return
+        self._content(sink, data)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._field_bytes += len(name) + len(value)
-        if self._field_bytes > _HEAD_LIMIT:
-            raise ValueError(f"sent a response head of over {_HEAD_LIMIT} bytes")
-        self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if 100 <= status < 200:
-            return
-        if self._sink is None:  # a second response that nobody asked for
-            self.close()
-            return
-        lengths = {value.strip() for name, value in self._fields if name.lower() == b"content-length"}
-        chunked = any(name.lower() == b"transfer-encoding" for name, _ in self._fields)
-        bodyless = self._head_request or status in (204, 304)
-        length = int(lengths.pop()) if lengths and not chunked else None
-        self._head_done = True
-        self._body_until_close = not bodyless and not chunked and length is None
-        self._reusable = self._reusable and self._parser.should_keep_alive() and not self._body_until_close
-        self._sink.response(ResponseHead(status=status, reason=self._reason, fields=self._fields, length=length))
-        if bodyless:
-            # llhttp does not know of HEAD: it would take the next response for this one's body.
-            self._parser = httptools.HttpResponseParser(self)
-            self._complete()
-
-    def on_body(self, data: bytes) -> None:
-        if self._sink is None:
-            self.close()
+    def _informational(self, sink: ResponseSink, head: ResponseHead) -> None:
+        self._interims += 1
+        if head.status == 101:
+            if not self._upgrades:
+                raise MalformedResponse("it switched protocols although nobody asked")
+            self._phase, self._reusable = _Phase.TUNNEL, False
+            sink.switched(head)
+        elif self._interims > _MOST_INTERIM:
+            raise MalformedResponse(f"more than {_MOST_INTERIM} informational responses")
         else:
-            self._sink.data(data)
+            sink.interim(head)
 
-    def on_message_complete(self) -> None:
-        if not self._head_done:  # 1xx: the final response follows
-            self._fields, self._reason = [], b""
-        elif self._sink is not None:
-            self._complete()
+    def _final(self, sink: ResponseSink, head: ResponseHead, data: bytes) -> None:
+        body = head.body
+        if head.closes:
+            self._reusable = False
+        self.idle = head.idle
+        sink.response(head, body)
+        if self._is_head or head.status in (204, 304) or body == NO_BODY:
+            self._complete(sink, data)
+            return
+        if body == CHUNKED:
+            self._phase, self._chunks = _Phase.CHUNKS, ChunkedBody()
+        elif body == UNTIL_CLOSE:
+            self._phase, self._reusable = _Phase.UNTIL_CLOSE, False
+        else:
+            self._phase, self._left = _Phase.LENGTH, body
+        if data and self._sink is not None:
+            self._content(sink, data)
 
-    def _complete(self) -> None:
-        sink, self._sink = self._sink, None
-        self._served += 1
-        self._reusable = self._reusable and self._upload_done
-        if sink is not None:
-            sink.end()
+    def _content(self, sink: ResponseSink, data: bytes) -> None:
+        if self._phase is _Phase.LENGTH:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                sink.data(data)
+            elif left == 0:
+                sink.data(data)
+                self._complete(sink, b"")
+            else:
+                sink.data(data[:left])
+                self._complete(sink, data[left:])
+        elif self._phase is _Phase.CHUNKS:
+            assert self._chunks is not None
+            pieces, end = self._chunks.feed(data)
+            for piece in pieces:
+                sink.data(piece)
+            if end >= 0:
+                self._complete(sink, data[end:], self._chunks.trailers)
+        else:
+            sink.data(data)
+
+    def _complete(self, sink: ResponseSink, rest: bytes, trailers: bytes = b"") -> None:
+        if self._sink is None:  # it had enough
+            return
+        self._sink, self._chunks, self._served = None, None, True
+        if rest or not self._upload_done:  # `rest`: more than was promised, the start of an answer nobody asked for
+            self._reusable = False
+        sink.end(trailers)
 
     def _fail(self, reason: str) -> None:
         sink = self._sink

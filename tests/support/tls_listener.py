@@ -15,10 +15,9 @@ from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.tls_frontend import TlsFrontend
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand
-from proxyd.proxy.handler import Handler
-from proxyd.proxy.traffic import Traffic
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
+from tests.support.handler import make_handler
 
 Address = tuple[str, int]
 
@@ -37,7 +36,7 @@ async def our_listener(table: CertificateTable, memory: Memory) -> AsyncIterator
         dropped=table.remove,
         not_our_turn=lambda: None,
     )
-    h1 = H1Frontend(Handler(Traffic(clock=clock)).handle)
+    h1 = H1Frontend(make_handler())
 
     async def cache_read(host: object) -> bool:
         return True

@@ -11,20 +11,18 @@ from proxyd.config.host import Timeouts
 from proxyd.config.values import UpstreamAddress
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
-from proxyd.daemon.system_clock import SystemClock
-from proxyd.frontend.h1 import H1Connection, H1Frontend
-from proxyd.frontend.h1_exchange import H1Exchange
+from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.h1_connection import H1Connection
 from proxyd.proxy.exchange import Downstream
-from proxyd.proxy.handler import Handler
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
-from proxyd.proxy.traffic import Traffic
 from proxyd.upstream.connection import UpstreamConnection
 from proxyd.upstream.pool import UpstreamPool
+from tests.support.handler import make_handler
 from tests.support.upstream import Upstream
 
 HOST = Hostname("example.com")
-LEFT_BEHIND = (H1Connection, H1Exchange, Relay, UpstreamConnection)
+LEFT_BEHIND = (H1Connection, Relay, UpstreamConnection)
 
 
 @contextlib.asynccontextmanager
@@ -32,10 +30,10 @@ async def served() -> AsyncIterator[int]:
     with Upstream() as upstream:
         async with asyncio.TaskGroup() as tasks:
             pool = UpstreamPool(UpstreamAddress.parse(f"http://127.0.0.1:{upstream.port}"), tasks=tasks)
-            handler = Handler(Traffic(clock=SystemClock()))
+            handler = make_handler()
             site = Site(host=HOST, upstream=pool, timeouts=Timeouts())
             handler.snapshot = Snapshot(sites=HostTable({HOST: site}), access_log=True)
-            frontend = H1Frontend(handler.handle)
+            frontend = H1Frontend(handler)
             downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}))
             server = await asyncio.get_running_loop().create_server(
                 lambda: frontend.connection(downstream), "127.0.0.1", 0

@@ -1,0 +1,418 @@
+"""One HTTP/1.1 connection of a client: requests in, one after the other, and their responses out (RFC 9112).
+
+The strict scanner sees every head. No task, no future and no timer for a request: times are kept as moments that one
+sweep of the frontend looks at.
+"""
+
+import asyncio
+from enum import Enum, auto
+from http import HTTPStatus
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from proxyd.core.body_length import CHUNKED, NO_BODY
+from proxyd.core.chunked_body import ChunkedBody, MalformedBody
+from proxyd.core.request_head import RequestHead
+from proxyd.core.request_scanner import (
+    Claims,
+    MalformedRequest,
+    RequestBlock,
+    keeps_open,
+    scan_block,
+    scan_line,
+    target_path,
+)
+from proxyd.proxy.exchange import Downstream, RequestSink
+
+if TYPE_CHECKING:
+    from proxyd.frontend.h1 import H1Frontend
+
+NEVER: Final = float("inf")
+#: Bytes of later requests (pipelining), or of a body that nobody takes yet, until the client has to wait.
+_MOST_PENDING = 65_536
+#: The header block of the last request is remembered: a client that asks again writes the same.
+_MOST_REMEMBERED = 2048
+#: So long a client may go on sending what nobody reads, after its answer: a close at once could destroy that.
+_LINGER_SECONDS = 2.0
+_END = b"\r\n\r\n"
+_PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus if one < 200}
+#: Stands for a request that could not be read.
+_UNREADABLE = RequestHead(
+    b"", b"", b"", b"", 11, RequestBlock(b"", b"", NO_BODY, False, False, False, False, b"", False, Claims(), b"")
+)
+
+
+class _Phase(Enum):
+    """What the next bytes of the client are."""
+
+    HEAD = auto()
+    BODY = auto()
+    LATER = auto()  # of the next request: this one is complete, its response is not
+    TUNNEL = auto()
+    NOTHING = auto()  # nobody reads them any more
+
+
+class H1Connection(asyncio.Protocol):
+    """Implements Exchange for the request under way, of which there is one at a time."""
+
+    __slots__ = (
+        "_answers",
+        "_body_held",
+        "_chunks",
+        "_framed",
+        "_keeps",
+        "_known_block",
+        "_known_bytes",
+        "_left",
+        "_out",
+        "_owner",
+        "_paused",
+        "_pending",
+        "_phase",
+        "_reading",
+        "_sink",
+        "_transport",
+        "deadline",
+        "downstream",
+        "late_at",
+        "request",
+    )
+
+    request: RequestHead
+
+    def __init__(self, owner: "H1Frontend", downstream: Downstream) -> None:
+        self.downstream = downstream
+        self.deadline = NEVER  # what the client has to do by then
+        self.late_at = NEVER  # what the sink waits for
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._phase = _Phase.HEAD
+        self._pending = b""
+        self._sink: RequestSink | None = None
+        self._left = 0  # bytes of the request's body
+        self._chunks: ChunkedBody | None = None
+        self._body_held = False
+        self._reading = True
+        self._keeps = True
+        self._answers = False  # the response has begun
+        self._framed = False  # it goes out in chunks
+        self._paused = False  # the client takes no more
+        self._out: list[bytes] = []
+        self._known_bytes = b""
+        self._known_block: RequestBlock | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
+        self.deadline = monotonic() + self._owner.header_seconds
+        self._owner.made(self)
+
+    def data_received(self, data: bytes) -> None:
+        phase = self._phase
+        if phase is _Phase.HEAD:
+            self._pending = self._pending + data if self._pending else data
+            self._next()
+        elif phase is _Phase.BODY and not self._body_held:
+            self._take_body(data)
+        elif phase is _Phase.TUNNEL:
+            if self._sink is not None:
+                self._sink.body(data)
+        elif phase is not _Phase.NOTHING:
+            self._pending += data
+            if len(self._pending) > _MOST_PENDING:
+                self._read(False)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._phase = _Phase.NOTHING
+        self._pending = b""
+        self.deadline = self.late_at = NEVER
+        self._owner.gone(self)
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.abandoned()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        if self._phase is not _Phase.TUNNEL:
+            self.deadline = monotonic() + self._owner.idle_seconds
+        if self._sink is not None:
+            self._sink.download_paused(True)
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._phase is _Phase.HEAD:
+            self.deadline = monotonic() + self._owner.keepalive_seconds
+        elif self._phase is not _Phase.NOTHING:
+            waits = self._phase is _Phase.BODY and not self._body_held
+            self.deadline = monotonic() + self._owner.idle_seconds if waits else NEVER
+        if self._sink is not None:
+            self._sink.download_paused(False)
+
+    # Exchange
+
+    def deliver(self, sink: RequestSink) -> None:
+        self._sink = sink
+        if self._paused:  # by the end of the response before this one
+            sink.download_paused(True)
+
+    def pause_body(self, paused: bool) -> None:
+        self._body_held = paused
+        if self._phase is _Phase.TUNNEL:
+            self._read(not paused)
+        elif self._phase is _Phase.BODY:
+            self.deadline = NEVER if paused else monotonic() + self._owner.idle_seconds
+            if paused:
+                self._read(False)
+                return
+            data, self._pending = self._pending, b""
+            self._read(True)
+            if data:
+                self._take_body(data)
+
+    def expect(self, seconds: float) -> None:
+        self.late_at = monotonic() + seconds if seconds else NEVER
+
+    def interim(self, status: int, lines: bytes) -> None:
+        if self.request.version == 11 and self._transport is not None:
+            self._out.append(b"HTTP/1.1 %d %b%b\r\n\r\n" % (status, _PHRASES.get(status, b""), lines))
+
+    def start(self, status: int, reason: bytes, lines: bytes, body: int) -> None:
+        self._answers = True
+        self.late_at = NEVER
+        request = self.request
+        is_bodyless = request.method == b"HEAD" or status in (204, 304)
+        framing = b""
+        if body >= 0:
+            if status != 204:
+                framing = b"\r\nContent-Length: %d" % body
+        elif not is_bodyless and request.version == 11:
+            self._framed = True
+            framing = b"\r\nTransfer-Encoding: chunked"
+        elif not is_bodyless:
+            self._keeps = False
+        if self._phase is _Phase.BODY:  # an answer before the end of the body: what follows may be no request
+            self._keeps = False
+        if not self._keeps:
+            framing += b"\r\nConnection: close"
+        elif request.version == 10:
+            framing += b"\r\nConnection: keep-alive"
+        self._out.append(b"HTTP/1.1 %d %b%b%b\r\n\r\n" % (status, reason, lines, framing))
+
+    def switch(self, lines: bytes) -> None:
+        self._answers, self._phase, self._keeps = True, _Phase.TUNNEL, False
+        self.deadline = self.late_at = NEVER
+        offered = b"\r\nConnection: Upgrade"
+        self._out.append(b"HTTP/1.1 101 Switching Protocols%b%b\r\n\r\n" % (lines, offered))
+        self.flush()
+        data, self._pending = self._pending, b""
+        self._read(True)
+        if data and self._sink is not None:
+            self._sink.body(data)
+
+    def write(self, data: bytes) -> None:
+        if self._framed:
+            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def finish(self, trailers: bytes = b"") -> None:
+        if self._framed:
+            self._out.append(b"0%b\r\n\r\n" % trailers)
+        self.flush()
+        self._sink = None
+        self.late_at = NEVER
+        if self._phase is _Phase.BODY or self._phase is _Phase.NOTHING:
+            self._linger()
+        elif not self._keeps or self._owner.is_draining:
+            self._close()
+        elif self._transport is not None:
+            self._phase = _Phase.HEAD
+            self._answers = self._framed = False
+            self.deadline = monotonic() + self._owner.keepalive_seconds
+            if self._pending:
+                self._owner.soon(self._go_on)
+            else:
+                self._read(True)
+
+    def abort(self) -> None:
+        self._out.clear()
+        self._sink = None
+        self._phase = _Phase.NOTHING
+        if self._transport is not None:
+            self._transport.abort()
+
+    def flush(self) -> None:
+        out = self._out
+        if out:
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+
+    # For the frontend
+
+    def expired(self, now: float) -> None:
+        """The client, or the sink, did not do in time what it had to."""
+        if self.late_at <= now:
+            self.late_at = NEVER
+            if self._sink is not None:
+                self._sink.late()
+        if self.deadline > now:
+            return
+        self.deadline = NEVER
+        if self._phase is _Phase.HEAD and self._pending:
+            self._refuse(408, "the request head did not come in time")
+        elif self._phase is _Phase.BODY and not self._answers and not self._paused:
+            self._refuse(408, "the request body did not come in time")
+        elif self._phase is _Phase.HEAD or (self._phase is _Phase.NOTHING and not self._is_closing()):
+            self._close()
+        else:  # it takes nothing
+            self.abandon()
+
+    def close_when_idle(self) -> None:
+        """Serve what is under way, then close."""
+        if self._phase is _Phase.HEAD and not self._pending:
+            self._close()
+        elif not self._answers:
+            self._keeps = False
+
+    def abandon(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Inside
+
+    def _go_on(self) -> None:
+        """Take the request that came before the last response was over."""
+        if self._phase is _Phase.HEAD and self._pending:
+            self._read(True)
+            self._next()
+
+    def _next(self) -> None:
+        data = self._pending
+        if data.startswith(b"\r\n"):  # some clients write an empty line after a body (RFC 9112 §2.2)
+            data = self._pending = data[2:]
+            if not data:
+                return
+        owner = self._owner
+        end = data.find(_END)
+        try:
+            if end < 0 or end > owner.max_header:
+                self._partial(data)
+                return
+            cut = data.find(b"\r\n")
+            line = scan_line(data[:cut], max_target=owner.max_target)
+            lines = data[cut:end]
+            block = self._known_block
+            if block is None or lines != self._known_bytes:
+                block = scan_block(lines, max_count=owner.max_fields)
+                if end <= _MOST_REMEMBERED:
+                    self._known_bytes, self._known_block = lines, block
+            path, authority = target_path(line, block)
+        except MalformedRequest as error:
+            self._refuse(error.status, str(error))
+            return
+        self._pending = data[end + 4 :]
+        self.request = RequestHead(line.method, line.target, path, authority, line.version, block)
+        self._keeps = not owner.is_draining and keeps_open(line, block)
+        self._begin(block.body)
+
+    def _begin(self, body: int) -> None:
+        self.deadline = NEVER
+        self._body_held = False
+        if not body:
+            self._phase = _Phase.LATER
+            self._owner.handle(self)
+            return
+        self._phase, self._left = _Phase.BODY, body
+        self._chunks = ChunkedBody() if body == CHUNKED else None
+        self.deadline = monotonic() + self._owner.idle_seconds
+        self._owner.handle(self)
+        if self._phase is _Phase.BODY and self._pending and not self._body_held:
+            data, self._pending = self._pending, b""
+            self._take_body(data)
+
+    def _partial(self, data: bytes) -> None:
+        """Look at a head that is not complete. Raises MalformedRequest."""
+        cut = data.find(b"\r\n")
+        if cut >= 0:
+            scan_line(data[:cut], max_target=self._owner.max_target)
+        elif len(data) > self._owner.max_target + 64:
+            raise MalformedRequest("the request target is too long", 414)
+        if len(data) > self._owner.max_header:
+            raise MalformedRequest("the request head is too long", 431)
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise MalformedRequest("a bare line end in the header")
+        self.deadline = min(self.deadline, monotonic() + self._owner.header_seconds)
+
+    def _take_body(self, data: bytes) -> None:
+        sink, rest = self._sink, b""
+        if self._chunks is None:
+            if len(data) > self._left:
+                data, rest = data[: self._left], data[self._left :]
+            self._left -= len(data)
+            if sink is not None:
+                sink.body(data)
+            is_end, trailers = not self._left, b""
+        else:
+            try:
+                pieces, end = self._chunks.feed(data)
+            except MalformedBody as error:
+                self._refuse(400, str(error))
+                return
+            if sink is not None:
+                for piece in pieces:
+                    sink.body(piece)
+            is_end, trailers = end >= 0, self._chunks.trailers
+            if is_end:
+                rest = data[end:]
+        if self._phase is not _Phase.BODY:  # the sink had enough
+            return
+        if not is_end:
+            self.deadline = NEVER if self._body_held else monotonic() + self._owner.idle_seconds
+            return
+        self._phase, self._pending, self.deadline = _Phase.LATER, rest + self._pending, NEVER
+        if self._sink is not None:
+            self._sink.body_end(trailers)
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer what cannot be served, unless an answer has begun, and close."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.abandoned()
+        if self._answers:
+            self.abort()
+            return
+        if self._phase is _Phase.HEAD:
+            self.request = _UNREADABLE
+        self._phase, self._keeps, self._out = _Phase.NOTHING, False, []
+        self._owner.refuse(self, status, why)
+
+    def _linger(self) -> None:
+        """Close when the client has had time to read what it was sent, although it goes on sending."""
+        self._phase, self._pending, self._sink = _Phase.NOTHING, b"", None
+        self._read(True)
+        self.deadline = monotonic() + _LINGER_SECONDS
+
+    def _close(self) -> None:
+        self._phase, self._pending = _Phase.NOTHING, b""
+        if self._transport is not None:
+            self._transport.close()
+            self.deadline = monotonic() + self._owner.idle_seconds  # for a client that takes nothing
+
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _read(self, wanted: bool) -> None:
+        if wanted is self._reading or self._transport is None or self._transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
