@@ -2,7 +2,7 @@
 
 import re
 
-from proxyd.core.field_names import DROP, HOP_BY_HOP, MALFORMED, OURS, FieldTable
+from proxyd.core.field_names import DROP, FRAMING, HOP_BY_HOP, MALFORMED, OURS, FieldTable
 
 
 class MalformedBody(ValueError):
@@ -15,7 +15,10 @@ _MAX_EXTENSIONS = 65_536
 _MAX_TRAILERS = 8192
 _MAX_TRAILER_LINES = 64
 _IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e\x80-\xff]*)?")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+#: Without the white space that RFC 9112 §7.1.1 calls bad.
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;%b(?:=(?:%b|%b))?)*)" % (_TOKEN, _TOKEN, _QUOTED))
 #: Never after the body (RFC 9110 §6.5.1): framing, routing, authentication, request modifiers, content, and ours.
 _FORBIDDEN = (
     HOP_BY_HOP
@@ -28,9 +31,15 @@ _FORBIDDEN = (
     }
 )
 _FORBIDDEN_PREFIXES = (b"content-", b"if-", b"accept", b"access-control-", b"sec-")
+#: What decided already where the body goes and ends: never a trailer of an honest sender.
+_DECIDED = FRAMING | {b"host"}
 _ACTIONS = FieldTable(dict.fromkeys(_FORBIDDEN, DROP), aliases=_FORBIDDEN)
 
 _SIZE_LINE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+#: Sizes without extension that were seen before: looking one up is cheaper than reading it.
+_SIZES: dict[bytes, int] = {}
+_MOST_SIZES = 4096
+_LONGEST_KNOWN_SIZE = 8
 
 
 class ChunkedBody:
@@ -49,8 +58,11 @@ class ChunkedBody:
 
     def feed(self, data: bytes, start: int = 0) -> tuple[list[bytes], int]:
         """Return the payload in `data` from `start`, and where the body ended in it, or -1. Raises MalformedBody."""
+        position, moved = start, 0
+        if self._partial:  # a line goes on: it is short, and so is rare
+            moved = start - len(self._partial)
+            data, position, self._partial = self._partial + data[start:], 0, b""
         pieces: list[bytes] = []
-        position = start
         size = len(data)
         while position < size:
             if self._state == _DATA:
@@ -58,56 +70,66 @@ class ChunkedBody:
                 if end > size:
                     pieces.append(data[position:])
                     self._left = end - size
-                    return pieces, -1
+                    break
                 pieces.append(data[position:end])
                 position = end
                 self._state = _DATA_END
                 continue
-            end = data.find(b"\n", position)
+            end = data.find(b"\r\n", position)
             if end < 0:
-                self._partial += data[position:]
-                if len(self._partial) > _MAX_LINE:
-                    raise MalformedBody("too long a line")
-                if b"\r" in self._partial[:-1]:
-                    raise MalformedBody("a bare CR")
-                if self._state == _DATA_END and self._partial != b"\r":
+                self._carry(data[position:])
+                break
+            line = data[position:end]
+            position = end + 2
+            if self._state == _SIZE_LINE:
+                left = _SIZES.get(line)
+                if left is None:
+                    left = self._size(line)
+                end = position + left
+                if left == 0:
+                    self._state = _TRAILERS
+                elif data[end : end + 2] == b"\r\n":  # the whole chunk is here, as most are
+                    pieces.append(data[position:end])
+                    position = end + 2
+                else:
+                    self._left = left
+                    self._state = _DATA
+            elif self._state == _DATA_END:
+                if line:
                     raise MalformedBody("a chunk is longer than its size says")
-                return pieces, -1
-            line = self._partial + data[position : end + 1]
-            self._partial = b""
-            position = end + 1
-            if line[-2:] != b"\r\n" or len(line) > _MAX_LINE:
-                raise MalformedBody("a line that does not end in CRLF, or too long a line")
-            if self._line(line[:-2]):
-                return pieces, position
-        return pieces, -1
-
-    def _line(self, line: bytes) -> bool:
-        if self._state == _DATA_END:
-            if line:
-                raise MalformedBody("a chunk is longer than its size says")
-            self._state = _SIZE_LINE
-        elif self._state == _SIZE_LINE:
-            self._size(line)
-        elif self._state == _TRAILERS:
-            if not line:
+                self._state = _SIZE_LINE
+            elif self._state == _DONE:
+                raise MalformedBody("fed after its end")
+            elif line:
+                self._trailer(line)
+            else:
                 self._state = _DONE
                 self.trailers = b"".join(self._trailer_lines)
-                return True
-            self._trailer(line)
-        else:
-            raise MalformedBody("fed after its end")
-        return False
+                return pieces, position + moved
+        return pieces, -1
 
-    def _size(self, line: bytes) -> None:
+    def _carry(self, partial: bytes) -> None:
+        if len(partial) > _MAX_LINE + len(b"\r"):
+            raise MalformedBody("too long a line")
+        if self._state == _DATA_END and partial != b"\r":
+            raise MalformedBody("a chunk is longer than its size says")
+        if b"\n" in partial or b"\r" in partial[:-1]:
+            raise MalformedBody("a bare line end")
+        self._partial = partial
+
+    def _size(self, line: bytes) -> int:
         match = _SIZE.fullmatch(line)
-        if match is None:
+        if match is None or len(line) > _MAX_LINE:
             raise MalformedBody("not a chunk size")
-        self._extensions += len(match[2] or b"")
+        self._extensions += len(match[2])
         if self._extensions > _MAX_EXTENSIONS:
             raise MalformedBody("too many chunk extensions")
-        self._left = int(match[1], 16)
-        self._state = _DATA if self._left else _TRAILERS
+        size = int(match[1], 16)
+        if not match[2] and len(line) <= _LONGEST_KNOWN_SIZE:
+            if len(_SIZES) >= _MOST_SIZES:
+                _SIZES.clear()
+            _SIZES[line] = size
+        return size
 
     def _trailer(self, line: bytes) -> None:
         self._trailer_bytes += len(line) + 2
@@ -115,6 +137,8 @@ class ChunkedBody:
             raise MalformedBody("too many trailers")
         name, colon, _ = line.partition(b":")
         action = _ACTIONS[name]
+        if name.lower() in _DECIDED:
+            raise MalformedBody("framing or Host after the body")
         if not colon or action == MALFORMED or line.translate(None, _IN_LINES):
             raise MalformedBody("a trailer that is no header field")
         kept = action != DROP and not name.lower().startswith(_FORBIDDEN_PREFIXES)
