@@ -1,6 +1,7 @@
 """Other parsers of HTTP/1.1 to compare ours with: llhttp (by httptools) and aiohttp's two."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,50 +24,86 @@ class ParsedRequest(NamedTuple):
     following: tuple[bytes, ...]
 
 
-class _Llhttp:
-    def __init__(self) -> None:
-        self.requests: list[ParsedRequest] = []
-        self.failed = False
-        self._parser = httptools.HttpRequestParser(self)
+class ParsedResponse(NamedTuple):
+    """How a parser reads the first response of a stream; `ended` when its framing says where it ends."""
 
-    def read(self, stream: bytes) -> None:
+    status: int
+    reason: bytes
+    fields: Fields
+    body: bytes
+    ended: bool
+
+
+class _Llhttp:
+    """Collects what httptools calls back with, for a message at a time."""
+
+    def on_message_begin(self) -> None:
+        self.start = self.body = b""
+        self.fields: Fields = []
+        self.head: Fields = []
+
+    def on_url(self, url: bytes) -> None:
+        self.start += url
+
+    def on_status(self, reason: bytes) -> None:
+        self.start += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        # What stands after the body is a trailer, which comes by the same callback.
+        self.head = list(self.fields)
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+
+class _Requests(_Llhttp):
+    def __init__(self, stream: bytes) -> None:
+        self.read: list[ParsedRequest] = []
+        self._parser = httptools.HttpRequestParser(self)
+        # An upgrade ends what llhttp reads; what it refuses later does not undo what it has read.
+        with contextlib.suppress(httptools.HttpParserUpgrade, httptools.HttpParserError):
+            self._parser.feed_data(stream)
+
+    def on_message_complete(self) -> None:
+        version = int(self._parser.get_http_version().replace(".", ""))
+        self.read.append(ParsedRequest(self._parser.get_method(), self.start, version, self.head, self.body, ()))
+
+
+class _FirstResponse(_Llhttp):
+    def __init__(self, stream: bytes) -> None:
+        self.read: ParsedResponse | None = None
+        self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(stream)
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError:
-            self.failed = True
-
-    def on_message_begin(self) -> None:
-        self._target, self._fields, self._body = b"", Fields(), b""
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        # What stands after the head is a trailer, which comes by the same callback.
-        self._head = list(self._fields)
-
-    def on_body(self, body: bytes) -> None:
-        self._body += body
+            return
+        self._settle(ended=False)
 
     def on_message_complete(self) -> None:
-        version = int(self._parser.get_http_version().replace(".", ""))
-        method = self._parser.get_method()
-        self.requests.append(ParsedRequest(method, self._target, version, self._head, self._body, ()))
+        self._settle(ended=True)
+
+    def _settle(self, *, ended: bool) -> None:
+        if self.read is None and self.head:
+            self.read = ParsedResponse(self._parser.get_status_code(), self.start, self.head, self.body, ended)
 
 
 def by_llhttp(stream: bytes) -> ParsedRequest | None:
     """Return how llhttp reads the first request, or None when it refuses it or does not find its end."""
-    parser = _Llhttp()
-    parser.read(stream)
-    if not parser.requests:
+    requests = _Requests(stream).read
+    if not requests:
         return None
-    first, *others = parser.requests
+    first, *others = requests
     return first._replace(following=tuple(other.target for other in others))
+
+
+def response_by_llhttp(stream: bytes) -> ParsedResponse | None:
+    """Return how llhttp reads a response, or None when it refuses it or anything after it."""
+    return _FirstResponse(stream).read
 
 
 def by_aiohttp(stream: bytes, parser_of: Callable[..., HttpRequestParser] = HttpRequestParser) -> ParsedRequest | None:
