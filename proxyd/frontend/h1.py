@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from proxyd.frontend.h1_connection import H1Connection
+from proxyd.frontend.head_reader import HeadLimits
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.handler import Handler
 
@@ -21,15 +22,12 @@ class H1Frontend:
     `swept` is called about once a second while there are connections: for what others do in batches.
     """
 
-    max_header = 16_384
-    max_fields = 100
-    max_target = 8192
-
     def __init__(
         self,
         handler: Handler,
         *,
         swept: Callable[[], None] = lambda: None,
+        limits: HeadLimits | None = None,
         header_seconds: float = 30.0,
         idle_seconds: float = _IDLE_SECONDS,
         keepalive_seconds: float = _KEEPALIVE_SECONDS,
@@ -38,6 +36,7 @@ class H1Frontend:
         self.header_seconds = header_seconds
         self.idle_seconds = idle_seconds
         self.keepalive_seconds = keepalive_seconds
+        self.limits = limits or HeadLimits()
         self.is_draining = False
         self._swept = swept
         self._connections: set[H1Connection] = set()

@@ -10,18 +10,11 @@ from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
-from proxyd.core.body_length import CHUNKED, NO_BODY
+from proxyd.core.body_length import CHUNKED
 from proxyd.core.chunked_body import ChunkedBody, MalformedBody
 from proxyd.core.request_head import RequestHead
-from proxyd.core.request_scanner import (
-    Claims,
-    MalformedRequest,
-    RequestBlock,
-    keeps_open,
-    scan_block,
-    scan_line,
-    target_path,
-)
+from proxyd.core.request_scanner import MalformedRequest, keeps_open
+from proxyd.frontend.head_reader import UNREADABLE, HeadReader
 from proxyd.proxy.exchange import Downstream, RequestSink
 
 if TYPE_CHECKING:
@@ -30,16 +23,9 @@ if TYPE_CHECKING:
 NEVER: Final = float("inf")
 #: Bytes of later requests (pipelining), or of a body that nobody takes yet, until the client has to wait.
 _MOST_PENDING = 65_536
-#: The header block of the last request is remembered: a client that asks again writes the same.
-_MOST_REMEMBERED = 2048
 #: So long a client may go on sending what nobody reads, after its answer: a close at once could destroy that.
 _LINGER_SECONDS = 2.0
-_END = b"\r\n\r\n"
 _PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus if one < 200}
-#: Stands for a request that could not be read.
-_UNREADABLE = RequestHead(
-    b"", b"", b"", b"", 11, RequestBlock(b"", b"", NO_BODY, False, False, False, False, b"", False, Claims(), b"")
-)
 
 
 class _Phase(Enum):
@@ -61,8 +47,7 @@ class H1Connection(asyncio.Protocol):
         "_chunks",
         "_framed",
         "_keeps",
-        "_known_block",
-        "_known_bytes",
+        "_heads",
         "_left",
         "_out",
         "_owner",
@@ -98,8 +83,7 @@ class H1Connection(asyncio.Protocol):
         self._framed = False  # it goes out in chunks
         self._paused = False  # the client takes no more
         self._out: list[bytes] = []
-        self._known_bytes = b""
-        self._known_block: RequestBlock | None = None
+        self._heads = HeadReader(owner.limits)
 
     # asyncio.Protocol
 
@@ -299,27 +283,18 @@ class H1Connection(asyncio.Protocol):
             data = self._pending = data[2:]
             if not data:
                 return
-        owner = self._owner
-        end = data.find(_END)
         try:
-            if end < 0 or end > owner.max_header:
-                self._partial(data)
-                return
-            cut = data.find(b"\r\n")
-            line = scan_line(data[:cut], max_target=owner.max_target)
-            lines = data[cut:end]
-            block = self._known_block
-            if block is None or lines != self._known_bytes:
-                block = scan_block(lines, max_count=owner.max_fields)
-                if end <= _MOST_REMEMBERED:
-                    self._known_bytes, self._known_block = lines, block
-            path, authority = target_path(line, block)
+            found = self._heads.read(data)
         except MalformedRequest as error:
             self._refuse(error.status, str(error))
             return
-        self._pending = data[end + 4 :]
-        self.request = RequestHead(line.method, line.target, path, authority, line.version, block)
-        self._keeps = not owner.is_draining and keeps_open(line, block)
+        if found is None:
+            self.deadline = min(self.deadline, monotonic() + self._owner.header_seconds)
+            return
+        self.request, end = found
+        self._pending = data[end:]
+        block = self.request.block
+        self._keeps = keeps_open(self.request, block) and not self._owner.is_draining
         self._begin(block.body)
 
     def _begin(self, body: int) -> None:
@@ -336,19 +311,6 @@ class H1Connection(asyncio.Protocol):
         if self._phase is _Phase.BODY and self._pending and not self._body_held:
             data, self._pending = self._pending, b""
             self._take_body(data)
-
-    def _partial(self, data: bytes) -> None:
-        """Look at a head that is not complete. Raises MalformedRequest."""
-        cut = data.find(b"\r\n")
-        if cut >= 0:
-            scan_line(data[:cut], max_target=self._owner.max_target)
-        elif len(data) > self._owner.max_target + 64:
-            raise MalformedRequest("the request target is too long", 414)
-        if len(data) > self._owner.max_header:
-            raise MalformedRequest("the request head is too long", 431)
-        if data.count(b"\n") != data.count(b"\r\n"):
-            raise MalformedRequest("a bare line end in the header")
-        self.deadline = min(self.deadline, monotonic() + self._owner.header_seconds)
 
     def _take_body(self, data: bytes) -> None:
         sink, rest = self._sink, b""
@@ -389,7 +351,7 @@ class H1Connection(asyncio.Protocol):
             self.abort()
             return
         if self._phase is _Phase.HEAD:
-            self.request = _UNREADABLE
+            self.request = UNREADABLE
         self._phase, self._keeps, self._out = _Phase.NOTHING, False, []
         self._owner.refuse(self, status, why)
 
