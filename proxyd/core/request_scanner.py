@@ -231,9 +231,9 @@ def is_plain(line: RequestLine, block: RequestBlock) -> bool:
     return line.version == 11 and not block.expects_continue and not block.upgrade
 
 
-def keeps_open(line: RequestLine, block: RequestBlock) -> bool:
+def keeps_open(version: int, block: RequestBlock) -> bool:
     """Return whether the client expects to use the connection again (RFC 9112 §9.3)."""
-    return not block.closes and (line.version == 11 or block.keeps)
+    return not block.closes and (version == 11 or block.keeps)
 
 
 def _body(length: bytes | None, coding: bytes | None) -> int:

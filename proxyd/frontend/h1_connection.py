@@ -46,8 +46,8 @@ class H1Connection(asyncio.Protocol):
         "_body_held",
         "_chunks",
         "_framed",
-        "_keeps",
         "_heads",
+        "_keeps",
         "_left",
         "_out",
         "_owner",
@@ -294,7 +294,7 @@ class H1Connection(asyncio.Protocol):
         self.request, end = found
         self._pending = data[end:]
         block = self.request.block
-        self._keeps = keeps_open(self.request, block) and not self._owner.is_draining
+        self._keeps = keeps_open(self.request.version, block) and not self._owner.is_draining
         self._begin(block.body)
 
     def _begin(self, body: int) -> None:

@@ -316,7 +316,7 @@ def test_targets_that_are_refused(target: bytes) -> None:
 def test_http_1_0() -> None:
     assert target_refusal(b"POST / HTTP/1.0", b"Transfer-Encoding: chunked") == 400
     assert not is_plain(OLD, scan())
-    assert not keeps_open(OLD, scan())
-    assert keeps_open(OLD, scan(b"Connection: keep-alive"))
-    assert keeps_open(GET, scan())
-    assert not keeps_open(GET, scan(b"Connection: keep-alive, close"))
+    assert not keeps_open(OLD.version, scan())
+    assert keeps_open(OLD.version, scan(b"Connection: keep-alive"))
+    assert keeps_open(GET.version, scan())
+    assert not keeps_open(GET.version, scan(b"Connection: keep-alive, close"))
