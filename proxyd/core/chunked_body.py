@@ -19,6 +19,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 #: Without the white space that RFC 9112 §7.1.1 calls bad.
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;%b(?:=(?:%b|%b))?)*)" % (_TOKEN, _TOKEN, _QUOTED))
+_SIZE_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,15}(?:\r|;.*)?", re.DOTALL)
 #: Never after the body (RFC 9110 §6.5.1): framing, routing, authentication, request modifiers, content, and ours.
 _FORBIDDEN = (
     HOP_BY_HOP
@@ -115,6 +116,8 @@ class ChunkedBody:
             raise MalformedBody("a chunk is longer than its size says")
         if b"\n" in partial or b"\r" in partial[:-1]:
             raise MalformedBody("a bare line end")
+        if self._state == _SIZE_LINE and _SIZE_BEGUN.fullmatch(partial) is None:
+            raise MalformedBody("not a chunk size")
         self._partial = partial
 
     def _size(self, line: bytes) -> int:

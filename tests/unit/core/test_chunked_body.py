@@ -102,6 +102,14 @@ def test_broken_framing_is_refused(data: bytes) -> None:
         read_bytewise(data)
 
 
+def test_what_is_no_size_is_refused_before_its_line_ends() -> None:
+    for begun in (b"x", b"5x", b"hello", b" ", b"5 ", b"1" * 16, b"-", b"\x00", b";"):
+        with pytest.raises(MalformedBody):
+            read(begun)
+    for begun in (b"5", b"1" * 15, b"5\r", b"5;", b"5;a=", b"0;a\r"):
+        assert read(begun) == (b"", -1, b"")
+
+
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.lists(st.integers(1, 9)), st.binary(max_size=9))
 def test_however_it_is_cut_the_body_is_the_same(chunks: list[bytes], cuts: list[int], after: bytes) -> None:
     data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nX: y\r\n\r\n"

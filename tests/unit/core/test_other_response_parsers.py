@@ -100,5 +100,7 @@ def test_no_response_is_read_otherwise(stream: bytes) -> None:
     if ours is None or ours.status in (204, 304) or ours.status < 200:  # of these the status alone ends the head
         return
     theirs = response_by_llhttp(stream)
+    if theirs is None and not ours.ended and b"transfer-encoding" in stream.lower():
+        return  # they saw sooner that the next chunk cannot be one: neither lets the body end
     assert theirs is not None, "we accepted what llhttp refuses"
     assert ours == theirs._replace(fields=passed_on(theirs.fields))
