@@ -87,6 +87,8 @@ _METHODS = frozenset(
     | {b"BIND", b"REBIND", b"UNBIND", b"MKCALENDAR", b"MKACTIVITY", b"CHECKOUT", b"MERGE"}
     | {b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE"}
 )
+#: Up to so many lines are searched for one by one when they go.
+_FEW = 8
 _VERSIONS = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
 _VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
@@ -181,8 +183,12 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
     if authority is None or host_of(authority) is None:
         raise MalformedRequest("no Host" if authority is None else "Host is not a host name")
     body = NO_BODY if length is None and coding is None else _body(length, coding)
-    for line in dropped:
-        lines.remove(line)  # equal lines have the same fate, whichever goes first
+    if len(dropped) > _FEW:
+        gone = set(dropped)
+        lines = [line for line in lines if line not in gone]
+    else:
+        for line in dropped:
+            lines.remove(line)  # equal lines have the same fate, whichever goes first
     upgrade = b""
     if nominated:
         if upgrades and body == NO_BODY and b"upgrade" in nominated:
@@ -234,6 +240,13 @@ def is_plain(line: RequestLine, block: RequestBlock) -> bool:
 def keeps_open(version: int, block: RequestBlock) -> bool:
     """Return whether the client expects to use the connection again (RFC 9112 §9.3)."""
     return not block.closes and (version == 11 or block.keeps)
+
+
+def as_of_http_1_0(block: RequestBlock) -> RequestBlock:
+    """Return the block without what is not heard when HTTP/1.0 asks for it (RFC 9110 §7.8, §10.1.1)."""
+    if not block.upgrade and not block.expects_continue:
+        return block
+    return block._replace(upgrade=b"", expects_continue=False)
 
 
 def _body(length: bytes | None, coding: bytes | None) -> int:

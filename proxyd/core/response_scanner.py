@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from proxyd.core.body_length import CHUNKED, UNTIL_CLOSE, content_length
+from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE, content_length
 from proxyd.core.field_names import DROP, HOP_BY_HOP, MALFORMED, FieldTable, is_end_to_end
 
 
@@ -100,11 +100,17 @@ def scan_response(head: bytes) -> ResponseHead:
         lines.remove(line)
     if nominated:
         lines = [line for line in lines if not _is_nominated(line, nominated)]
+    status = int(code)
+    body = UNTIL_CLOSE if length is None and coding is None else _body(length, coding, version)
+    if body not in (UNTIL_CLOSE, NO_BODY) and (status == 204 or status < 200):  # RFC 9110 §8.6, RFC 9112 §6.1
+        if status not in (101, 204):
+            raise MalformedResponse("an informational response with a body")
+        closes = True  # should that body come, it would be read as the next response
     return ResponseHead(
-        int(code),
+        status,
         start[13:],
         b"\r\n".join(lines),
-        UNTIL_CLOSE if length is None and coding is None else _body(length, coding, version),
+        body,
         closes or (version == 10 and not keeps),
         idle,
         b", ".join(upgrades),

@@ -9,6 +9,7 @@ from proxyd.core.request_scanner import (
     Claims,
     MalformedRequest,
     RequestBlock,
+    as_of_http_1_0,
     scan_block,
     scan_line,
     target_path,
@@ -61,6 +62,8 @@ class HeadReader:
             if end <= _MOST_REMEMBERED:
                 self._lines, self._block = lines, block
         path, authority = target_path(line, block)
+        if line.version == 10:
+            block = as_of_http_1_0(block)
         return RequestHead(line.method, line.target, path, authority, line.version, block), end + 4
 
     def _look(self, data: bytes) -> None:

@@ -4,6 +4,7 @@ from proxyd.core.body_length import CHUNKED, NO_BODY
 from proxyd.core.request_scanner import (
     MalformedRequest,
     RequestBlock,
+    as_of_http_1_0,
     is_plain,
     keeps_open,
     scan_block,
@@ -311,6 +312,19 @@ def test_targets(line: bytes, path: bytes) -> None:
 )
 def test_targets_that_are_refused(target: bytes) -> None:
     assert target_refusal(b"GET " + target + b" HTTP/1.1") == 400
+
+
+def test_many_lines_that_go() -> None:
+    ours = [b"X-Real-IP: %d" % number for number in range(40)]
+    assert scan(b"A: 1", *ours, b"B: 2", b"A: 1").kept == b"\r\nA: 1\r\nB: 2\r\nA: 1"
+
+
+def test_http_1_0_has_no_upgrades_nor_expectations() -> None:
+    upgrade = scan(b"Connection: upgrade", b"Upgrade: websocket")
+    assert as_of_http_1_0(upgrade).upgrade == b""
+    expectation = scan(b"Expect: 100-continue", b"Content-Length: 3")
+    assert as_of_http_1_0(expectation) == expectation._replace(expects_continue=False)
+    assert as_of_http_1_0(scan()) == scan()
 
 
 def test_http_1_0() -> None:

@@ -128,3 +128,14 @@ def test_idle_time() -> None:
     assert scan(b"Keep-Alive: max=5").idle is None
     assert scan(b"keep-alive: max=5, Timeout = 72").idle == 72.0
     assert scan(b"Keep-Alive: timeout=-1").idle is None
+
+
+def test_statuses_that_have_no_body_but_tell_of_one() -> None:
+    for line in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
+        assert scan(line, start=b"HTTP/1.1 204 No Content").closes
+        assert not scan(line, start=b"HTTP/1.1 304 Not Modified").closes
+        for status in (b"100", b"103"):
+            with pytest.raises(MalformedResponse):
+                scan(line, start=b"HTTP/1.1 " + status)
+    assert not scan(b"Content-Length: 0", start=b"HTTP/1.1 204 No Content").closes
+    assert not scan(start=b"HTTP/1.1 103 Early Hints").closes
