@@ -125,3 +125,59 @@ def test_however_it_is_cut_the_body_is_the_same(chunks: list[bytes], cuts: list[
     else:
         raise AssertionError("no end")
     assert (found, body.trailers) == (b"".join(chunks), b"\r\nX: y")
+
+
+def verdict(stream: bytes, cuts: list[int]) -> tuple[bytes, int, bytes] | None:
+    """Return payload, end and trailers as read in pieces of these sizes, the last one over and over; None: refused."""
+    body, found, position = ChunkedBody(), b"", 0
+    sizes = iter(cuts)
+    size = len(stream)
+    while position < len(stream):
+        size = next(sizes, size)
+        try:
+            pieces, end = body.feed(b"." + stream[position : position + size], 1)
+        except MalformedBody:
+            return None
+        found += b"".join(pieces)
+        if end >= 0:
+            return found, position + end - 1, body.trailers
+        position += size
+    return found, -1, b""
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    b"5\r\nhello\r\n",
+                    b"1;a=b\r\nx\r\n",
+                    b'3;a="\\""\r\n\r\n0\r\n',
+                    b"0\r\n\r\n",
+                    b"0\r\nX-Sum: 1\r\n\r\n",
+                    b"2\r\n",
+                ),
+                *(
+                    b"0\r\n",
+                    b"\r\n",
+                    b"\r",
+                    b"\n",
+                    b"a",
+                    b";",
+                    b"1",
+                    b" ",
+                    b"X: y\r\n",
+                    b"Age: 1\r\n",
+                    b"\x00",
+                    b"GET / HTTP/1.1\r\n",
+                ),
+            ]
+        ),
+        max_size=8,
+    ).map(b"".join),
+    st.lists(st.integers(1, 12), min_size=1, max_size=8),
+)
+def test_however_it_is_cut_the_verdict_is_the_same(stream: bytes, cuts: list[int]) -> None:
+    whole = verdict(stream, [])
+    assert verdict(stream, cuts) == whole
+    assert verdict(stream, [1]) == whole
