@@ -20,13 +20,19 @@ HOP_BY_HOP: Final = frozenset(
         b"http2-settings",
     }
 )
-#: Ours to say: what the client sent under these names is dropped.
+#: Ours to say, or nobody's: what the client sent under these names, which frameworks believe, is dropped.
 OURS: Final = frozenset(
     {
         b"x-forwarded-for",
         b"x-forwarded-proto",
         b"x-forwarded-host",
         b"x-forwarded-port",
+        b"x-forwarded-server",
+        b"x-forwarded-by",
+        b"x-forwarded-protocol",
+        b"x-forwarded-scheme",
+        b"x-forwarded-ssl",
+        b"x-forwarded-prefix",
         b"forwarded",
         b"x-request-id",
         b"x-real-ip",

@@ -203,6 +203,7 @@ def test_what_is_ours_to_say_goes_under_every_spelling() -> None:
         *(b"X-Forwarded-For: 6.6.6.6, 7.7.7.7", b"x-forwarded-for: 8.8.8.8", b"X_Forwarded_For: 6.6.6.6"),
         *(b"X.Forwarded_Host: a", b"Forwarded: for=6.6.6.6", b"X-REAL-IP: 6", b"x_request_id: 6", b"Client_Cert: f"),
         *(b"Client-Cert-Chain: f", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: c.test", b"X-Forwarded-Port: 1"),
+        *(b"X-Forwarded-Ssl: on", b"X-Forwarded-Scheme: http", b"x_forwarded_prefix: /x", b"X-Forwarded-Server: b"),
         *(b"Proxy_Connection: close", b"X-Forwarded: yes"),
     )
     assert block.kept == b"\r\nX-Forwarded: yes"
