@@ -12,6 +12,7 @@ class MalformedBody(ValueError):
 _MAX_LINE = 4096
 #: Extensions are dropped unread (RFC 9112 §7.1.1): more than this of them in a body is an attack on our time.
 _MAX_EXTENSIONS = 65_536
+_MOST_PIECES = 8
 _MAX_TRAILERS = 8192
 _MAX_TRAILER_LINES = 64
 _IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
@@ -58,7 +59,10 @@ class ChunkedBody:
         self._trailer_bytes = 0
 
     def feed(self, data: bytes, start: int = 0) -> tuple[list[bytes], int]:
-        """Return the payload in `data` from `start`, and where the body ended in it, or -1. Raises MalformedBody."""
+        """Return the payload in `data` from `start`, and where the body ended in it, or -1. Raises MalformedBody.
+
+        No piece is empty. Many small ones come as one: what follows costs by the piece.
+        """
         position, moved = start, 0
         if self._partial:  # a line goes on: it is short, and so is rare
             moved = start - len(self._partial)
@@ -106,8 +110,8 @@ class ChunkedBody:
             else:
                 self._state = _DONE
                 self.trailers = b"".join(self._trailer_lines)
-                return pieces, position + moved
-        return pieces, -1
+                return _few(pieces), position + moved
+        return _few(pieces), -1
 
     def _carry(self, partial: bytes) -> None:
         if len(partial) > _MAX_LINE + len(b"\r"):
@@ -146,3 +150,7 @@ class ChunkedBody:
             raise MalformedBody("a trailer that is no header field")
         kept = action != DROP and not name.lower().startswith(_FORBIDDEN_PREFIXES)
         self._trailer_lines.append(b"\r\n" + line if kept else b"")
+
+
+def _few(pieces: list[bytes]) -> list[bytes]:
+    return pieces if len(pieces) <= _MOST_PIECES else [b"".join(pieces)]

@@ -106,6 +106,8 @@ def scan_response(head: bytes) -> ResponseHead:
         if status not in (101, 204):
             raise MalformedResponse("an informational response with a body")
         closes = True  # should that body come, it would be read as the next response
+    if status == 101 and not any(upgrades):  # RFC 9110 §7.8
+        raise MalformedResponse("a change of protocols to none")
     return ResponseHead(
         status,
         start[13:],

@@ -102,6 +102,12 @@ def test_broken_framing_is_refused(data: bytes) -> None:
         read_bytewise(data)
 
 
+def test_many_small_chunks_come_as_one_piece_and_none_is_empty() -> None:
+    assert ChunkedBody().feed(b"1\r\nx\r\n" * 100) == ([b"x" * 100], -1)
+    assert ChunkedBody().feed(b"1\r\nx\r\n" * 3 + b"2\r\n") == ([b"x"] * 3, -1)
+    assert ChunkedBody().feed(b"1\r\nx\r\n" * 100 + b"0\r\n\r\n") == ([b"x" * 100], 605)
+
+
 def test_what_is_no_size_is_refused_before_its_line_ends() -> None:
     for begun in (b"x", b"5x", b"hello", b" ", b"5 ", b"1" * 16, b"-", b"\x00", b";"):
         with pytest.raises(MalformedBody):

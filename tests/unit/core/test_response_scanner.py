@@ -139,3 +139,11 @@ def test_statuses_that_have_no_body_but_tell_of_one() -> None:
                 scan(line, start=b"HTTP/1.1 " + status)
     assert not scan(b"Content-Length: 0", start=b"HTTP/1.1 204 No Content").closes
     assert not scan(start=b"HTTP/1.1 103 Early Hints").closes
+
+
+def test_a_change_of_protocols_names_one() -> None:
+    start = b"HTTP/1.1 101 Switching Protocols"
+    assert scan(b"Connection: upgrade", b"Upgrade: websocket", start=start).upgrade == b"websocket"
+    for lines in ((), (b"Upgrade: ",)):
+        with pytest.raises(MalformedResponse):
+            scan(*lines, start=start)
