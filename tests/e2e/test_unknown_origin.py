@@ -27,6 +27,7 @@ def test_its_revocation_by_the_ca_is_seen(tmp_path: Path, daemon: DaemonProcess,
         daemon.start()
         client = HttpsClient(daemon.https_port, ca.root())
         client.wait_for([HOST], daemon=daemon)
+        daemon.wait_for("certificate issued")  # else its order is there still, and tells where it came from
         old = client.leaf(HOST)
         assert daemon.stop() == 0
         for part in (daemon.cache / "+proxyd").glob("journal*"):
