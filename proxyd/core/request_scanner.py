@@ -76,17 +76,14 @@ _ACTIONS = FieldTable(
 )
 #: HTAB, visible ASCII with space, obs-text (RFC 9110 §5.5): without them only line ends are left of a good block.
 _IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-#: What may stand in a request target (RFC 9112 §3.2): no space, no control character, no fragment, ASCII only. Some
-#: that RFC 3986 wants escaped are passed on as they are: there is one way to read them, and clients send them.
-_IN_TARGET = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)
-#: Others are answered 501: what is left over of a message that two readers cut differently looks like a method, too.
-#: CONNECT and TRACE are not for a reverse proxy (RFC 9110 §9.3.6, §9.3.8).
-_METHODS = frozenset(
-    {b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"QUERY", b"PURGE", b"LINK", b"UNLINK"}
-    | {b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"SEARCH", b"ACL", b"REPORT"}
-    | {b"BIND", b"REBIND", b"UNBIND", b"MKCALENDAR", b"MKACTIVITY", b"CHECKOUT", b"MERGE"}
-    | {b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE"}
-)
+#: What may stand in a request target (RFC 9112 §3.2): no space, no control character, no fragment. Others that RFC 3986
+#: wants escaped, non-ASCII too, are passed on as they are: there is one way to read them, and clients send them.
+_IN_TARGET = bytes(byte for byte in (*range(0x21, 0x7F), *range(0x80, 0x100)) if byte != 0x23)
+#: Asked for all the time; any other that looks like one passes as well: what it means is for the upstream to know.
+_USUAL_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"})
+_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
+#: Not for a reverse proxy (RFC 9110 §9.3.6, §9.3.8).
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 #: Up to so many lines are searched for one by one when they go.
 _FEW = 8
 _VERSIONS = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
@@ -107,9 +104,9 @@ def scan_line(line: bytes, *, max_target: int = 8192) -> RequestLine:
     if number is None:
         known = _VERSION.fullmatch(version) is not None
         raise MalformedRequest("an HTTP version that is not spoken here", 505 if known else 400)
-    if method not in _METHODS:
-        known = is_token(method)
-        raise MalformedRequest("a method that is not served" if known else "no method", 501 if known else 400)
+    if method not in _USUAL_METHODS and (method in _REFUSED_METHODS or _METHOD.fullmatch(method) is None):
+        is_one = is_token(method)
+        raise MalformedRequest("a method that is not served" if is_one else "no method", 501 if is_one else 400)
     if len(target) > max_target:
         raise MalformedRequest("the request target is too long", 414)
     if not target or target.translate(None, _IN_TARGET):
