@@ -6,7 +6,7 @@ from pydantic import BeforeValidator
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.option import Options, option
-from proxyd.config.values import Duration, File, Name, Network, Size, UpstreamAddress, Upstreams
+from proxyd.config.values import Duration, File, Name, Networks, Size, UpstreamAddress, Upstreams
 
 
 def switch(**when_true: Any) -> BeforeValidator:
@@ -179,8 +179,8 @@ class HostOptions(Options):
     forward_auth: ForwardAuth | None = option(None, "{url: U, copy_headers: []}", today=[None])
     timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
-    allow: tuple[Network, ...] = option((), "CIDRs; empty: everyone", today=[[]])
-    deny: tuple[Network, ...] = option((), "CIDRs", today=[[]])
+    allow: Networks = option((), "CIDRs; empty: everyone", today=[[]])
+    deny: Networks = option((), "CIDRs", today=[[]])
     maintenance: Annotated[Maintenance, switch()] | None = option(
         None, "true, or {retry_after: 60s, page: FILE}", today=[None, False]
     )

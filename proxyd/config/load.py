@@ -111,6 +111,8 @@ class _Reading:
             else:
                 self._check_names(top, ("hosts", key), (name, *own.aliases), own)
                 self._check_listed(("hosts", key), own)
+        if top is not None and top.default_host is not None:
+            self._check_default(top.default_host, options)
         warnings = self._check_acme(top, acme) if top else []
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._mistakes)
@@ -192,6 +194,13 @@ class _Reading:
         if options.certificate == "shared":
             message = f"names under {host} are not known beforehand: each gets a certificate of its own; remove it"
             self._wrong((*place, "certificate"), message)
+
+    def _check_default(self, default: Hostname, options: Mapping[Hostname | HostPattern, HostOptions]) -> None:
+        names = {one for host, own in options.items() for one in (host, *own.aliases)}
+        if default not in names:
+            near = difflib.get_close_matches(default.text, [str(one) for one in names], n=1)
+            meant = f"did you mean {near[0]}?" if near else "list it there, or name one that is"
+            self._wrong(("default_host",), f"{default} is not under hosts: {meant}")
 
     def _check_listed(self, place: Location, options: HostOptions) -> None:
         if options.acme is not None and options.acme.on_demand is not None:

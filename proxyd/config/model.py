@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, PrivateAttr, SecretStr
 from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
-from proxyd.config.values import DnsServers, Duration, File, Listen, Name, Network, Size
+from proxyd.config.values import DnsServers, Duration, File, Listen, Name, Networks, Size
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 
@@ -22,7 +22,7 @@ class ListenOptions(Options):
     https: Listen = option(":443", 'one or a list of HOST:PORT; ":443" is both families')
     http: Listen = option(":80", "ACME HTTP-01 first, always; then 308 to https. [] turns it off")
     http2: bool = option(True, "offer HTTP/2", today=[False])
-    proxy_protocol: tuple[Network, ...] = option((), "CIDRs whose connections start with a PROXY header", today=[[]])
+    proxy_protocol: Networks = option((), "CIDRs whose connections start with a PROXY header", today=[[]])
 
     @staticmethod
     def needed_by(challenge: str) -> Literal["https", "http"]:
@@ -82,8 +82,8 @@ class Config(Options):
         None, "certificates and state; default: $STATE_DIRECTORY, /var/lib/proxyd, or ~/.local/share/proxyd"
     )
     acme: AcmeOptions = option(AcmeOptions(), "the CA")
-    default_host: Name | None = option(None, "the certificate for clients without SNI", today=[None])
-    trusted_proxies: tuple[str, ...] = option((), "CIDRs, or private: their X-Forwarded-* are believed", today=[[]])
+    default_host: Name | None = option(None, "the certificate for clients without SNI; null: they are refused")
+    trusted_proxies: Networks = option((), "CIDRs, or private: their X-Forwarded-For, -Proto, -Host are believed")
     ready_path: str | None = option(None, "answered on both ports for any Host, for load balancers", today=[None])
     resolvers: DnsServers = option((), "DNS servers for our own look-ups, IP or IP:PORT; empty: the system's")
     limits: Limits = option(Limits(), "bounds on what clients may use")

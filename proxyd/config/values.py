@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, PlainSerializer, SecretStr, WithJsonSchema
 
 from proxyd.core.hostname import Hostname, InvalidHostname
+from proxyd.core.networks import PRIVATE, Network, network_of
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KIB": 1024, "MIB": 2**20, "GIB": 2**30}
@@ -205,14 +206,32 @@ def _secret_file(path: Path) -> str:
         raise ValueError(f"the secret in {path} cannot be read: {reason}") from None
 
 
-def _network(written: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _network(written: object) -> Network:
+    text = str(written)
     try:
-        return ipaddress.ip_network(str(written))
+        return network_of(text)
     except ValueError as error:
-        raise ValueError(f"must be a network like 10.0.0.0/8 or 2001:db8::/32: {error}") from None
+        raise ValueError(f"must be a network like 10.0.0.0/8 or 2001:db8::/32{_meant(text) or f': {error}'}") from None
 
 
-def _as_list(written: object) -> object:
+def _meant(network: str) -> str:
+    try:
+        return f": did you mean {ipaddress.ip_network(network, strict=False)}?"
+    except ValueError:
+        return ""
+
+
+def _with_private(written: object) -> object:
+    """Read `private` among networks as the private ones."""
+    if not isinstance(written, list | tuple | str):
+        return written
+    networks: list[object] = []
+    for one in _as_list(written):
+        networks += PRIVATE if one == "private" else [one]
+    return networks
+
+
+def _as_list(written: object) -> list[object]:
     return list(written) if isinstance(written, list | tuple) else [written]
 
 
@@ -242,7 +261,11 @@ DnsServers = Annotated[
 ]
 Secret = Annotated[SecretStr, BeforeValidator(parse_secret)]
 Name = Annotated[Hostname, BeforeValidator(parse_hostname), _text, _schema("string")]
-Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network), _schema("string")]
+Networks = Annotated[
+    tuple[Annotated[Network, BeforeValidator(_network), _text, _schema("string")], ...],
+    BeforeValidator(_with_private),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
 File = Annotated[
     Path, BeforeValidator(lambda written: Path(written).expanduser() if isinstance(written, str) else written)
 ]

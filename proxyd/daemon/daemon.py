@@ -15,6 +15,7 @@ from proxyd.config.values import ListenAddress, UpstreamAddress
 from proxyd.core.clock import MachineClock
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
+from proxyd.core.networks import Networks
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.garbage import building, keep_all
@@ -23,6 +24,7 @@ from proxyd.daemon.systemd import StatusLine, notify, notify_reloading
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
+from proxyd.frontend.plain_handler import PlainHandler
 from proxyd.frontend.tls_frontend import TlsFrontend
 from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.proxy.access_log import AccessLog
@@ -60,7 +62,17 @@ class Daemon:
         )
         self._control = ControlSocket(self._commands.answer)
         self._access = AccessLog(access_line(config.log.format), write=write_lines, clock=steady)
-        self._handler = Handler(self._traffic, log=self._access, date=DateLine(steady))
+        date = DateLine(steady)
+        self._handler = Handler(self._traffic, log=self._access, date=date)
+        self._plain = PlainHandler(
+            answer=self._certificates.board.answer,
+            arrived=self._certificates.hits.by_http,
+            nonce=self._certificates.names.self_check.answer,
+            takes=self._handler.takes_plain,
+            traffic=self._traffic,
+            https_port=self._https_port,
+            date=date,
+        )
         self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
 
@@ -82,24 +94,18 @@ class Daemon:
             challenges=self._certificates.challenges,
             on_demand=self._certificates.on_demand,
             cache_read=self._certificates.cache_read,
+            default_for=self._default_for,
             h1=h1,
             tasks=tasks,
         )
-        plain = PlainFrontend(
-            answer=self._certificates.board.answer,
-            arrived=self._certificates.hits.by_http,
-            nonce=self._certificates.names.self_check.answer,
-            traffic=self._traffic,
-            https_port=self._https_port,
-            tasks=tasks,
-        )
+        plain = PlainFrontend(self._plain, tasks=tasks)
         listen = self._config.listen
         try:
             https = _listeners(listen.https, tls.accepted, key="listen.https")
             self._listeners += https
             http = _listeners(listen.http, plain.accepted, key="listen.http")
             self._listeners += http
-            await self._apply(self._config, tasks, plain)
+            await self._apply(self._config, tasks)
             for listener in self._listeners:
                 listener.start()
         except BaseException:
@@ -115,7 +121,7 @@ class Daemon:
         controlled = tasks.create_task(self._control.run())
         renewing = tasks.create_task(self._certificates.run(self._commands.before_orders))
         going_on = tasks.create_task(self._commands.go_on())
-        reloading = tasks.create_task(self._reload_on(reload, tasks, plain))
+        reloading = tasks.create_task(self._reload_on(reload, tasks))
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
@@ -123,13 +129,13 @@ class Daemon:
             task.cancel()
         for listener in self._listeners:
             listener.stop()
-        await h1.drain(self._config.drain.total_seconds())
-        await plain.drain()
+        seconds = self._config.drain.total_seconds()
+        await asyncio.gather(h1.drain(seconds), plain.drain(seconds))
         for pool in self._pools.values():
             pool.close()
         _log.info("stopped")
 
-    async def _apply(self, config: Config, tasks: asyncio.TaskGroup, plain: PlainFrontend) -> None:
+    async def _apply(self, config: Config, tasks: asyncio.TaskGroup) -> None:
         """Make `config` what is served: everything is prepared first, then swapped at once."""
         await self._certificates.apply(config)
         used = await asyncio.to_thread(lambda: {options.first_upstream for options in config.served.values()})
@@ -142,6 +148,7 @@ class Daemon:
                 upstream=self._pools[options.first_upstream],
                 timeouts=options.timeouts,
                 max_body=options.max_body,
+                needs_own_connection=options.tls.client_ca is not None,
             )
 
         def table() -> HostTable[Site]:
@@ -151,13 +158,18 @@ class Daemon:
             )
 
         sites = await asyncio.to_thread(table)
-        self._handler.snapshot = Snapshot(sites=sites, access_log=config.log.access is not None)
-        plain.hosts = sites
+        self._handler.snapshot = Snapshot(
+            sites=sites,
+            trusted=Networks(config.trusted_proxies),
+            default_host=config.default_host,
+            access_log=config.log.access is not None,
+        )
+        self._plain.hosts = sites
         for address in self._pools.keys() - used:
             self._pools.pop(address).close()
         self._config = config
 
-    async def _reload_on(self, wish: asyncio.Event, tasks: asyncio.TaskGroup, plain: PlainFrontend) -> None:
+    async def _reload_on(self, wish: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
         while True:
             await wish.wait()
             wish.clear()
@@ -166,7 +178,7 @@ class Daemon:
                 old = self._config
                 with building():
                     config = await asyncio.to_thread(self._load)
-                    await self._apply(config, tasks, plain)
+                    await self._apply(config, tasks)
             except ConfigError as error:
                 for mistake in error.mistakes:
                     text = " ".join(mistake.show(error.file).split())
@@ -178,6 +190,11 @@ class Daemon:
                 self._access.show = access_line(config.log.format)
                 _log.info("reloaded", extra={"hosts": len(config.served)})
             notify("READY=1", f"STATUS={self._status()}")
+
+    def _default_for(self, client: str) -> Hostname | None:
+        """Return whose certificate a client gets that sends no name: a proxy of ours seldom looks at it."""
+        snapshot = self._handler.snapshot
+        return snapshot.default_host or (self._table.first() if snapshot.trusted.has(client) else None)
 
     def _status(self) -> str:
         names = self._config.names

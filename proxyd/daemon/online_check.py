@@ -22,10 +22,12 @@ from proxyd.daemon.shown_certificate import shown_certificate
 from proxyd.daemon.slow import told_if_slow
 from proxyd.frontend.listener import Listener, ListenError, bind
 from proxyd.frontend.plain import PlainFrontend
+from proxyd.frontend.plain_handler import PlainHandler
 from proxyd.issuance.acme_transport import AcmeTransport
 from proxyd.issuance.name_look import NameLook
 from proxyd.issuance.resolver import Resolver
 from proxyd.issuance.self_check import SelfCheck
+from proxyd.proxy.date_line import DateLine
 from proxyd.proxy.traffic import Traffic
 from proxyd.store.directory import PRIVATE
 
@@ -148,15 +150,17 @@ class OnlineCheck:
             yield str(error)
             return
         async with asyncio.TaskGroup() as tasks:
-            plain = PlainFrontend(
+            handler = PlainHandler(
                 answer=lambda _host, _token: None,
                 arrived=lambda *_: None,
                 nonce=self_check.answer,
+                takes=lambda _: False,
                 traffic=Traffic(clock=self._clock),
                 https_port=lambda: 443,
-                tasks=tasks,
+                date=DateLine(self._clock),
             )
-            plain.hosts = self._config.names.keys()
+            handler.hosts = self._config.names.keys()
+            plain = PlainFrontend(handler, tasks=tasks)
             listeners = [Listener(sock, plain.accepted) for sock in sockets]
             for listener in listeners:
                 listener.start()
@@ -165,7 +169,7 @@ class OnlineCheck:
             finally:
                 for listener in listeners:
                     listener.stop()
-                await plain.drain()
+                await plain.drain(1.0)
 
 
 def _dns(view: NameView) -> str:

@@ -7,8 +7,7 @@ from time import monotonic
 
 from proxyd.frontend.h1_connection import H1Connection
 from proxyd.frontend.head_reader import HeadLimits
-from proxyd.proxy.exchange import Downstream
-from proxyd.proxy.handler import Handler
+from proxyd.proxy.exchange import Downstream, ExchangeHandler
 
 _SWEEP_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 75.0
@@ -24,7 +23,7 @@ class H1Frontend:
 
     def __init__(
         self,
-        handler: Handler,
+        handler: ExchangeHandler,
         *,
         swept: Callable[[], None] = lambda: None,
         limits: HeadLimits | None = None,

@@ -24,7 +24,8 @@ _VALIDATOR = (ALPN.encode(),)
 class TlsFrontend:
     """Serves sockets of the https listeners. Its tasks live in the given group, each with a deadline.
 
-    `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not.
+    `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not. `default_for` says
+    which host's certificate a client at an address gets that sends no name; None: it is refused.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class TlsFrontend:
         challenges: ChallengeTable,
         on_demand: OnDemand,
         cache_read: Callable[[Hostname], Awaitable[bool]],
+        default_for: Callable[[str], Hostname | None],
         h1: H1Frontend,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -41,6 +43,7 @@ class TlsFrontend:
         self._challenges = challenges
         self._on_demand = on_demand
         self._cache_read = cache_read
+        self._default_for = default_for
         self._h1 = h1
         self._tasks = tasks
 
@@ -60,7 +63,8 @@ class TlsFrontend:
         try:
             async with asyncio.timeout(_HELLO_SECONDS):
                 hello = await peek_client_hello(sock)
-            client, reached = _client(sock), Hostname.from_socket(sock.getsockname()[0])
+            client = Hostname.from_socket(sock.getpeername()[0]).text
+            reached = Hostname.from_socket(sock.getsockname()[0])
         except (OSError, TimeoutError):
             sock.close()
             return
@@ -70,10 +74,10 @@ class TlsFrontend:
         if hello is not None and hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
             return
-        selection, outcome = self._select(hello, reached) if hello else None, Outcome.UNKNOWN
+        selection, outcome = self._select(hello, client, reached) if hello else None, Outcome.UNKNOWN
         if selection is None and hello is not None:
             outcome = await self._obtain(sock, hello, client, reached)
-            selection = self._select(hello, reached) if outcome is Outcome.SERVED else None
+            selection = self._select(hello, client, reached) if outcome is Outcome.SERVED else None
         if selection is None:
             if hello is not None:
                 _log.debug(
@@ -95,12 +99,13 @@ class TlsFrontend:
 
     async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str, reached: Hostname) -> Outcome:
         """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel."""
-        host = Hostname.from_wire(hello.server_name) if hello.server_name else reached
+        name = hello.server_name
         try:
-            if host is not None and not await self._cache_read(host):
-                return Outcome.LATER
-            if self._select(hello, reached) is not None:
-                return Outcome.SERVED
+            for host in (Hostname.from_wire(name),) if name else (reached, self._default_for(client)):
+                if host is not None and not await self._cache_read(host):
+                    return Outcome.LATER
+                if self._select(hello, client, reached) is not None:
+                    return Outcome.SERVED
             return await self._on_demand.wait(hello.server_name, client)
         except asyncio.CancelledError:
             sock.close()
@@ -122,14 +127,11 @@ class TlsFrontend:
             return
         transport.close()
 
-    def _select(self, hello: ClientHello, reached: Hostname) -> Selection | None:
+    def _select(self, hello: ClientHello, client: str, reached: Hostname) -> Selection | None:
+        default = None if hello.server_name else self._default_for(client)
         try:
-            return self._table.select(hello.server_name, reached)
+            return self._table.select(hello.server_name, reached, default)
         except OSError as error:  # ssl.SSLError, or no descriptor left for the context
             host = hello.server_name or reached
             _log.error("no TLS context for a host", extra={"host": host, "reason": str(error)})
             return None
-
-
-def _client(sock: socket.socket) -> str:
-    return str(sock.getpeername()[0])

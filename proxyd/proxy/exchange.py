@@ -7,13 +7,17 @@ from proxyd.core.request_head import RequestHead
 
 
 class Downstream:
-    """The connection a request came on: client address, and the names that its certificate covers."""
+    """The connection a request came on: the address of its other end, and the names that its certificate covers.
 
-    __slots__ = ("client", "known", "names")
+    `client` is who asks: the peer, or whom a trusted proxy names for the request under way.
+    """
 
-    def __init__(self, *, client: str, names: frozenset[Hostname]) -> None:
-        self.client = client
+    __slots__ = ("client", "known", "names", "peer", "proto")
+
+    def __init__(self, *, client: str, names: frozenset[Hostname], proto: bytes = b"https") -> None:
+        self.client = self.peer = client
         self.names = names
+        self.proto = proto
         #: What was found out for the last request: most ask for the same host. Whoever keeps it knows when it is over.
         self.known: object = None
 
@@ -40,6 +44,15 @@ class RequestSink(Protocol):
 
     def late(self) -> None:
         """The time that `expect` gave is over."""
+        ...
+
+
+class ExchangeHandler(Protocol):
+    """Who serves exchanges. Both return at once."""
+
+    def handle(self, exchange: "Exchange") -> None: ...
+    def refuse(self, exchange: "Exchange", status: int, why: str) -> None:
+        """Answer what could not be read; `why` is for people."""
         ...
 
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
-from proxyd.core.header_rules import forwarded_lines
+from proxyd.core.forwarding import asker_of, believed_host, believed_proto, forwarded_lines
 from proxyd.core.host_field import host_of
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.request_scanner import Claims
 from proxyd.proxy.access_log import AccessLog, AccessRecord
 from proxyd.proxy.error_response import send_error
-from proxyd.proxy.exchange import Downstream, Exchange
+from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
@@ -24,6 +25,8 @@ class _Known(NamedTuple):
     authority: bytes
     host: Hostname
     site: Site
+    #: Whom a trusted proxy names; None: the peer is none, and nothing of that was read.
+    claims: Claims | None
     forwarded: bytes
 
 
@@ -47,11 +50,14 @@ class Handler:
         request_id = self._request_id()
         known = downstream.known
         if not isinstance(known, _Known) or known.authority != request.authority or known.snapshot is not self.snapshot:
-            found = self._find(request.authority, downstream)
+            found = self._find(exchange)
             if found is None:
+                downstream.known = None
                 self._refuse(exchange, 421, request_id, began)
                 return
             known = downstream.known = found
+        elif known.claims is not None and known.claims != request.block.claims:
+            known = downstream.known = self._told_by_proxy(known, exchange)
         site = known.site
         self._traffic.note(known.host, began)
         if 0 < site.max_body < request.block.body:
@@ -67,17 +73,46 @@ class Handler:
             done=self._done,
         ).start()
 
+    def takes_plain(self, exchange: Exchange) -> bool:
+        """Serve what came without TLS, if a trusted proxy says that its client used TLS; else return False."""
+        is_trusted = self.snapshot.trusted.has(exchange.downstream.peer)
+        if not is_trusted or believed_proto(exchange.request.block.claims, b"http") != b"https":
+            return False
+        self.handle(exchange)
+        return True
+
     def refuse(self, exchange: Exchange, status: int, why: str) -> None:
         """Answer what could not be read; `why` is for people."""
+        exchange.downstream.client = exchange.downstream.peer
         self._refuse(exchange, status, self._request_id(), monotonic())
 
-    def _find(self, authority: bytes, downstream: Downstream) -> _Known | None:
-        snapshot, host = self.snapshot, host_of(authority)
+    def _find(self, exchange: Exchange) -> _Known | None:
+        snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority
+        host = host_of(authority)
         site = snapshot.sites.get(host) if host is not None else None
-        if host is None or site is None or not downstream.covers(host):
+        downstream.client = downstream.peer
+        is_trusted = snapshot.trusted.has(downstream.peer)
+        if host is None or site is None:
             return None
-        lines = forwarded_lines(client=downstream.client, host=authority, proto=b"https")
-        return _Known(snapshot, authority, host, site, lines)
+        if not downstream.covers(host) and (not is_trusted or site.needs_own_connection):
+            return None
+        if is_trusted:
+            return self._told_by_proxy(_Known(snapshot, authority, host, site, Claims(), b""), exchange)
+        lines = forwarded_lines(client=downstream.peer, host=authority, proto=downstream.proto)
+        return _Known(snapshot, authority, host, site, None, lines)
+
+    def _told_by_proxy(self, known: _Known, exchange: Exchange) -> _Known:
+        """Return the same for what a trusted proxy says of this request."""
+        claims, downstream = exchange.request.block.claims, exchange.downstream
+        asker = asker_of(downstream.peer, claims.x_forwarded_for, known.snapshot.trusted)
+        downstream.client = asker.client
+        lines = forwarded_lines(
+            client=asker.client,
+            host=believed_host(claims, known.authority),
+            proto=believed_proto(claims, downstream.proto),
+            through=asker.through,
+        )
+        return known._replace(claims=claims, forwarded=lines)
 
     def _request_id(self) -> str:
         self._count = (self._count + 1) & 0xFFFFFFFF

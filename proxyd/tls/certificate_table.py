@@ -32,6 +32,7 @@ class CertificateTable:
     def __init__(self, *, max_contexts: int = _MAX_CONTEXTS) -> None:
         self._certificates: dict[Hostname, tuple[Certificate, ...]] = {}
         self._selections: OrderedDict[Hostname, Selection] = OrderedDict()
+        self._nameless: dict[Hostname, Selection] = {}
         self._max_contexts = max_contexts
 
     def put(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
@@ -43,6 +44,7 @@ class CertificateTable:
         if host in self._selections:  # prove them before the old ones go
             self._selections[host] = _select(host, kept)
         self._certificates[host] = kept
+        self._nameless.pop(host, None)
 
     async def change(self, host: Hostname, wanted: Callable[[tuple[Certificate, ...]], Sequence[Certificate]]) -> None:
         """Serve what is `wanted` in the place of what serves now; nothing wanted: leave it. Raises what `put` does.
@@ -58,11 +60,12 @@ class CertificateTable:
             if self.certificates(host) is before and tuple(wanted(before)) == kept:
                 break
         self._certificates[host] = kept
+        self._nameless.pop(host, None)
         self._remember(selection)
 
     def restore(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
         """Serve what served before; never fails. None: refuse the host again."""
-        self._selections.pop(host, None)
+        self._forget(host)
         if certificates:
             self._certificates[host] = tuple(certificates)
         else:
@@ -72,17 +75,24 @@ class CertificateTable:
         """Forget all other hosts."""
         for gone in self._certificates.keys() - set(hosts):
             del self._certificates[gone]
-            self._selections.pop(gone, None)
+            self._forget(gone)
 
     def remove(self, host: Hostname) -> None:
         """Forget a host; harmless when it is not known."""
         self._certificates.pop(host, None)
-        self._selections.pop(host, None)
+        self._forget(host)
 
-    def select(self, server_name: str | None, reached: Hostname | None = None) -> Selection | None:
+    def first(self) -> Hostname | None:
+        """Return a name that is served, if there is one: for who takes any."""
+        return next(iter(self._certificates), None)
+
+    def select(
+        self, server_name: str | None, reached: Hostname | None = None, default: Hostname | None = None
+    ) -> Selection | None:
         """Return what serves a client that sent `server_name`, or None: refuse it. Raises ssl.SSLError, OSError.
 
-        Addresses are not sent as names (RFC 6066 §3): without a name it is the address that the client has `reached`.
+        Addresses are not sent as names (RFC 6066 §3): without a name it is the address that the client has `reached`,
+        else `default`.
         """
         host = Hostname.from_wire(server_name) if server_name else reached
         if host is None:
@@ -91,10 +101,19 @@ class CertificateTable:
             self._selections.move_to_end(host)
             return selection
         if (family := self._certificates.get(host)) is None:
-            return None
+            return self._select_default(default) if default is not None and not server_name else None
         selection = _select(host, family)
         self._remember(selection)
         return selection
+
+    def _select_default(self, host: Hostname) -> Selection | None:
+        if (selection := self._nameless.get(host)) is None and (family := self._certificates.get(host)):
+            selection = self._nameless[host] = _select(host, family, nameless=True)
+        return selection
+
+    def _forget(self, host: Hostname) -> None:
+        self._selections.pop(host, None)
+        self._nameless.pop(host, None)
 
     def _remember(self, selection: Selection) -> None:
         self._selections[selection.host] = selection
@@ -128,10 +147,10 @@ class CertificateTable:
         return certificate.leaf == await asyncio.to_thread(shown_leaf, selection.context, host, key_kind=kind)
 
 
-def _select(host: Hostname, certificates: tuple[Certificate, ...]) -> Selection:
+def _select(host: Hostname, certificates: tuple[Certificate, ...], *, nameless: bool = False) -> Selection:
     return Selection(
         host=host,
         certificate=certificates[0],
         certificates=certificates,
-        context=certificate_context(host, certificates),
+        context=certificate_context(host, certificates, nameless=nameless),
     )

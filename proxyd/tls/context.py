@@ -12,8 +12,13 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _ALERT = ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
 
-def certificate_context(host: Hostname, certificates: Sequence[Certificate]) -> ssl.SSLContext:
-    """Return a context that serves `host` and no other name (0.7 ms); of two kinds of keys OpenSSL chooses."""
+def certificate_context(
+    host: Hostname, certificates: Sequence[Certificate], *, nameless: bool = False
+) -> ssl.SSLContext:
+    """Return a context that serves `host` and no other name (0.7 ms); of two kinds of keys OpenSSL chooses.
+
+    `nameless`: for clients that send no name, and for no other.
+    """
     context = _server_context()
     for certificate in certificates:
         load_pem(context, certificate.pem)
@@ -21,8 +26,8 @@ def certificate_context(host: Hostname, certificates: Sequence[Certificate]) -> 
     def second_lock(_: ssl.SSLObject, server_name: str | None, __: ssl.SSLContext) -> int | None:
         """Refuse when OpenSSL read another name than the one this context was chosen for (RFC 6066 §3)."""
         if server_name is None:
-            return None if host.is_ip_address else _ALERT
-        return None if Hostname.from_wire(server_name) == host else _ALERT
+            return None if nameless or host.is_ip_address else _ALERT
+        return None if not nameless and Hostname.from_wire(server_name) == host else _ALERT
 
     context.sni_callback = second_lock
     return context

@@ -47,6 +47,7 @@ async def our_listener(table: CertificateTable, memory: Memory) -> AsyncIterator
             challenges=ChallengeTable(clock=clock, arrived=lambda *_: None),
             on_demand=on_demand,
             cache_read=cache_read,
+            default_for=lambda _: None,
             h1=h1,
             tasks=tasks,
         )

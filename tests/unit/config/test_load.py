@@ -114,12 +114,29 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "log: {level: loud}\n", "must be 'debug', 'info', 'warning' or 'error' (written: loud)"),
         (HOST + "log: loud\n", "log: must be a mapping"),
         (HOST + "watch: perhaps\n", "watch: not in this version yet"),
+        (HOST + "trusted_proxies: [10.0.0.1/8]\n", "f:3:19: trusted_proxies[0]: must be a network like 10.0.0.0/8"),
+        (HOST + "trusted_proxies: [10.0.0.1/8]\n", "did you mean 10.0.0.0/8? (written: 10.0.0.1/8)"),
+        (HOST + "trusted_proxies: public\n", "trusted_proxies[0]: must be a network like"),
+        (HOST + "default_host: exmaple.com\n", "f:3:15: default_host: exmaple.com is not under hosts: did you mean"),
+        (HOST + "default_host: other.org\n", "other.org is not under hosts: list it there, or name one that is"),
     ],
 )
 def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text, "f")
     assert says in str(caught.value)
+
+
+def test_networks_of_trusted_proxies() -> None:
+    config = parse(HOST + "trusted_proxies: [private, 192.0.2.1, '::ffff:198.51.100.0/120']\n", "f")
+    assert [str(one) for one in config.trusted_proxies[-2:]] == ["192.0.2.1/32", "198.51.100.0/24"]
+    assert "10.0.0.0/8" in [str(one) for one in config.trusted_proxies]
+    assert parse(HOST + "trusted_proxies: private\n", "f").trusted_proxies == config.trusted_proxies[:-2]
+
+
+def test_the_default_host_may_be_an_alias() -> None:
+    text = "default_host: www.example.com\nhosts: {example.com: {upstream: 80, aliases: [www.example.com]}}\n"
+    assert parse(text, "f").default_host == Hostname("www.example.com")
 
 
 def test_all_mistakes_are_said_at_once_in_the_order_of_the_file() -> None:

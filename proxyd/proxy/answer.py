@@ -1,0 +1,18 @@
+"""Short answers of our own."""
+
+from http import HTTPStatus
+
+from proxyd.proxy.exchange import Exchange
+
+TEXT = b"text/plain; charset=utf-8"
+
+
+def send_answer(
+    exchange: Exchange, status: int, body: bytes, *, content_type: bytes = TEXT, lines: bytes = b""
+) -> None:
+    """Answer with `status`, whole; `lines`: more header lines, each after a CRLF."""
+    head = b"\r\nContent-Type: %b%b" % (content_type, lines)
+    exchange.start(status, HTTPStatus(status).phrase.encode(), head, len(body))
+    if exchange.request.method != b"HEAD":
+        exchange.write(body)
+    exchange.finish()
