@@ -66,8 +66,14 @@ class DaemonProcess:
             command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file, preexec_fn=prepare
         )
         if wait:
-            eventually(lambda: "listening" in self.log() and _open(self.http_port), what=self.log)
+            eventually(self._listens, what=self.log)
         return self
+
+    def _listens(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"ended at its start\n{self.log()[-4000:]}")
+        return "listening" in self.log() and _open(self.http_port)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
