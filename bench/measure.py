@@ -1,0 +1,42 @@
+"""What is measured."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A question of the load generator. `count`: so many requests of each connection, not so many seconds.
+
+    `mebibytes`: what one request moves, where that is what matters.
+    """
+
+    title: str
+    mode: str
+    connections: int = 32
+    count: int = 0
+    mebibytes: int = 0
+
+
+class Figures(NamedTuple):
+    """One round of one server: seconds of processor time a request, requests a second, milliseconds."""
+
+    cpu: float
+    rate: float
+    p50: float
+    p99: float
+    errors: int
+    tls: str
+
+
+MEASURES = {
+    "keepalive": Measure(title="Keep-alive, 1 KiB, 32 connections", mode="keepalive"),
+    "browser": Measure(
+        title="Keep-alive, 1 KiB, 32 connections, 13 browser header lines that differ each time", mode="browser"
+    ),
+    "connect": Measure(title="A new TLS connection for each request, 16 at a time", mode="connect", connections=16),
+    "post": Measure(title="POST of 10 KiB, 32 connections", mode="post"),
+    "websocket": Measure(title="WebSocket, 1 KiB there and back, 32 connections", mode="websocket"),
+    "download": Measure(title="100 MiB down, one connection", mode="download", connections=1, count=2, mebibytes=100),
+    "upload": Measure(title="100 MiB up, one connection", mode="upload", connections=1, count=2, mebibytes=100),
+}
