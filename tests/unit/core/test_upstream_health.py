@@ -1,0 +1,69 @@
+"""When an upstream is left out, and when it is back."""
+
+from proxyd.core.active_health import ActiveHealth
+from proxyd.core.passive_health import PassiveHealth
+
+
+def test_three_failures_in_a_row_take_an_upstream_out_for_ten_seconds() -> None:
+    health = PassiveHealth()
+    assert [health.failed(100), health.failed(100)] == [False, False]
+    assert health.admits(100)
+    assert health.failed(101)  # said once
+    assert not health.failed(101)
+    assert not health.admits(110.9)
+    assert health.admits(111)
+
+
+def test_a_success_between_failures_counts_anew() -> None:
+    health = PassiveHealth()
+    for _ in range(5):
+        health.failed(1)
+        health.failed(1)
+        assert not health.worked()
+    assert health.admits(1)
+
+
+def test_one_probe_follows() -> None:
+    health = PassiveHealth()
+    for _ in range(3):
+        health.failed(100)
+    assert health.admits(110)
+    health.taken(110)
+    assert not health.admits(110)  # the probe is under way
+    assert not health.failed(111)
+    assert not health.admits(120.9)
+    assert health.admits(121)
+    health.taken(121)
+    assert health.worked()
+    assert health.admits(121)
+    health.taken(121)  # no probe any more: all may go
+    assert health.admits(121)
+
+
+def test_a_probe_whose_client_left_is_followed_by_another() -> None:
+    health = PassiveHealth()
+    for _ in range(3):
+        health.failed(100)
+    health.taken(110)
+    assert not health.admits(119.9)
+    assert health.admits(120)
+
+
+def test_the_first_check_decides_alone() -> None:
+    health = ActiveHealth(fails=3, passes=2)
+    assert health.is_healthy is None
+    assert health.record(False)
+    assert health.is_healthy is False
+    assert ActiveHealth(fails=3, passes=2).record(True)
+
+
+def test_later_it_takes_so_many_in_a_row() -> None:
+    health = ActiveHealth(fails=3, passes=2)
+    health.record(True)
+    assert [health.record(one) for one in (False, False, True, False, False)] == [False] * 5
+    assert health.is_healthy
+    assert health.record(False)
+    assert [health.record(one) for one in (True, False, True)] == [False] * 3
+    assert health.is_healthy is False
+    assert health.record(True)
+    assert health.is_healthy
