@@ -1,12 +1,14 @@
 """The options of one host."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.option import Options, option
-from proxyd.config.values import Duration, File, Name, Networks, Size, UpstreamAddress, Upstreams
+from proxyd.config.values import Count, Duration, File, Name, Networks, Pin, Size, Upstreams, Wait
+from proxyd.core.balance import Policy
 
 
 def switch(**when_true: Any) -> BeforeValidator:
@@ -20,14 +22,20 @@ def _as_redirect(written: object) -> object:
     return {"to": written} if isinstance(written, str) else written
 
 
-class Health(Options):
-    """Active health checks."""
+def _check_path(written: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", written):
+        raise ValueError("must be a path of your application that begins with /, like /up")
+    return written
 
-    path: str = option("/", "asked of each upstream")
-    interval: Duration = option("10s", "between two checks")
-    timeout: Duration = option("5s", "for one check")
-    fails: int = option(3, "failures until an upstream is left out")
-    passes: int = option(2, "successes until it is back")
+
+class Health(Options):
+    """Active health checks: below 400 is a pass."""
+
+    path: Annotated[str, AfterValidator(_check_path)] = option("/", "asked of each upstream; below 400 is a pass")
+    interval: Wait = option("10s", "between two checks")
+    timeout: Wait = option("5s", "for one check")
+    fails: Count = option(3, "failures until an upstream is left out")
+    passes: Count = option(2, "successes until it is back")
 
 
 class Redirect(Options):
@@ -44,8 +52,16 @@ class UpstreamTls(Options):
     ca: File | None = option(None, "PEM of the CA")
     cert: File | None = option(None, "our client certificate")
     key: File | None = option(None, "its key")
-    server_name: Name | None = option(None, "name to ask for and verify")
-    pin: str | None = option(None, "sha256:… of the key; replaces chain and name")
+    server_name: Name | None = option(None, "name to ask for and verify; null: the one in upstream")
+    pin: Pin | None = option(None, "sha256:… of the key; replaces chain and name")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "UpstreamTls":
+        if self.key is not None and self.cert is None:
+            raise ValueError("key needs cert, the certificate that it belongs to")
+        if self.pin is not None and self.ca is not None:
+            raise ValueError("pin replaces ca: remove one of them")
+        return self
 
 
 class HostTls(Options):
@@ -151,11 +167,12 @@ class HostOptions(Options):
     certificate: Literal["per_name", "shared"] = option(
         "per_name", "per_name, or shared: this host and its aliases in one certificate"
     )
-    upstream: Upstreams = option((), "http://HOST:PORT; 8080, :8080 and localhost:8080 mean http")
-    balance: Literal["least_conn", "round_robin", "ip_hash", "first"] = option(
-        "least_conn", "among several upstreams", today=[]
+    upstream: Upstreams = option(
+        (), "http(s)://HOST:PORT or unix:/PATH, or a list; 8080, :8080 and localhost:8080 mean http"
     )
-    health: Health | None = option(None, "{path: /up, interval: 10s, timeout: 5s, fails: 3, passes: 2}", today=[None])
+    balance: Policy = option("least_conn", "among several upstreams: least_conn, round_robin, ip_hash, first")
+    health: Health | None = option(None, "{path: /up, interval: 10s, timeout: 5s, fails: 3, passes: 2}")
+    max_upstream_connections: Count = option(10000, "requests under way to one upstream; beyond that 503")
     paths: dict[str, Annotated[PathRoute, BeforeValidator(_as_path_route)]] = option(
         doc="/PREFIX/: URL; the longest prefix wins", factory=dict, today=[{}]
     )
@@ -163,7 +180,7 @@ class HostOptions(Options):
         None, "URL: 308, path and query kept", today=[None]
     )
     host_header: Literal["keep", "upstream"] = option("keep", "keep, or upstream", today=["keep"])
-    upstream_tls: UpstreamTls = option(UpstreamTls(), "how an https upstream is verified", today=[{}])
+    upstream_tls: UpstreamTls = option(UpstreamTls(), "how an https upstream is verified")
     tls: HostTls = option(HostTls(), "TLS towards clients")
     acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
     http2: bool = option(True, "offer HTTP/2", today=[False])
@@ -186,7 +203,3 @@ class HostOptions(Options):
     )
     on_renew: tuple[str, ...] | None = option(None, "[CMD, ARG…] after a new certificate", today=[None])
     export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}', today=[None])
-
-    @property
-    def first_upstream(self) -> UpstreamAddress:
-        return self.upstream[0]

@@ -17,6 +17,7 @@ from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.model import Config
 from proxyd.config.option import Options, overlay, today
+from proxyd.config.upstream_check import UpstreamCheck
 from proxyd.config.values import UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
@@ -32,7 +33,8 @@ _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Config:
     """Return the configuration in `file`. Raises ConfigError with every mistake, each with its place and next step.
 
-    `reads_bundles`: whether `acme.ca_bundle` must be readable; commands that ask no CA may lack the right.
+    `reads_bundles`: whether `acme.ca_bundle` and the files of `upstream_tls` must be readable; commands that ask nobody
+    may lack the right.
     `serves`: one that a host has for itself is a warning, because all others are to be served.
     """
     try:
@@ -97,8 +99,9 @@ class _Reading:
             self._wrong(("listen", *place), message)
         acme: dict[Location, AcmeOptions] = {}
         options: dict[Hostname | HostPattern, HostOptions] = {}
+        written: dict[str, HostOptions] = {}
         for key, name, own in self._hosts(hosts, defaults):
-            options[name] = own
+            options[name] = written[key] = own
             is_own = own.acme is not None and own.acme is not defaults.acme
             place = ("hosts", key, "acme") if is_own else ("acme",) if own.acme is None else ("defaults", "acme")
             if place not in acme:  # ten thousand hosts share one
@@ -114,6 +117,7 @@ class _Reading:
         if top is not None and top.default_host is not None:
             self._check_default(top.default_host, options)
         warnings = self._check_acme(top, acme) if top else []
+        warnings += self._check_upstreams(written, defaults)
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._mistakes)
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -151,11 +155,10 @@ class _Reading:
             options = overlay(defaults, own)
         if not options.upstream:
             self._wrong(place, "has no upstream: add `upstream: http://127.0.0.1:8080`", at_key=True)
-        elif len(options.upstream) > 1:
-            self._wrong((*place, "upstream"), f"several upstreams are {_NOT_YET}: give one")
-        elif options.first_upstream.scheme != "http":
-            scheme = options.first_upstream.scheme
-            self._wrong(place if shorthand else (*place, "upstream"), f"{scheme} upstreams are {_NOT_YET}: use http://")
+        for index, one in enumerate(options.upstream):
+            if one in options.upstream[:index]:
+                where = place if shorthand else (*place, "upstream")
+                self._wrong((*where, index), f"{one} is listed twice: remove one")
         return options
 
     def _check_names(self, config: Config, place: Location, names: tuple[Hostname, ...], options: HostOptions) -> None:
@@ -228,6 +231,20 @@ class _Reading:
                     self._wrong(location, one.message)
                 else:
                     warnings.append(self._document.mistake(location, f"warning: {one.message}"))
+        return warnings
+
+    def _check_upstreams(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
+        check, warnings = UpstreamCheck(defaults), []
+        for key, options in hosts.items():
+            place = ("hosts", key)
+            found = [*check.unused(place, options)]
+            broken = [*check.files(place, options)] if self._reads_bundles else []
+            if self._serves:
+                found += broken
+            else:
+                for location, message in broken:
+                    self._wrong(location, message)
+            warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
         return warnings
 
     def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:

@@ -1,5 +1,6 @@
 """The scalar values of the file: durations, sizes, addresses, upstreams, networks, host names."""
 
+import base64
 import ipaddress
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema
 
 from proxyd.core.hostname import Hostname, InvalidHostname
 from proxyd.core.networks import PRIVATE, Network, network_of
@@ -198,6 +199,26 @@ def parse_secret(written: object) -> str:
     return written.replace("$$", "$")
 
 
+def parse_pin(written: object) -> str:
+    """Return `sha256:HEX` or `sha256:BASE64`, the hash of a public key, as the former. Raises ValueError."""
+    kind, _, text = written.strip().partition(":") if isinstance(written, str) else ("", "", "")
+    try:
+        digest = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    except ValueError:
+        digest = b""
+    if kind != "sha256" or len(digest) != 32:
+        raise ValueError(
+            "must be sha256: and the hash of the public key (SubjectPublicKeyInfo), 64 hexadecimal digits or base64"
+        )
+    return f"sha256:{digest.hex()}"
+
+
+def _parse_wait(written: object) -> timedelta:
+    if (found := parse_duration(written)) <= timedelta(0):
+        raise ValueError("must be longer than 0, like 10s")
+    return found
+
+
 def _secret_file(path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
@@ -241,6 +262,8 @@ def _schema(kind: str, **more: object) -> WithJsonSchema:
 
 _text = PlainSerializer(str, return_type=str)
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), _schema("string", examples=["10s", "5m", "1h", "7d"])]
+Wait = Annotated[timedelta, BeforeValidator(_parse_wait), _schema("string", examples=["10s", "5m"])]
+Count = Annotated[int, Field(ge=1)]
 Size = Annotated[
     int, BeforeValidator(parse_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["16KiB"]})
 ]
@@ -259,6 +282,7 @@ DnsServers = Annotated[
     BeforeValidator(_as_list),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
+Pin = Annotated[str, BeforeValidator(parse_pin), _schema("string", examples=["sha256:…"])]
 Secret = Annotated[SecretStr, BeforeValidator(parse_secret)]
 Name = Annotated[Hostname, BeforeValidator(parse_hostname), _text, _schema("string")]
 Networks = Annotated[

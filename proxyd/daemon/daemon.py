@@ -11,7 +11,7 @@ from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.document import ConfigError
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
-from proxyd.config.values import ListenAddress, UpstreamAddress
+from proxyd.config.values import ListenAddress
 from proxyd.core.clock import MachineClock
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
@@ -33,7 +33,7 @@ from proxyd.proxy.handler import Handler
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
 from proxyd.tls.certificate_table import CertificateTable
-from proxyd.upstream.pool import UpstreamPool
+from proxyd.upstream.pools import Pools
 from proxyd.version import RELEASED
 
 _log = logging.getLogger("proxyd.daemon")
@@ -73,7 +73,6 @@ class Daemon:
             https_port=self._https_port,
             date=date,
         )
-        self._pools: dict[UpstreamAddress, UpstreamPool] = {}
         self._listeners: list[Listener] = []
 
     async def run(self) -> None:
@@ -88,6 +87,7 @@ class Daemon:
             await self._certificates.close()
 
     async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
+        pools = Pools(tasks=tasks)
         h1 = H1Frontend(self._handler, swept=self._access.flush)
         tls = TlsFrontend(
             table=self._table,
@@ -105,7 +105,7 @@ class Daemon:
             self._listeners += https
             http = _listeners(listen.http, plain.accepted, key="listen.http")
             self._listeners += http
-            await self._apply(self._config, tasks)
+            await self._apply(self._config, pools)
             for listener in self._listeners:
                 listener.start()
         except BaseException:
@@ -121,7 +121,7 @@ class Daemon:
         controlled = tasks.create_task(self._control.run())
         renewing = tasks.create_task(self._certificates.run(self._commands.before_orders))
         going_on = tasks.create_task(self._commands.go_on())
-        reloading = tasks.create_task(self._reload_on(reload, tasks))
+        reloading = tasks.create_task(self._reload_on(reload, pools))
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
@@ -131,21 +131,19 @@ class Daemon:
             listener.stop()
         seconds = self._config.drain.total_seconds()
         await asyncio.gather(h1.drain(seconds), plain.drain(seconds))
-        for pool in self._pools.values():
-            pool.close()
+        pools.close()
         _log.info("stopped")
 
-    async def _apply(self, config: Config, tasks: asyncio.TaskGroup) -> None:
+    async def _apply(self, config: Config, pools: Pools) -> None:
         """Make `config` what is served: everything is prepared first, then swapped at once."""
         await self._certificates.apply(config)
-        used = await asyncio.to_thread(lambda: {options.first_upstream for options in config.served.values()})
-        for address in used - self._pools.keys():
-            self._pools[address] = UpstreamPool(address, tasks=tasks)
+        upstreams = await asyncio.to_thread(lambda: pools.prepare(config.served))
+        pools.adopt(upstreams)
 
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
             return Site(
                 host=host,
-                upstream=self._pools[options.first_upstream],
+                upstream=pools.group(options),
                 timeouts=options.timeouts,
                 max_body=options.max_body,
                 needs_own_connection=options.tls.client_ca is not None,
@@ -165,11 +163,10 @@ class Daemon:
             access_log=config.log.access is not None,
         )
         self._plain.hosts = sites
-        for address in self._pools.keys() - used:
-            self._pools.pop(address).close()
+        pools.retire(upstreams)
         self._config = config
 
-    async def _reload_on(self, wish: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
+    async def _reload_on(self, wish: asyncio.Event, pools: Pools) -> None:
         while True:
             await wish.wait()
             wish.clear()
@@ -178,7 +175,7 @@ class Daemon:
                 old = self._config
                 with building():
                     config = await asyncio.to_thread(self._load)
-                    await self._apply(config, tasks)
+                    await self._apply(config, pools)
             except ConfigError as error:
                 for mistake in error.mistakes:
                     text = " ".join(mistake.show(error.file).split())

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from proxyd.core.body_length import CHUNKED
@@ -11,11 +12,15 @@ from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.snapshot import Site
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
+from proxyd.upstream.dialer import ConnectFailed
+from proxyd.upstream.pool import UpstreamPool
 
 _log = logging.getLogger("proxyd.proxy")
 _REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 #: Who waits with its body for 100 (Continue) is not left waiting by an upstream that does not know it.
 _CONTINUE_SECONDS = 1.0
+#: When to ask again after what this machine lacked: descriptors, ports.
+_SHORTLY = 1
 
 
 class Relay:
@@ -33,7 +38,9 @@ class Relay:
         "_download_paused",
         "_forwarded",
         "_is_over",
+        "_pool",
         "_retried",
+        "_tried",
         "_tunnels",
         "_uploaded",
         "began",
@@ -66,6 +73,8 @@ class Relay:
         self._done = done
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._pool: UpstreamPool | None = None
+        self._tried: tuple[UpstreamPool, ...] = ()
         self._uploaded = 0
         self._is_over = False
         self._retried = False
@@ -79,10 +88,11 @@ class Relay:
         if exchange.request.block.body:
             exchange.pause_body(True)
         exchange.deliver(self)
-        if connection := self.site.upstream.take_idle():
-            self._begin(connection)
+        pool = self.site.upstream.pick(exchange.downstream.client)
+        if pool is None:
+            self._unavailable()
         else:
-            self._connect()
+            self._use(pool)
 
     # RequestSink: from the downstream
 
@@ -138,7 +148,8 @@ class Relay:
             self.exchange.flush()
             return
         self._drop_upstream()
-        times, upstream = self.site.timeouts, self.site.upstream.address
+        times = self.site.timeouts
+        upstream = self._pool.name if self._pool is not None else ""
         if self.status:
             message = f"{upstream} stopped in the middle of its response for {times.idle.total_seconds():g} s"
         else:
@@ -156,6 +167,7 @@ class Relay:
             self.exchange.interim(100, b"")
 
     def response(self, head: ResponseHead, body: int) -> None:
+        self._answered()
         self.status = head.status
         self._awaits_continue = False
         lines = head.kept if head.has_date else head.kept + self._date()
@@ -163,6 +175,7 @@ class Relay:
         self._expect_more()
 
     def switched(self, head: ResponseHead) -> None:
+        self._answered()
         self.status, self._tunnels = 101, True
         self.exchange.switch(b"%b\r\nUpgrade: %b" % (head.kept, head.upgrade))
 
@@ -179,7 +192,8 @@ class Relay:
         if connection is not None:
             # resume first: it may have been paused for the slow client of this response
             connection.resume()
-            self.site.upstream.give_back(connection)
+            if self._pool is not None:
+                self._pool.give_back(connection)
         self._end(self.status)
 
     def failed(self, error: UpstreamError) -> None:
@@ -191,11 +205,16 @@ class Relay:
             self._retried = True  # the upstream closed an idle connection just when we used it
             self._connect()
             return
-        _log.warning(
-            "upstream failed",
-            extra={"host": self.site.host, "reason": str(error), "request_id": self.request_id},
-        )
-        self._refuse(504 if error.timed_out else 502)
+        is_ours = isinstance(error, ConnectFailed) and error.is_ours
+        if self._pool is not None and not is_ours:
+            self.site.upstream.failed(self._pool, error)
+        if isinstance(error, ConnectFailed) and self._use_another():
+            return
+        self._log_trouble("upstream failed", str(error))
+        if is_ours:
+            self._refuse(503, lines=_retry_after(_SHORTLY))
+        else:
+            self._refuse(504 if error.timed_out else 502)
 
     def flush(self) -> None:
         self.exchange.flush()
@@ -206,8 +225,45 @@ class Relay:
 
     # Inside
 
+    def _use(self, pool: UpstreamPool) -> None:
+        if self._pool is not None:
+            self._pool.active -= 1
+        pool.active += 1
+        self._pool = pool
+        if connection := pool.take_idle():
+            self._begin(connection)
+        else:
+            self._connect()
+
+    def _use_another(self) -> bool:
+        """Nothing was sent: another upstream may serve. One is always tried, more while there is time to connect."""
+        if self._pool is None:
+            return False
+        self._tried = (*self._tried, self._pool)
+        if len(self._tried) > 1 and monotonic() - self.began > self.site.timeouts.connect.total_seconds():
+            return False
+        pool = self.site.upstream.pick(self.exchange.downstream.client, self._tried)
+        if pool is None:
+            return False
+        self._use(pool)
+        return True
+
+    def _unavailable(self) -> None:
+        reason, seconds = self.site.upstream.unavailable()
+        self._log_trouble("no upstream is available", reason)
+        self._refuse(503, lines=_retry_after(seconds))
+
+    def _answered(self) -> None:
+        pool = self._pool
+        if pool is not None and pool.passive.failures:
+            self.site.upstream.worked(pool)
+
+    def _log_trouble(self, what: str, reason: str) -> None:
+        _log.warning(what, extra={"host": self.site.host, "reason": reason, "request_id": self.request_id})
+
     def _connect(self) -> None:
-        self._connecting = self.site.upstream.connect(self.site.timeouts.connect, self._connected)
+        assert self._pool is not None
+        self._connecting = self._pool.connect(self.site.timeouts.connect, self._connected)
 
     def _connected(self, result: UpstreamConnection | UpstreamError) -> None:
         self._connecting = None
@@ -276,14 +332,14 @@ class Relay:
         if not self._download_paused and self.status:
             self.exchange.expect(self.site.timeouts.idle.total_seconds())
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, status: int, *, lines: bytes = b"") -> None:
         """Tell the client that there is no answer; what has begun of one is cut off."""
         self._is_over = True
         if self.status:
             self.exchange.abort()
             self._end(self.status)
         else:
-            send_error(self.exchange, status, self.request_id)
+            send_error(self.exchange, status, self.request_id, lines=lines)
             self._end(status)
 
     def _drop_upstream(self) -> None:
@@ -297,4 +353,11 @@ class Relay:
     def _end(self, status: int) -> None:
         self._is_over = True
         self.status = status
+        if self._pool is not None:
+            self._pool.active -= 1
+            self._pool = None
         self._done(self)
+
+
+def _retry_after(seconds: int) -> bytes:
+    return b"\r\nRetry-After: %d" % seconds

@@ -6,7 +6,7 @@ from proxyd.config.host import Timeouts
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
-from proxyd.upstream.pool import UpstreamPool
+from proxyd.upstream.group import UpstreamGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class Site:
     """
 
     host: Hostname | HostPattern
-    upstream: UpstreamPool
+    upstream: UpstreamGroup
     timeouts: Timeouts
     max_body: int = 0
     needs_own_connection: bool = False

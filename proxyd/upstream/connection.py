@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection to an upstream: bytes in, events out, no task and no future per request."""
 
 import asyncio
+import ssl
 from enum import Enum, auto
 from typing import Protocol, cast
 
@@ -177,7 +178,10 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._answered:
             sink.failed(UpstreamError(f"{self._name} closed the connection before its response was complete"))
         else:
-            failure = UpstreamError(f"{self._name} closed the connection without an answer", replayable=self._served)
+            # What TLS says comes only now when the upstream wants a client certificate.
+            why = f" ({exc.reason or exc})" if isinstance(exc, ssl.SSLError) else ""
+            message = f"{self._name} closed the connection without an answer{why}"
+            failure = UpstreamError(message, replayable=self._served)
             sink.failed(failure)
 
     def pause_writing(self) -> None:

@@ -6,23 +6,54 @@ from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 
-from proxyd.config.values import UpstreamAddress
+from proxyd.core.active_health import ActiveHealth
+from proxyd.core.passive_health import PassiveHealth
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
+from proxyd.upstream.dialer import ConnectFailed, Dialer
 
 _log = logging.getLogger("proxyd.upstream")
 #: Shorter than the shortest keep-alive in use (Node: 5 s), else the upstream closes while a request is under way.
 _IDLE_SECONDS = 4.0
+#: How long before the upstream does we close an idle connection.
+_AHEAD_SECONDS = 1.0
 _MAX_IDLE = 128
 
 
 class UpstreamPool:
-    """Lends connections; the borrower gives them back or aborts them. Connecting runs in the given task group."""
+    """Lends connections; the borrower gives them back or aborts them. Connecting runs in the given task group.
 
-    def __init__(self, address: UpstreamAddress, *, tasks: asyncio.TaskGroup) -> None:
-        self.address = address
+    `active`: requests under way, counted by who has them, which are at most `most`. `checked`: what the checks say that
+    are made of it.
+    """
+
+    __slots__ = (
+        "_idle",
+        "_is_closed",
+        "_sweep_at",
+        "_sweeper",
+        "_tasks",
+        "active",
+        "checked",
+        "dialer",
+        "most",
+        "name",
+        "passive",
+    )
+
+    def __init__(
+        self, dialer: Dialer, *, tasks: asyncio.TaskGroup, most: int = 10_000, checked: ActiveHealth | None = None
+    ) -> None:
+        self.dialer = dialer
+        self.name = str(dialer.address)
+        self.active = 0
+        self.most = most
+        self.passive = PassiveHealth()
+        self.checked = checked
         self._tasks = tasks
         self._idle: deque[tuple[float, UpstreamConnection]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_at = 0.0
+        self._is_closed = False
 
     def take_idle(self) -> UpstreamConnection | None:
         """Return an open idle connection, or None: connect. The newest first: it lives longest."""
@@ -40,15 +71,24 @@ class UpstreamPool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or let it go."""
-        if not connection.is_open or len(self._idle) >= _MAX_IDLE:
+        keep, told = _IDLE_SECONDS, connection.idle
+        if told is not None and told - _AHEAD_SECONDS < keep:
+            keep = told - _AHEAD_SECONDS
+        if not connection.is_open or len(self._idle) >= _MAX_IDLE or keep <= 0 or self._is_closed:
             connection.close()
             return
         loop = asyncio.get_running_loop()
-        self._idle.append((loop.time() + _IDLE_SECONDS, connection))
-        if self._sweeper is None:
-            self._sweeper = loop.call_later(_IDLE_SECONDS, self._sweep)
+        until = loop.time() + keep
+        self._idle.append((until, connection))
+        if self._sweeper is None or until < self._sweep_at:
+            self._sweep_in(until)
 
-    def close(self) -> None:
+    @property
+    def idle_until(self) -> float | None:
+        """Return when an idle connection is closed next, by the loop's clock."""
+        return self._sweep_at if self._sweeper is not None else None
+
+    def close_idle(self) -> None:
         """Close what is idle; borrowed connections end with their requests."""
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -56,31 +96,42 @@ class UpstreamPool:
         while self._idle:
             self._idle.pop()[1].close()
 
+    def close(self) -> None:
+        """Keep no connection any more."""
+        self._is_closed = True
+        self.close_idle()
+
+    def _sweep_in(self, until: float) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep_at = until
+        self._sweeper = asyncio.get_running_loop().call_at(until, self._sweep)
+
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time()
         self._sweeper = None
-        while self._idle and self._idle[0][0] <= loop.time():
-            self._idle.popleft()[1].close()
-        if self._idle:
-            self._sweeper = loop.call_at(self._idle[0][0], self._sweep)
+        kept: deque[tuple[float, UpstreamConnection]] = deque()
+        for until, connection in self._idle:
+            if until <= now or not connection.is_open:
+                connection.close()
+            else:
+                kept.append((until, connection))
+        self._idle = kept
+        if kept:
+            self._sweep_in(min(until for until, _ in kept))
 
     async def _connect(self, timeout: timedelta, done: Callable[[UpstreamConnection | UpstreamError], None]) -> None:
-        loop = asyncio.get_running_loop()
-        name = str(self.address)
         result: UpstreamConnection | UpstreamError
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                _, result = await loop.create_connection(
-                    lambda: UpstreamConnection(name), self.address.host, self.address.port
-                )
-        except TimeoutError:
-            seconds = timeout.total_seconds()
-            result = UpstreamError(f"{name} did not accept a connection within {seconds:g} s", timed_out=True)
-        except OSError as error:
-            result = UpstreamError(f"{name} cannot be reached: {error.strerror or error}; is it running?")
+            result = await self.dialer.connect(timeout.total_seconds())
+        except ConnectFailed as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
+            _log.exception("connecting failed in an unforeseen way", extra={"upstream": self.name})
+            result = ConnectFailed(f"{self.name} cannot be connected to ({type(error).__name__})", is_ours=True)
         try:
             done(result)
-        except Exception:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
-            _log.exception("a request failed in an unforeseen way", extra={"upstream": name})
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("a request failed in an unforeseen way", extra={"upstream": self.name})
             if isinstance(result, UpstreamConnection):
                 result.abort()

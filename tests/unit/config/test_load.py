@@ -1,3 +1,4 @@
+import base64
 import contextlib
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ HOST = "hosts:\n  example.com: 8080\n"
 def test_the_smallest_file() -> None:
     config = parse("hosts:\n  example.com: http://127.0.0.1:8080\n", "f")
     (host, options), *_ = config.hosts.items()
-    assert (host, str(options.first_upstream)) == (Hostname("example.com"), "http://127.0.0.1:8080")
+    assert (host, str(options.upstream[0])) == (Hostname("example.com"), "http://127.0.0.1:8080")
     assert [str(one) for one in (*config.listen.https, *config.listen.http)] == [":443", ":80"]
     assert config.drain == timedelta(seconds=30)
 
@@ -27,7 +28,7 @@ def test_the_smallest_file() -> None:
 @pytest.mark.parametrize("upstream", ["8080", '":8080"', "localhost:8080", "http://localhost:8080/"])
 def test_short_upstreams(upstream: str) -> None:
     config = parse(f"hosts:\n  example.com: {upstream}\n", "f")
-    assert config.hosts[Hostname("example.com")].first_upstream.port == 8080
+    assert config.hosts[Hostname("example.com")].upstream[0].port == 8080
 
 
 @pytest.mark.parametrize("upstream", ["8080", "http://localhost:8080/", "[http://10.0.0.1:80]"])
@@ -102,8 +103,41 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
         ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
         (HOST + "  *: 80\n", 'write "*": 80'),
-        ("hosts:\n  example.com: [80, 81]\n", "several upstreams are not in this version yet"),
-        ("hosts:\n  example.com: https://10.0.0.1\n", "https upstreams are not in this version yet"),
+        (
+            "hosts:\n  example.com: [80, 81, http://127.0.0.1:80]\n",
+            "f:2:25: hosts.example.com[2]: http://127.0.0.1:80 is listed twice: remove one",
+        ),
+        (
+            "hosts:\n  example.com: {upstream: [80, 80]}\n",
+            "f:2:32: hosts.example.com.upstream[1]: http://127.0.0.1:80 is listed twice",
+        ),
+        ("hosts:\n  example.com: unix:app.sock\n", "a unix socket needs an absolute path"),
+        ("hosts:\n  example.com: {upstream: 80, balance: random}\n", "balance: must be 'least_conn', 'round_robin'"),
+        (
+            "hosts:\n  example.com: {upstream: 80, health: {path: up}}\n",
+            "f:2:46: hosts.example.com.health.path: must be a path of your application that begins with /",
+        ),
+        (
+            "hosts:\n  example.com: {upstream: 80, health: {fails: 0}}\n",
+            "health.fails: must be greater than or equal to 1 (written: 0)",
+        ),
+        (
+            "hosts:\n  example.com: {upstream: 80, health: {interval: 0}}\n",
+            "health.interval: must be longer than 0, like 10s (written: 0)",
+        ),
+        ("hosts:\n  example.com: {upstream: 80, max_upstream_connections: 0}\n", "must be greater than or equal to 1"),
+        (
+            "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {key: /k.pem}}\n",
+            "f:2:57: hosts.example.com.upstream_tls: key needs cert",
+        ),
+        (
+            "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {pin: 'sha256:00'}}\n",
+            "upstream_tls.pin: must be sha256: and the hash of the public key",
+        ),
+        (
+            f"hosts:\n  a.b.com: {{upstream: https://a.test, upstream_tls: {{ca: /a, pin: 'sha256:{'a' * 64}'}}}}\n",
+            "upstream_tls: pin replaces ca: remove one of them",
+        ),
         ("hosts:\n  nas.local: 80\n", "no public CA certifies nas.local"),
         ("hosts:\n  192.0.2.1: 80\n", "no public CA certifies 192.0.2.1"),
         ("hosts:\n  8.8.8.8: 80\n", "only with `acme: {profile: shortlived}`"),
@@ -297,3 +331,42 @@ def test_each_listener_has_an_address_of_its_own(listen: str, is_right: bool) ->
     else:
         with pytest.raises(ConfigError, match=r"is taken by listen\.https .*: choose another port"):
             parse(text, "f")
+
+
+def test_files_that_verify_upstreams_must_be_usable_and_have_their_place(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate\n")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"defaults: {{upstream_tls: {{ca: {broken}}}}}\n"
+        "hosts:\n"
+        "  a.example.com: https://10.0.0.1\n"
+        "  b.example.com: https://10.0.0.2\n"
+        "  c.example.com: {upstream: https://10.0.0.3, upstream_tls: {ca: /no.pem}}\n"
+        "  d.example.com: http://10.0.0.4\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert [(one.line, one.column, one.location) for one in caught.value.mistakes] == [
+        (1, 31, "defaults.upstream_tls.ca"),
+        (5, 66, "hosts.c.example.com.upstream_tls.ca"),
+    ]
+    assert "it must be the CA's root in PEM" in str(caught.value)
+    assert "/no.pem cannot be used (No such file or directory)" in str(caught.value)
+    warnings = load(file, serves=True).warnings  # one host's trouble is no other's
+    assert len(warnings) == 2
+    assert load(file, reads_bundles=False).warnings == ()
+
+
+def test_upstream_tls_without_an_https_upstream_is_hardly_meant() -> None:
+    text = "hosts:\n  a.example.com: {upstream: 10.0.0.1, upstream_tls: {server_name: a.test}}\n"
+    (warning,) = parse(text.replace("10.0.0.1", "http://10.0.0.1:8443"), "f").warnings
+    assert warning.startswith("f:2:65: hosts.a.example.com.upstream_tls: warning: has no effect: no TLS is spoken to")
+
+
+def test_a_pin_is_read_in_both_forms() -> None:
+    text = "hosts:\n  a.example.com: {{upstream: https://10.0.0.1, upstream_tls: {{pin: '{}'}}}}\n"
+    digest = bytes(range(32))
+    for written in (digest.hex(), digest.hex().upper(), base64.b64encode(digest).decode()):
+        config = parse(text.format(f"sha256:{written}"), "f")
+        assert config.hosts[Hostname("a.example.com")].upstream_tls.pin == f"sha256:{digest.hex()}"

@@ -49,21 +49,24 @@ def test_a_probe_whose_client_left_is_followed_by_another() -> None:
     assert health.admits(120)
 
 
+def verdicts(health: ActiveHealth, *checks: bool) -> list[bool | None]:
+    found = []
+    for passed in checks:
+        before = health.is_healthy
+        assert health.record(passed) == (health.is_healthy is not before)
+        found.append(health.is_healthy)
+    return found
+
+
 def test_the_first_check_decides_alone() -> None:
-    health = ActiveHealth(fails=3, passes=2)
-    assert health.is_healthy is None
-    assert health.record(False)
-    assert health.is_healthy is False
-    assert ActiveHealth(fails=3, passes=2).record(True)
+    assert ActiveHealth(fails=3, passes=2).is_healthy is None
+    assert verdicts(ActiveHealth(fails=3, passes=2), False) == [False]
+    assert verdicts(ActiveHealth(fails=3, passes=2), True) == [True]
 
 
 def test_later_it_takes_so_many_in_a_row() -> None:
     health = ActiveHealth(fails=3, passes=2)
-    health.record(True)
-    assert [health.record(one) for one in (False, False, True, False, False)] == [False] * 5
-    assert health.is_healthy
-    assert health.record(False)
-    assert [health.record(one) for one in (True, False, True)] == [False] * 3
-    assert health.is_healthy is False
-    assert health.record(True)
-    assert health.is_healthy
+    assert verdicts(health, True, False, False, True, False, False) == [True] * 6
+    assert verdicts(health, False) == [False]
+    assert verdicts(health, True, False, True) == [False] * 3
+    assert verdicts(health, True) == [True]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxyd.config.host import Timeouts
+from proxyd.config.host import Timeouts, UpstreamTls
 from proxyd.config.values import UpstreamAddress
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
@@ -16,7 +16,10 @@ from proxyd.frontend.h1_connection import H1Connection
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.upstream.addresses import AddressBook
 from proxyd.upstream.connection import UpstreamConnection
+from proxyd.upstream.dialer import Dialer
+from proxyd.upstream.group import UpstreamGroup
 from proxyd.upstream.pool import UpstreamPool
 from tests.support.handler import make_handler
 from tests.support.upstream import Upstream
@@ -29,9 +32,11 @@ LEFT_BEHIND = (H1Connection, Relay, UpstreamConnection)
 async def served() -> AsyncIterator[int]:
     with Upstream() as upstream:
         async with asyncio.TaskGroup() as tasks:
-            pool = UpstreamPool(UpstreamAddress.parse(f"http://127.0.0.1:{upstream.port}"), tasks=tasks)
+            address = UpstreamAddress.parse(f"http://127.0.0.1:{upstream.port}")
+            dialer = Dialer(address, tls=UpstreamTls(), trust=None, book=AddressBook(tasks=tasks))
+            pool = UpstreamPool(dialer, tasks=tasks)
             handler = make_handler()
-            site = Site(host=HOST, upstream=pool, timeouts=Timeouts())
+            site = Site(host=HOST, upstream=UpstreamGroup([pool]), timeouts=Timeouts())
             handler.snapshot = Snapshot(sites=HostTable({HOST: site}), access_log=True)
             frontend = H1Frontend(handler)
             downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}))

@@ -1,0 +1,52 @@
+"""What is written about upstreams and cannot work, or is hardly meant."""
+
+from collections.abc import Iterator
+
+from proxyd.config.document import Location
+from proxyd.config.host import HostOptions, UpstreamTls
+from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
+
+
+class UpstreamCheck:
+    """Looks at one host after the other; each file is read once."""
+
+    def __init__(self, defaults: HostOptions) -> None:
+        self._defaults = defaults
+        self._seen: dict[UpstreamTls, UpstreamTlsError | None] = {}
+        self._said: set[Location] = set()
+
+    def files(self, place: Location, options: HostOptions) -> Iterator[tuple[Location, str]]:
+        """Yield which files of a host's `upstream_tls` cannot be used, once where hosts have them in common."""
+        tls = options.upstream_tls
+        if (tls.ca is None and tls.cert is None) or not speaks_tls(options):
+            return
+        if tls not in self._seen:
+            self._seen[tls] = _broken(tls)
+        if (broken := self._seen[tls]) is None:
+            return
+        default = getattr(self._defaults.upstream_tls, broken.key)
+        where = ("defaults",) if getattr(tls, broken.key) == default else place
+        location = (*where, "upstream_tls", broken.key)
+        if location not in self._said:
+            self._said.add(location)
+            yield location, str(broken)
+
+    def unused(self, place: Location, options: HostOptions) -> Iterator[tuple[Location, str]]:
+        """Yield that a host's `upstream_tls` concerns none of its upstreams."""
+        if options.upstream_tls != self._defaults.upstream_tls and not speaks_tls(options):
+            addresses = ", ".join(str(one) for one in options.upstream)
+            message = f"has no effect: no TLS is spoken to {addresses}; write https:// there if it is meant"
+            yield (*place, "upstream_tls"), message
+
+
+def speaks_tls(options: HostOptions) -> bool:
+    """Return whether one of the upstreams is `https://`."""
+    return any(one.scheme == "https" for one in options.upstream)
+
+
+def _broken(tls: UpstreamTls) -> UpstreamTlsError | None:
+    try:
+        upstream_context(tls)
+    except UpstreamTlsError as error:
+        return error
+    return None

@@ -1,0 +1,142 @@
+"""Making connections to one upstream: TCP to each of its addresses, a unix socket, TLS that is always verified."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import ssl
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from proxyd.config.host import UpstreamTls
+from proxyd.config.upstream_trust import UpstreamTlsError
+from proxyd.config.values import UpstreamAddress
+from proxyd.upstream.addresses import AddressBook
+from proxyd.upstream.connection import UpstreamConnection, UpstreamError
+from proxyd.upstream.tls_error import pin_reason, tls_reason
+
+#: What this machine lacks: the upstream is not to blame.
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+_CLOSING_SECONDS = 2.0
+
+
+class ConnectFailed(UpstreamError):
+    """There is no connection: nothing was sent. `is_ours`: the upstream is not to blame."""
+
+    def __init__(self, message: str, *, timed_out: bool = False, is_ours: bool = False) -> None:
+        super().__init__(message, timed_out=timed_out)
+        self.is_ours = is_ours
+
+
+class Dialer:
+    """Connects. `trust` verifies an https upstream, may be replaced at any time, and is an error if there is none."""
+
+    def __init__(
+        self,
+        address: UpstreamAddress,
+        *,
+        tls: UpstreamTls,
+        trust: ssl.SSLContext | UpstreamTlsError | None,
+        book: AddressBook,
+    ) -> None:
+        self.address = address
+        self.trust = trust
+        self._name = str(address)
+        self._tls = tls
+        self._asked = tls.server_name.text if tls.server_name is not None else address.host
+        self._book = book
+        self._is_literal = _is_literal(address.host)
+        self._worked: str | None = None  # when one before it did not
+
+    async def connect(self, seconds: float) -> UpstreamConnection:
+        """Return a connection, made within so many seconds. Raises ConnectFailed."""
+        trust = self.trust
+        if isinstance(trust, UpstreamTlsError):
+            raise ConnectFailed(f"{self._name} cannot be verified: upstream_tls.{trust.key}: {trust}", is_ours=True)
+        try:
+            async with asyncio.timeout(seconds):
+                if self.address.path is not None:
+                    return await self._to_socket(self.address.path)
+                return await self._to_any(trust, seconds)
+        except TimeoutError:
+            what = "TLS connection" if trust is not None else "connection"
+            raise ConnectFailed(f"{self._name} did not accept a {what} within {seconds:g} s", timed_out=True) from None
+        except OSError as error:
+            raise self._failure(error) from None
+
+    async def _to_socket(self, path: str) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        return (await loop.create_unix_connection(lambda: UpstreamConnection(self._name), path))[1]
+
+    async def _to_any(self, trust: ssl.SSLContext | None, seconds: float) -> UpstreamConnection:
+        if self._is_literal:
+            return await self._to(self.address.host, trust)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        addresses = await self._book.addresses(self.address.host)
+        if self._worked in addresses:
+            addresses = (self._worked, *(one for one in addresses if one != self._worked))
+        for left, one in zip(range(len(addresses) - 1, 0, -1), addresses, strict=False):
+            try:
+                # One that does not answer leaves the others their share of the time.
+                async with asyncio.timeout((end - loop.time()) / (left + 1)):
+                    return await self._to(one, trust)
+            except OSError as error:
+                if error.errno in _OURS:
+                    raise
+        connection = await self._to(addresses[-1], trust)
+        self._worked = addresses[-1]
+        return connection
+
+    async def _to(self, host: str, trust: ssl.SSLContext | None) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        port = self.address.port
+        if trust is None:
+            return (await loop.create_connection(lambda: UpstreamConnection(self._name), host, port))[1]
+        transport, connection = await loop.create_connection(
+            lambda: UpstreamConnection(self._name),
+            host,
+            port,
+            ssl=trust,
+            server_hostname=self._asked,
+            ssl_shutdown_timeout=_CLOSING_SECONDS,
+        )
+        if self._tls.pin is not None:
+            shown = _pin_of(transport.get_extra_info("ssl_object").getpeercert(binary_form=True))
+            if shown != self._tls.pin:
+                connection.abort()
+                raise OSError(pin_reason(shown))
+        return connection
+
+    def _failure(self, error: OSError) -> ConnectFailed:
+        if isinstance(error, ssl.SSLError):
+            reason = tls_reason(error, asked=self._asked, options=self._tls)
+            return ConnectFailed(f"{self._name} is not connected to: {reason}")
+        if error.errno in _OURS:
+            reason = os.strerror(error.errno or 0)
+            return ConnectFailed(f"this machine cannot connect to {self._name}: {reason}", is_ours=True)
+        # asyncio's own text shows only the address
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        if isinstance(error, PermissionError) and self.address.path is not None:
+            hint = "give the user that proxyd runs as the right to write to it"
+        elif isinstance(error, FileNotFoundError | ConnectionRefusedError):
+            hint = "is it running?"
+        else:
+            hint = ""
+        return ConnectFailed(f"{self._name} cannot be reached: {reason}" + (f"; {hint}" if hint else ""))
+
+
+def _pin_of(certificate: bytes) -> str:
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return f"sha256:{hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()}"
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

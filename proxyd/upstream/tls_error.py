@@ -1,0 +1,48 @@
+"""Why TLS with an upstream failed, in words: which check it was, and what to do."""
+
+import ssl
+
+from proxyd.config.host import UpstreamTls
+
+#: OpenSSL's X509_V_ERR_*.
+_EXPIRED, _NOT_YET_VALID = 10, 9
+_UNKNOWN_CA = {2, 18, 19, 20, 21, 27}
+_WRONG_NAME, _WRONG_ADDRESS = 62, 64
+
+
+def tls_reason(error: ssl.SSLError, *, asked: str, options: UpstreamTls) -> str:
+    """Return what is wrong with the upstream whose certificate must be for `asked`."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return _protocol(error.reason or str(error))
+    code, detail = error.verify_code, error.verify_message
+    if code in _UNKNOWN_CA:
+        if options.ca is not None:
+            why = f"no CA in {options.ca} (upstream_tls.ca) signed it: put the root certificate of its CA there"
+        else:
+            why = (
+                "this machine trusts no CA that signed it: set upstream_tls.ca to the root certificate of its CA (PEM)"
+            )
+        return f"its certificate does not chain to a trusted CA ({detail}); {why}"
+    if code in (_WRONG_NAME, _WRONG_ADDRESS):
+        instead = "set upstream_tls.server_name to a name that is in it"
+        return f"its certificate is not for {asked}: {instead}"
+    if code == _EXPIRED:
+        return "its certificate has expired by the clock of this machine: renew it there"
+    if code == _NOT_YET_VALID:
+        return "its certificate is not valid yet by the clock of this machine: check both clocks"
+    return f"its certificate is refused: {detail}"
+
+
+def pin_reason(found: str) -> str:
+    """Return that the upstream shows another key than the pinned one."""
+    return f"its key is not the one in upstream_tls.pin but {found}: change the pin if that is right"
+
+
+def _protocol(reason: str) -> str:
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        return f"it does not speak TLS there ({reason}): write http:// if that is meant"
+    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
+        return f"it refused the handshake ({reason}): if it wants a client certificate, set upstream_tls.cert and key"
+    if "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason:
+        return f"it refused our client certificate ({reason}): look at upstream_tls.cert, and at the CA it trusts"
+    return f"TLS with it failed ({reason})"

@@ -1,0 +1,73 @@
+"""A small HTTP server in this event loop, over TCP, TLS or a unix socket: it counts what comes."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+
+class SmallServer:
+    """Answers each request with `status`, and its `name` as the body; `hangs`: not at all. `heads`: what was asked."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.status = 200
+        self.lines = ""
+        self.hangs = False
+        self.heads: list[bytes] = []
+        self.connections = 0
+        self.port = 0
+        self.open: set[asyncio.Transport] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def answer(self) -> bytes:
+        head = f"HTTP/1.1 {self.status} Said\r\n{self.lines}Content-Length: {len(self.name)}\r\n\r\n"
+        return (head + self.name).encode()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, server: SmallServer) -> None:
+        self._server = server
+        self._data = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._server.connections += 1
+        self._server.open.add(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        *heads, self._data = (self._data + data).split(b"\r\n\r\n")
+        self._server.heads += heads
+        if not self._server.hangs:
+            self._transport.write(self._server.answer() * len(heads))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self._transport is not None
+        self._server.open.discard(self._transport)
+
+
+@contextlib.asynccontextmanager
+async def small_server(
+    name: str = "", *, tls: ssl.SSLContext | None = None, path: Path | None = None, port: int = 0
+) -> AsyncIterator[SmallServer]:
+    """Serve on a free port of 127.0.0.1, or at `path`; at the end connections are cut."""
+    one, loop = SmallServer(name), asyncio.get_running_loop()
+    if path is not None:
+        server = await loop.create_unix_server(lambda: _Connection(one), path)
+    else:
+        server = await loop.create_server(lambda: _Connection(one), "127.0.0.1", port, ssl=tls)
+        one.port = server.sockets[0].getsockname()[1]
+    try:
+        yield one
+    finally:
+        server.close()
+        for transport in [*one.open]:
+            transport.abort()
+        await asyncio.sleep(0)  # they end in the loop's next round
