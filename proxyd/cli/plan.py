@@ -98,7 +98,7 @@ def _show(document: Mapping[str, Any], clock: SystemClock) -> None:
     for host, options in document["changed"].items():
         print(printable(f"host changed: {host} ({', '.join(options)})"))
     for option in document["options"]:
-        later = " (takes effect at the next restart)" if option in ("listen", "cache", "admin") else ""
+        later = " (takes effect at the next restart)" if option in ("listen", "cache", "admin", "fast_path") else ""
         print(printable(f"option changed: {option}{later}"))
     if not any(document[key] for key in ("added", "removed", "changed", "options")):
         print("nothing would change")

@@ -89,7 +89,7 @@ class Config(Options):
     limits: Limits = option(Limits(), "bounds on what clients may use")
     workers: Literal["auto"] | int = option("auto", "processes; auto: one a core, at most 8", today=[1])
     drain: Duration = option("30s", "how long a stop waits for what is in flight")
-    fast_path: bool = option(True, "false: requests are served by aiohttp's server", today=[False])
+    fast_path: bool = option(True, "false: requests are read by aiohttp's server")
     watch: bool = option(False, "reload when the file changes", today=[False])
     admin: AdminOptions = option(AdminOptions(), "for operators and their machines")
     log: LogOptions = option(LogOptions(), "what is written to stderr")

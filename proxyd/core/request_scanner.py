@@ -229,9 +229,9 @@ def target_path(line: RequestLine, block: RequestBlock) -> tuple[bytes, bytes]:
     return path if path.startswith(b"/") else b"/" + path, block.authority
 
 
-def is_plain(line: RequestLine, block: RequestBlock) -> bool:
+def is_plain(version: int, block: RequestBlock) -> bool:
     """Return whether the request needs nothing but to be forwarded."""
-    return line.version == 11 and not block.expects_continue and not block.upgrade
+    return version == 11 and not block.expects_continue and not block.upgrade
 
 
 def keeps_open(version: int, block: RequestBlock) -> bool:

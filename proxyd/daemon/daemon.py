@@ -88,7 +88,7 @@ class Daemon:
 
     async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
         pools = Pools(tasks=tasks)
-        h1 = H1Frontend(self._handler, swept=self._access.flush)
+        h1 = H1Frontend(self._handler, swept=self._access.flush, fast_path=self._config.fast_path)
         tls = TlsFrontend(
             table=self._table,
             challenges=self._certificates.challenges,
@@ -232,6 +232,6 @@ def _log_changes(old: Config, new: Config, started: Config) -> None:
     for host in sorted(after.keys() & before.keys(), key=str):
         if after[host] != before[host]:
             _log.info("host changed", extra={"host": host})
-    for key in ("listen", "cache", "admin"):
+    for key in ("listen", "cache", "admin", "fast_path"):
         if getattr(new, key) != getattr(started, key):
             _log.warning("this change takes effect at the next restart", extra={"key": key})

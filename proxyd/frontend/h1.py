@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 from time import monotonic
 
+from proxyd.frontend.aiohttp_front import AiohttpFront
 from proxyd.frontend.h1_connection import H1Connection
 from proxyd.frontend.head_reader import HeadLimits
 from proxyd.proxy.exchange import Downstream, ExchangeHandler
@@ -27,6 +28,7 @@ class H1Frontend:
         *,
         swept: Callable[[], None] = lambda: None,
         limits: HeadLimits | None = None,
+        fast_path: bool = True,
         header_seconds: float = 30.0,
         idle_seconds: float = _IDLE_SECONDS,
         keepalive_seconds: float = _KEEPALIVE_SECONDS,
@@ -36,6 +38,7 @@ class H1Frontend:
         self.idle_seconds = idle_seconds
         self.keepalive_seconds = keepalive_seconds
         self.limits = limits or HeadLimits()
+        self.aiohttp = None if fast_path else AiohttpFront(handler.handle)
         self.is_draining = False
         self._swept = swept
         self._connections: set[H1Connection] = set()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, cast
 from proxyd.core.body_length import CHUNKED
 from proxyd.core.chunked_body import ChunkedBody, MalformedBody
 from proxyd.core.request_head import RequestHead
-from proxyd.core.request_scanner import MalformedRequest, keeps_open
+from proxyd.core.request_scanner import MalformedRequest, is_plain, keeps_open
+from proxyd.frontend.aiohttp_front import AiohttpExchange
 from proxyd.frontend.head_reader import UNREADABLE, HeadReader
 from proxyd.proxy.exchange import Downstream, RequestSink
 
@@ -49,6 +50,7 @@ class H1Connection(asyncio.Protocol):
         "_heads",
         "_keeps",
         "_left",
+        "_lent",
         "_out",
         "_owner",
         "_paused",
@@ -84,6 +86,7 @@ class H1Connection(asyncio.Protocol):
         self._paused = False  # the client takes no more
         self._out: list[bytes] = []
         self._heads = HeadReader(owner.limits)
+        self._lent: AiohttpExchange | None = None  # who reads the request in our place
 
     # asyncio.Protocol
 
@@ -116,7 +119,7 @@ class H1Connection(asyncio.Protocol):
         self._pending = b""
         self.deadline = self.late_at = NEVER
         self._owner.gone(self)
-        sink, self._sink = self._sink, None
+        sink, self._sink, self._lent = self._sink, None, None
         if sink is not None:
             sink.abandoned()
 
@@ -208,7 +211,7 @@ class H1Connection(asyncio.Protocol):
         if self._framed:
             self._out.append(b"0%b\r\n\r\n" % trailers)
         self.flush()
-        self._sink = None
+        self._sink = self._lent = None
         self.late_at = NEVER
         if self._phase is _Phase.BODY or self._phase is _Phase.NOTHING:
             self._linger()
@@ -225,7 +228,7 @@ class H1Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._out.clear()
-        self._sink = None
+        self._sink = self._lent = None
         self._phase = _Phase.NOTHING
         if self._transport is not None:
             self._transport.abort()
@@ -294,6 +297,10 @@ class H1Connection(asyncio.Protocol):
         self.request, end = found
         self._pending = data[end:]
         block = self.request.block
+        other = self._owner.aiohttp
+        self._lent = None
+        if other is not None and is_plain(self.request.version, block):
+            self._lent = other.take(self, data[:end])
         self._keeps = keeps_open(self.request.version, block) and not self._owner.is_draining
         self._begin(block.body)
 
@@ -302,43 +309,42 @@ class H1Connection(asyncio.Protocol):
         self._body_held = False
         if not body:
             self._phase = _Phase.LATER
-            self._owner.handle(self)
+            if self._lent is None:
+                self._owner.handle(self)
             return
         self._phase, self._left = _Phase.BODY, body
         self._chunks = ChunkedBody() if body == CHUNKED else None
         self.deadline = monotonic() + self._owner.idle_seconds
-        self._owner.handle(self)
+        if self._lent is None:
+            self._owner.handle(self)
         if self._phase is _Phase.BODY and self._pending and not self._body_held:
             data, self._pending = self._pending, b""
             self._take_body(data)
 
     def _take_body(self, data: bytes) -> None:
-        sink, rest = self._sink, b""
         if self._chunks is None:
-            if len(data) > self._left:
-                data, rest = data[: self._left], data[self._left :]
-            self._left -= len(data)
-            if sink is not None:
-                sink.body(data)
-            is_end, trailers = not self._left, b""
+            end = self._left if len(data) >= self._left else -1
+            pieces, self._left = [data if end < 0 else data[:end]], self._left - len(data)
+            trailers = b""
         else:
             try:
                 pieces, end = self._chunks.feed(data)
             except MalformedBody as error:
                 self._refuse(400, str(error))
                 return
-            if sink is not None:
-                for piece in pieces:
-                    sink.body(piece)
-            is_end, trailers = end >= 0, self._chunks.trailers
-            if is_end:
-                rest = data[end:]
+            trailers = self._chunks.trailers
+        if self._lent is not None:
+            self._lent.trailers = trailers
+            self._lent.feed(data if end < 0 else data[:end])
+        elif self._sink is not None:
+            for piece in pieces:
+                self._sink.body(piece)
         if self._phase is not _Phase.BODY:  # the sink had enough
             return
-        if not is_end:
+        if end < 0:
             self.deadline = NEVER if self._body_held else monotonic() + self._owner.idle_seconds
             return
-        self._phase, self._pending, self.deadline = _Phase.LATER, rest + self._pending, NEVER
+        self._phase, self._pending, self.deadline = _Phase.LATER, data[end:] + self._pending, NEVER
         if self._sink is not None:
             self._sink.body_end(trailers)
 

@@ -29,7 +29,7 @@ LEFT_BEHIND = (H1Connection, Relay, UpstreamConnection)
 
 
 @contextlib.asynccontextmanager
-async def served() -> AsyncIterator[int]:
+async def served(*, fast_path: bool) -> AsyncIterator[int]:
     with Upstream() as upstream:
         async with asyncio.TaskGroup() as tasks:
             address = UpstreamAddress.parse(f"http://127.0.0.1:{upstream.port}")
@@ -38,7 +38,7 @@ async def served() -> AsyncIterator[int]:
             handler = make_handler()
             site = Site(host=HOST, upstream=UpstreamGroup([pool]), timeouts=Timeouts())
             handler.snapshot = Snapshot(sites=HostTable({HOST: site}), access_log=True)
-            frontend = H1Frontend(handler)
+            frontend = H1Frontend(handler, fast_path=fast_path)
             downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}))
             server = await asyncio.get_running_loop().create_server(
                 lambda: frontend.connection(downstream), "127.0.0.1", 0
@@ -59,11 +59,12 @@ async def served() -> AsyncIterator[int]:
         "GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n",
     ],
 )
-async def test_serving_leaves_no_cycles_behind(request_text: str) -> None:
+@pytest.mark.parametrize("fast_path", [True, False])
+async def test_serving_leaves_no_cycles_behind(request_text: str, fast_path: bool) -> None:
     gc.collect()
     gc.disable()
     try:
-        async with served() as port:
+        async with served(fast_path=fast_path) as port:
             for _ in range(3):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(request_text.encode())

@@ -1,0 +1,209 @@
+"""The way out should an advisory need one (`fast_path: false`): what the scanner accepted is read by aiohttp's server.
+
+The scanner has seen the head, and our framing rules see the body; aiohttp reads both again, and gives the body.
+Responses are written by the connection, whoever reads the request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from proxyd.core.request_head import RequestHead
+from proxyd.proxy.exchange import Downstream, Exchange, RequestSink
+
+if TYPE_CHECKING:
+    from proxyd.frontend.h1_connection import H1Connection
+
+_quiet = logging.getLogger("proxyd.h1")
+_LARGE = 1 << 20  # the scanner has its own limits
+
+
+class AiohttpFront:
+    """Makes the exchanges of requests that aiohttp reads; `handle` serves them."""
+
+    def __init__(self, handle: Callable[[Exchange], None]) -> None:
+        self._handle = handle
+        self._exchanges: dict[web.RequestHandler, AiohttpExchange] = {}
+        self._server = web.Server(
+            self._serve,
+            handler_cancellation=True,
+            access_log=None,
+            logger=_quiet,
+            auto_decompress=False,
+            max_line_size=_LARGE,
+            max_field_size=_LARGE,
+            max_headers=_LARGE,
+        )
+
+    def take(self, connection: "H1Connection", head: bytes) -> "AiohttpExchange":
+        """Begin to read the request with this head; its body follows by `feed`."""
+        reader = self._server()
+        exchange = self._exchanges[reader] = AiohttpExchange(connection, reader, over=self._over)
+        reader.connection_made(_Lent(connection))
+        reader.data_received(head)
+        return exchange
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        exchange = self._exchanges[request.protocol]
+        self._handle(exchange)
+        await exchange.pump(request)
+        return _Answered()
+
+    def _over(self, reader: web.RequestHandler) -> None:
+        self._exchanges.pop(reader, None)
+        reader.connection_lost(None)
+
+
+class AiohttpExchange:
+    """Implements Exchange, and for the connection RequestSink: everything but the body passes straight through."""
+
+    def __init__(
+        self, connection: "H1Connection", reader: web.RequestHandler, *, over: Callable[[web.RequestHandler], None]
+    ) -> None:
+        self.trailers = b""  # aiohttp drops them
+        self._connection = connection
+        self._reader = reader
+        self._over = over
+        self._sink: RequestSink | None = None
+        self._ended = asyncio.get_running_loop().create_future()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+
+    @property
+    def request(self) -> RequestHead:
+        return self._connection.request
+
+    @property
+    def downstream(self) -> Downstream:
+        return self._connection.downstream
+
+    def feed(self, data: bytes) -> None:
+        """Give bytes of the body as they are on the wire."""
+        self._reader.data_received(data)
+
+    async def pump(self, request: web.BaseRequest) -> None:
+        """Give the body to the sink, and wait for the end of the response."""
+        if not self.request.has_body or self._ended.done():
+            await self._ended
+            return
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(self._read(request))
+            await self._ended
+            reading.cancel()
+
+    async def _read(self, request: web.BaseRequest) -> None:
+        await self._wanted.wait()
+        while data := await request.content.readany():
+            if self._sink is not None:
+                self._sink.body(data)
+            await self._wanted.wait()
+        if self._sink is not None:
+            self._sink.body_end(self.trailers)
+
+    # Exchange
+
+    def deliver(self, sink: RequestSink) -> None:
+        self._sink = sink
+        self._connection.deliver(self)
+
+    def pause_body(self, paused: bool) -> None:
+        if paused:
+            self._wanted.clear()
+        else:
+            self._wanted.set()
+
+    def expect(self, seconds: float) -> None:
+        self._connection.expect(seconds)
+
+    def interim(self, status: int, lines: bytes) -> None:
+        self._connection.interim(status, lines)
+
+    def start(self, status: int, reason: bytes, lines: bytes, body: int) -> None:
+        self._connection.start(status, reason, lines, body)
+
+    def switch(self, lines: bytes) -> None:
+        raise AssertionError("what is plain asks for no other protocol")
+
+    def write(self, data: bytes) -> None:
+        self._connection.write(data)
+
+    def finish(self, trailers: bytes = b"") -> None:
+        self._end()
+        self._connection.finish(trailers)
+
+    def abort(self) -> None:
+        self._end()
+        self._connection.abort()
+
+    def flush(self) -> None:
+        self._connection.flush()
+
+    # RequestSink
+
+    def body(self, data: bytes) -> None:
+        raise AssertionError("the body comes by aiohttp")
+
+    def body_end(self, trailers: bytes) -> None:
+        """Wait for aiohttp to say so."""
+
+    def abandoned(self) -> None:
+        sink = self._sink
+        self._end()
+        if sink is not None:
+            sink.abandoned()
+
+    def download_paused(self, paused: bool) -> None:
+        if self._sink is not None:
+            self._sink.download_paused(paused)
+
+    def late(self) -> None:
+        if self._sink is not None:
+            self._sink.late()
+
+    def _end(self) -> None:
+        self._sink = None
+        if not self._ended.done():
+            self._ended.set_result(None)
+            asyncio.get_running_loop().call_soon(self._over, self._reader)
+
+
+class _Lent(asyncio.Transport):
+    """What aiohttp sees of the connection: it may slow the client, and neither write nor close."""
+
+    def __init__(self, connection: "H1Connection") -> None:
+        super().__init__()
+        self._connection = connection
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """The connection is not aiohttp's."""
+
+    def abort(self) -> None:
+        """The connection is not aiohttp's."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Whatever aiohttp would say of itself, nobody asked for."""
+
+    def pause_reading(self) -> None:
+        self._connection.pause_body(True)
+
+    def resume_reading(self) -> None:
+        self._connection.pause_body(False)
+
+
+class _Answered(web.StreamResponse):
+    """Tells aiohttp that the response is on the wire already."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
