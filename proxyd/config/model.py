@@ -22,7 +22,7 @@ class ListenOptions(Options):
     https: Listen = option(":443", 'one or a list of HOST:PORT; ":443" is both families')
     http: Listen = option(":80", "ACME HTTP-01 first, always; then 308 to https. [] turns it off")
     http2: bool = option(True, "offer HTTP/2", today=[False])
-    proxy_protocol: Networks = option((), "CIDRs whose connections start with a PROXY header", today=[[]])
+    proxy_protocol: Networks = option((), "CIDRs whose connections start with a PROXY header")
 
     @staticmethod
     def needed_by(challenge: str) -> Literal["https", "http"]:

@@ -49,6 +49,7 @@ class Networks:
         return bool(self._networks) and address_of(text) in self
 
 
+NOBODY: Final = Networks()
 #: Loopback, RFC 1918 and RFC 4193: what no stranger can send from. Shared address space (100.64.0.0/10) is not in it.
 PRIVATE: Final = tuple(
     network_of(one) for one in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")

@@ -18,6 +18,7 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import families_from
 from proxyd.core.lineage import Lineage, Plan
+from proxyd.core.networks import Networks
 from proxyd.core.status import Facts
 from proxyd.daemon.alarms import Alarms
 from proxyd.daemon.authorities import Authorities
@@ -95,6 +96,7 @@ class Certificates:
             table=table,
             memory=self.memory,
             listening_at=listening_at,
+            balancers=Networks(config.listen.proxy_protocol),
             installed=self._installed,
             is_alone=self._is_alone,
             is_managed=lambda lineage: self._fleet.state(lineage) is not None,

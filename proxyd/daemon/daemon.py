@@ -21,6 +21,7 @@ from proxyd.daemon.commands import Commands
 from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.logs import access_line, set_up, write_lines
 from proxyd.daemon.systemd import StatusLine, notify, notify_reloading
+from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
@@ -87,6 +88,7 @@ class Daemon:
             await self._certificates.close()
 
     async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
+        gate = ArrivalGate(Networks(self._config.listen.proxy_protocol))
         pools = Pools(tasks=tasks)
         h1 = H1Frontend(self._handler, swept=self._access.flush, fast_path=self._config.fast_path)
         tls = TlsFrontend(
@@ -95,10 +97,11 @@ class Daemon:
             on_demand=self._certificates.on_demand,
             cache_read=self._certificates.cache_read,
             default_for=self._default_for,
+            gate=gate,
             h1=h1,
             tasks=tasks,
         )
-        plain = PlainFrontend(self._plain, tasks=tasks)
+        plain = PlainFrontend(self._plain, gate=gate, tasks=tasks)
         listen = self._config.listen
         try:
             https = _listeners(listen.https, tls.accepted, key="listen.https")

@@ -7,6 +7,8 @@ from enum import Enum
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
+from proxyd.core.networks import NOBODY, Networks
+from proxyd.core.proxy_protocol import LOCAL
 from proxyd.tls.memory_handshake import SAMPLE_LABEL, client_context
 
 #: Seconds until a listener that does not answer was looked at in vain.
@@ -37,23 +39,31 @@ def place(listening: tuple[str, int], host: Hostname) -> tuple[str, int] | None:
 
 
 async def look(
-    address: tuple[str, int], server_name: Hostname, certificate: Certificate, *, seconds: float = PATIENCE
+    address: tuple[str, int],
+    server_name: Hostname,
+    certificate: Certificate,
+    *,
+    balancers: Networks = NOBODY,
+    seconds: float = PATIENCE,
 ) -> tuple[Seen, str]:
-    """Return whether a client of `server_name` sees the leaf of `certificate` at `address`, and why it saw nothing."""
+    """Return whether a client of `server_name` sees the leaf of `certificate` at `address`, and why it saw nothing.
+
+    `balancers`: who has to begin with a PROXY header there, perhaps this machine too.
+    """
     name = server_name.text.replace("*", SAMPLE_LABEL, 1)
     loop, kind = asyncio.get_running_loop(), certificate.key_kind
     try:
         async with asyncio.timeout(seconds):
-            seen = await loop.run_in_executor(_THREADS, _shown_leaf, address, name, kind, seconds)
+            seen = await loop.run_in_executor(_THREADS, _shown_leaf, address, name, kind, balancers, seconds)
     except (OSError, TimeoutError) as error:
         return Seen.NOTHING, str(error) or type(error).__name__
     return (Seen.RIGHT if seen == certificate.leaf else Seen.WRONG), ""
 
 
-def _shown_leaf(address: tuple[str, int], name: str, kind: str, seconds: float) -> bytes | None:
+def _shown_leaf(address: tuple[str, int], name: str, kind: str, balancers: Networks, seconds: float) -> bytes | None:
     """Raises OSError."""
-    with (
-        socket.create_connection(address, timeout=seconds) as raw,
-        client_context(kind).wrap_socket(raw, server_hostname=name) as connection,
-    ):
-        return connection.getpeercert(binary_form=True)
+    with socket.create_connection(address, timeout=seconds) as raw:
+        if balancers.has(raw.getsockname()[0]):
+            raw.sendall(LOCAL)
+        with client_context(kind).wrap_socket(raw, server_hostname=name) as connection:
+            return connection.getpeercert(binary_form=True)

@@ -11,6 +11,7 @@ from proxyd.core.alarm import Alarm
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
+from proxyd.core.networks import NOBODY, Networks
 from proxyd.daemon.handshake_check import PATIENCE, Seen, look, place
 from proxyd.issuance.keeper import Installed, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
@@ -42,6 +43,7 @@ class Installation:
         installed: Callable[[], None],
         is_alone: Callable[[Lineage], bool],
         clock: Clock,
+        balancers: Networks = NOBODY,
         is_managed: Callable[[Lineage], bool] = lambda _: True,
         look_again: timedelta = _LOOK_AGAIN,
         patience: float = PATIENCE,
@@ -50,6 +52,7 @@ class Installation:
         self._table = table
         self._memory = memory
         self._listening_at = listening_at
+        self._balancers = balancers
         self._installed = installed
         self._is_alone = is_alone
         self._is_managed = is_managed
@@ -78,7 +81,7 @@ class Installation:
             if serving is None or address is None:  # the host was removed, or we listen elsewhere
                 self._unconfirmed.pop(lineage, None)
                 continue
-            seen, reason = await look(address, lineage.host, serving, seconds=self._patience)
+            seen, reason = await self._look(address, lineage, serving)
             if lineage not in self._unconfirmed or serving != self._table.of_kind(lineage.host, lineage.key_kind):
                 continue  # replaced meanwhile
             if seen is Seen.RIGHT:
@@ -86,6 +89,9 @@ class Installation:
                 self._confirmed(lineage, serving)
             else:
                 self._unconfirmed[lineage] = _trouble(address, seen, reason)
+
+    async def _look(self, address: tuple[str, int], lineage: Lineage, certificate: Certificate) -> tuple[Seen, str]:
+        return await look(address, lineage.host, certificate, balancers=self._balancers, seconds=self._patience)
 
     def show(self, lineage: Lineage, certificate: Certificate) -> None:
         """Serve `certificate` for the names of the lineage that it covers. Raises ssl.SSLError, OSError."""
@@ -144,7 +150,7 @@ class Installation:
             if number:
                 await asyncio.sleep(self._look_again.total_seconds())
             await self._turn()
-            seen, reason = await look(address, lineage.host, certificate, seconds=self._patience)
+            seen, reason = await self._look(address, lineage, certificate)
             await self._turn()
             if certificate not in self._table.certificates(lineage.host):
                 return Serving()  # removed or replaced meanwhile: what was seen says nothing about it

@@ -14,12 +14,14 @@ from proxyd.core.clock import Clock
 from proxyd.core.failure import IssuanceError
 from proxyd.core.hostname import Hostname
 from proxyd.core.name_view import NameView, Port80
+from proxyd.core.networks import Networks
 from proxyd.core.preflight import findings
 from proxyd.daemon.authorities import ca_context, caa_identities
 from proxyd.daemon.durability import durability
 from proxyd.daemon.names import self_check_key, vantage
 from proxyd.daemon.shown_certificate import shown_certificate
 from proxyd.daemon.slow import told_if_slow
+from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.listener import Listener, ListenError, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.plain_handler import PlainHandler
@@ -160,7 +162,7 @@ class OnlineCheck:
                 date=DateLine(self._clock),
             )
             handler.hosts = self._config.names.keys()
-            plain = PlainFrontend(handler, tasks=tasks)
+            plain = PlainFrontend(handler, gate=ArrivalGate(Networks(self._config.listen.proxy_protocol)), tasks=tasks)
             listeners = [Listener(sock, plain.accepted) for sock in sockets]
             for listener in listeners:
                 listener.start()

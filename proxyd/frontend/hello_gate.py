@@ -1,14 +1,13 @@
 """The awaitable step before TLS: look at the ClientHello without taking it, and choose the final context.
 
-The bytes stay in the kernel (MSG_PEEK), so OpenSSL sees an untouched stream; SO_RCVLOWAT keeps a partial hello from
-waking us for every byte.
+The bytes stay in the kernel, so OpenSSL sees an untouched stream.
 """
 
-import asyncio
 import contextlib
 import socket
 
 from proxyd.core.client_hello import MAX_BYTES, ClientHello, NeedMore, NotClientHello, parse
+from proxyd.frontend.peek import peek
 
 _RECORD_HEADER = 5
 #: A fatal alert record (RFC 8446 §6): plain text, as it is before any key is agreed on.
@@ -24,7 +23,7 @@ async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
     need = _RECORD_HEADER
     try:
         while True:
-            data = await _peek(sock, need)
+            data = await peek(sock, need, most=MAX_BYTES)
             if len(data) < need:
                 raise ConnectionResetError("the client left during its ClientHello")
             match parse(data):
@@ -34,9 +33,6 @@ async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
                     return hello
     except NotClientHello:
         return None
-    finally:
-        if sock.fileno() >= 0:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
 
 def refuse(sock: socket.socket, hello: ClientHello | None, *, for_now: bool = False) -> None:
@@ -51,32 +47,3 @@ def refuse(sock: socket.socket, hello: ClientHello | None, *, for_now: bool = Fa
         sock.recv(MAX_BYTES)  # closing with unread bytes would send a reset that overtakes the alert
         sock.send(_ALERT + alert)
         sock.shutdown(socket.SHUT_WR)
-
-
-async def _peek(sock: socket.socket, need: int) -> bytes:
-    """Return at least `need` bytes, or fewer at the end of the stream."""
-    data = _peek_now(sock)
-    if data is not None and (len(data) >= need or not data):
-        return data
-    loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, need)
-    loop.add_reader(sock, _resolve, readable)
-    try:
-        await readable
-    finally:
-        loop.remove_reader(sock)
-    # Readable under the low-water mark means the end of the stream.
-    return _peek_now(sock) or b""
-
-
-def _peek_now(sock: socket.socket) -> bytes | None:
-    try:
-        return sock.recv(MAX_BYTES, socket.MSG_PEEK)
-    except (BlockingIOError, InterruptedError):
-        return None
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 
-from proxyd.core.hostname import Hostname
+from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.proxy.exchange import Downstream, ExchangeHandler
 
@@ -16,7 +16,8 @@ _KEEPALIVE_SECONDS = 10.0
 class PlainFrontend:
     """Serves sockets of the http listeners. Make it in the event loop."""
 
-    def __init__(self, handler: ExchangeHandler, *, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, handler: ExchangeHandler, *, gate: ArrivalGate, tasks: asyncio.TaskGroup) -> None:
+        self._gate = gate
         self._h1 = H1Frontend(handler, header_seconds=_HEADER_SECONDS, keepalive_seconds=_KEEPALIVE_SECONDS)
         self._tasks = tasks
 
@@ -30,9 +31,15 @@ class PlainFrontend:
 
     async def _connect(self, sock: socket.socket) -> None:
         try:
-            client = Hostname.from_socket(sock.getpeername()[0]).text
-            downstream = Downstream(client=client, names=frozenset(), proto=b"http")
+            arrival = await self._gate.arrival(sock)
+            if arrival is None:
+                sock.close()
+                return
+            downstream = Downstream(client=arrival.client, names=frozenset(), proto=b"http")
             await asyncio.get_running_loop().connect_accepted_socket(lambda: self._h1.connection(downstream), sock)
         except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
             _log.debug("a connection could not be served", extra={"reason": str(error)})
             sock.close()
+        except asyncio.CancelledError:
+            sock.close()
+            raise

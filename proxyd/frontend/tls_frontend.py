@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from proxyd.core.client_hello import ClientHello
 from proxyd.core.hostname import Hostname
+from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
 from proxyd.issuance.on_demand import OnDemand, Outcome
@@ -36,6 +37,7 @@ class TlsFrontend:
         on_demand: OnDemand,
         cache_read: Callable[[Hostname], Awaitable[bool]],
         default_for: Callable[[str], Hostname | None],
+        gate: ArrivalGate,
         h1: H1Frontend,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -44,6 +46,7 @@ class TlsFrontend:
         self._on_demand = on_demand
         self._cache_read = cache_read
         self._default_for = default_for
+        self._gate = gate
         self._h1 = h1
         self._tasks = tasks
 
@@ -61,16 +64,19 @@ class TlsFrontend:
 
     async def _serve(self, sock: socket.socket) -> None:
         try:
+            arrival = await self._gate.arrival(sock)
+            if arrival is None:
+                sock.close()
+                return
             async with asyncio.timeout(_HELLO_SECONDS):
                 hello = await peek_client_hello(sock)
-            client = Hostname.from_socket(sock.getpeername()[0]).text
-            reached = Hostname.from_socket(sock.getsockname()[0])
         except (OSError, TimeoutError):
             sock.close()
             return
         except asyncio.CancelledError:
             sock.close()
             raise
+        client, reached = arrival
         if hello is not None and hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
             return

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 
 from proxyd.config.values import ListenAddress
 from proxyd.core.fleet import Fleet
+from proxyd.core.networks import NOBODY, Networks
 from proxyd.daemon.system_clock import SystemClock
+from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.tls_frontend import TlsFrontend
@@ -23,7 +25,9 @@ Address = tuple[str, int]
 
 
 @contextlib.asynccontextmanager
-async def our_listener(table: CertificateTable, memory: Memory) -> AsyncIterator[Address]:
+async def our_listener(
+    table: CertificateTable, memory: Memory, *, balancers: Networks = NOBODY
+) -> AsyncIterator[Address]:
     """Serve `table` as the daemon does."""
     clock = SystemClock()
     on_demand = OnDemand(
@@ -48,6 +52,7 @@ async def our_listener(table: CertificateTable, memory: Memory) -> AsyncIterator
             on_demand=on_demand,
             cache_read=cache_read,
             default_for=lambda _: None,
+            gate=ArrivalGate(balancers),
             h1=h1,
             tasks=tasks,
         )

@@ -13,6 +13,7 @@ from pebble.server import free_port
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
+from proxyd.core.networks import NOBODY, Networks, network_of
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.issuance.commit import Commit
@@ -27,6 +28,7 @@ from proxyd.tls.context import load_pem
 from tests.support.certs import make_pem
 from tests.support.tls_listener import Address, another_program, our_listener, silence
 
+LOOPBACK = Networks([network_of("127.0.0.0/8")])
 HOST, ALIAS = Hostname("example.com"), Hostname("www.example.com")
 CA = "https://ca.example/dir"
 _HOUR = timedelta(hours=1)
@@ -44,7 +46,7 @@ def certificate(*names: Hostname, rsa_key: bool = False, ago: timedelta = timede
 class World:
     """The parts of the daemon that put a certificate to use."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, balancers: Networks = NOBODY) -> None:
         clock = SystemClock()
         self.store = CertificateStore(DirectoryStore(directory, clock=clock), clock=clock)
         self.memory = Memory(Journal(directory / "journal.sqlite3", clock=clock), clock=clock)
@@ -62,6 +64,7 @@ class World:
             is_alone=lambda _: self.alone,
             is_managed=lambda _: self.managed,
             clock=clock,
+            balancers=balancers,
             look_again=timedelta(milliseconds=1),
             patience=0.5,
         )
@@ -126,6 +129,14 @@ async def test_each_kind_of_key_is_confirmed_and_the_other_one_stays(world: Worl
         assert await world.use(lineage(HOST, key_kind="rsa2048"), newer) == Serving()
     assert world.table.certificates(HOST) == (modern, newer)
     assert world.events() == ["confirmed"] * 3
+
+
+async def test_where_balancers_have_to_say_whom_they_bring_we_say_that_we_are_none(tmp_path: Path) -> None:
+    world = World(tmp_path, balancers=LOOPBACK)
+    async with our_listener(world.table, world.memory, balancers=LOOPBACK) as world.listening:
+        assert await world.use(lineage(HOST), certificate(HOST)) == Serving()
+    assert world.events() == ["confirmed"]
+    world.memory.close()
 
 
 async def test_a_shared_certificate_serves_all_of_its_names(world: World) -> None:
