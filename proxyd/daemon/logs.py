@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
-from proxyd.proxy.access_log import AccessRecord, Show
+from proxyd.daemon.access_line import AccessLine, quoted
+from proxyd.proxy.access_log import Show
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -26,41 +27,14 @@ def set_up(*, level: str, format: Literal["auto", "json", "console"]) -> None:
 
 def access_line(format: Literal["auto", "json", "console"]) -> Show:
     """Return how a request is shown, like all other lines."""
-    if format == "json":
-        return _access_json
-    prefix = f"<{_PRIORITY[logging.INFO]}>" if _under_journal() else None
-    return lambda record, at: f"{prefix or f'{_utc(at)} INFO    '}request {_access_plain(record)}"
+    line = AccessLine()
+    return line.json if format == "json" else line.journal if _under_journal() else line.plain
 
 
 def write_lines(text: str) -> None:
     """Write whole lines where all others go."""
     sys.stderr.write(text)
     sys.stderr.flush()
-
-
-def _access_json(record: AccessRecord, at: datetime) -> str:
-    head = {"time": _utc(at), "level": "info", "logger": "proxyd.access", "event": "request"}
-    return json.dumps({**head, **_access_fields(record)}, ensure_ascii=False)
-
-
-def _access_plain(record: AccessRecord) -> str:
-    return " ".join(
-        f"{key}={_quoted(str(value))}" for key, value in _access_fields(record).items() if value is not None
-    )
-
-
-def _access_fields(record: AccessRecord) -> dict[str, object]:
-    return {
-        "host": None if record.host is None else str(record.host),
-        "client": record.client,
-        "method": record.method.decode("latin-1"),
-        "target": record.target.decode("latin-1"),
-        "status": record.status,
-        "bytes": record.sent,
-        "seconds": round(record.seconds, 4),
-        "request_id": record.request_id,
-        "user_agent": record.user_agent.decode("latin-1") or None,
-    }
 
 
 class _LineFormatter(logging.Formatter):
@@ -99,7 +73,7 @@ def _journal(record: logging.LogRecord, fields: dict[str, object]) -> str:
 
 
 def _plain(record: logging.LogRecord, fields: dict[str, object]) -> str:
-    told = (f"{key}={_quoted(_value(value))}" for key, value in fields.items() if value is not None)
+    told = (f"{key}={quoted(_value(value))}" for key, value in fields.items() if value is not None)
     return " ".join([record.getMessage(), *told])
 
 
@@ -115,12 +89,6 @@ def _value(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return str(value)
-
-
-def _quoted(text: str) -> str:
-    """Nothing that a client or CA sent may forge a line or colour a terminal."""
-    plain = text.isprintable() and text and not any(char in ' "=' for char in text)
-    return text if plain else json.dumps(text, ensure_ascii=False) if text.isprintable() else json.dumps(text)
 
 
 def _under_journal() -> bool:

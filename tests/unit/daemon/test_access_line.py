@@ -1,0 +1,77 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxyd.core.hostname import Hostname
+from proxyd.daemon.access_line import AccessLine
+from proxyd.proxy.access_log import AccessRecord
+
+_AT = datetime(2026, 1, 2, 3, 4, 5, 6789, UTC)
+
+
+def record(
+    *,
+    host: str | None = "a.example.com",
+    target: bytes = b"/x?y=z",
+    user_agent: bytes = b"",
+    seconds: float = 0.01234567,
+) -> AccessRecord:
+    name = None if host is None else Hostname(host)
+    return AccessRecord(1.0, seconds, name, "2001:db8::1", b"GET", target, 200, 12, "0123abcd", user_agent)
+
+
+def test_a_line_of_json() -> None:
+    assert json.loads(AccessLine().json(record(user_agent=b"curl/8"), _AT)) == {
+        "time": "2026-01-02T03:04:05.006Z",
+        "level": "info",
+        "logger": "proxyd.access",
+        "event": "request",
+        "host": "a.example.com",
+        "client": "2001:db8::1",
+        "method": "GET",
+        "target": "/x?y=z",
+        "status": 200,
+        "bytes": 12,
+        "seconds": 0.0123,
+        "request_id": "0123abcd",
+        "user_agent": "curl/8",
+    }
+
+
+def test_what_is_not_known() -> None:
+    line = AccessLine()
+    found = json.loads(line.json(record(host=None), _AT))
+    assert (found["host"], found["user_agent"]) == (None, None)
+    assert line.plain(record(host=None), _AT) == (
+        '2026-01-02T03:04:05.006Z INFO    request client=2001:db8::1 method=GET target="/x?y=z" status=200 bytes=12 '
+        "seconds=0.0123 request_id=0123abcd"
+    )
+
+
+def test_the_journal_knows_the_time() -> None:
+    line = AccessLine().journal(record(target=b"/", user_agent=b"a b"), _AT)
+    assert line.startswith("<6>request host=a.example.com client=")
+    assert line.endswith(' target=/ status=200 bytes=12 seconds=0.0123 request_id=0123abcd user_agent="a b"')
+
+
+@given(st.binary(), st.binary(), st.floats(0, 1e6), st.timedeltas(timedelta(0), timedelta(days=800)))
+def test_nothing_that_a_client_sends_forges_a_line(
+    target: bytes, user_agent: bytes, seconds: float, later: timedelta
+) -> None:
+    line, one, at = AccessLine(), record(target=target, user_agent=user_agent, seconds=seconds), _AT + later
+    for _ in range(2):
+        found = json.loads(line.json(one, at))
+        assert found["target"] == target.decode("latin-1")
+        assert found["user_agent"] == (user_agent.decode("latin-1") or None)
+        assert found["time"] == at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        assert abs(found["seconds"] - seconds) <= 0.00005 + seconds * 1e-12
+        for text in (line.json(one, at), line.plain(one, at), line.journal(one, at)):
+            assert text.isprintable()
+
+
+def test_the_time_goes_on() -> None:
+    line = AccessLine()
+    for at in (_AT, _AT + timedelta(milliseconds=1), _AT + timedelta(seconds=58), _AT - timedelta(days=1), _AT):
+        assert json.loads(line.json(record(), at))["time"] == at.isoformat(timespec="milliseconds")[:-6] + "Z"
