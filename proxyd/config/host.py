@@ -111,12 +111,12 @@ class ForwardAuth(Options):
 class Timeouts(Options):
     """How long to wait for what."""
 
-    header: Duration = option("30s", "a request's head, from its first byte", today=["30s"])
-    idle: Duration = option("60s", "a body that does not move; never a moving one", today=["60s"])
-    keepalive: Duration = option("75s", "an idle client connection", today=["75s"])
+    header: Duration = option("30s", "a request's head, from its first byte; 0: for ever")
+    idle: Duration = option("60s", "a body that does not move; never a moving one")
+    keepalive: Duration = option("75s", "an idle client connection")
     connect: Duration = option("3s", "connecting to the upstream")
     response: Duration = option("60s", "the head of the upstream's answer")
-    tunnel: Duration = option(0, "an idle WebSocket; 0: for ever", today=[0])
+    tunnel: Duration = option(0, "an idle WebSocket; 0: for ever")
 
 
 class HeaderChanges(Options):
@@ -188,7 +188,7 @@ class HostOptions(Options):
         None, "{max_age: 365d, include_subdomains: true}", today=[None, False]
     )
     secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
-    max_body: Size = option(0, "largest request body; 0: no limit", today=[0])
+    max_body: Size = option(0, "largest request body; 0: no limit")
     rate_limit: RateLimit | None = option(
         None, "{requests: 100, per: 1s, burst: 200}, per client address", today=[None]
     )

@@ -37,9 +37,9 @@ class ListenOptions(Options):
 class Limits(Options):
     """Bounds on what clients may use."""
 
-    max_header: Size = option("16KiB", "a request's head", today=["16KiB"])
-    max_header_count: int = option(100, "fields in it", today=[100])
-    max_uri: Size = option("8KiB", "its target", today=["8KiB"])
+    max_header: Size = option("16KiB", "a request's head")
+    max_header_count: int = option(100, "fields in it")
+    max_uri: Size = option("8KiB", "its target")
     max_connections: int = option(10000, "open client connections", today=[])
     max_connections_per_ip: int = option(0, "of one client address; 0: no limit", today=[0])
     http2: dict[str, Any] = option(doc="HTTP/2 attack limits by name", factory=dict, today=[{}])

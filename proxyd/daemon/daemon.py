@@ -23,6 +23,7 @@ from proxyd.daemon.logs import access_line, set_up, write_lines
 from proxyd.daemon.systemd import StatusLine, notify, notify_reloading
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.head_reader import HeadLimits
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.plain_handler import PlainHandler
@@ -32,6 +33,7 @@ from proxyd.proxy.access_log import AccessLog
 from proxyd.proxy.date_line import DateLine
 from proxyd.proxy.handler import Handler
 from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.proxy.times import Times
 from proxyd.proxy.traffic import Traffic
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.upstream.pools import Pools
@@ -90,7 +92,13 @@ class Daemon:
     async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
         gate = ArrivalGate(Networks(self._config.listen.proxy_protocol))
         pools = Pools(tasks=tasks)
-        h1 = H1Frontend(self._handler, swept=self._access.flush, fast_path=self._config.fast_path)
+        h1 = H1Frontend(
+            self._handler,
+            swept=self._access.flush,
+            limits=self._head_limits,
+            fast_path=self._config.fast_path,
+            times=self._times,
+        )
         tls = TlsFrontend(
             table=self._table,
             challenges=self._certificates.challenges,
@@ -148,6 +156,7 @@ class Daemon:
                 host=host,
                 upstream=pools.group(options),
                 timeouts=options.timeouts,
+                times=Times.of(options.timeouts),
                 max_body=options.max_body,
                 needs_own_connection=options.tls.client_ca is not None,
             )
@@ -200,6 +209,14 @@ class Daemon:
         names = self._config.names
         ready = sum(1 for host in names if self._table.certificate(host) is not None)
         return f"{ready} of {len(names)} hosts have a certificate"
+
+    def _head_limits(self) -> HeadLimits:
+        limits = self._config.limits
+        return HeadLimits(size=limits.max_header, fields=limits.max_header_count, target=limits.max_uri)
+
+    def _times(self, host: Hostname | None) -> Times:
+        site = self._handler.snapshot.sites.get(host) if host is not None else None
+        return site.times if site is not None else Times()
 
     def _https_port(self) -> int:
         return self._listeners[0].port if self._started.listen.https else 443

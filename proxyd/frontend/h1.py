@@ -5,14 +5,14 @@ import contextlib
 from collections.abc import Callable
 from time import monotonic
 
+from proxyd.core.hostname import Hostname
 from proxyd.frontend.aiohttp_front import AiohttpFront
 from proxyd.frontend.h1_connection import H1Connection
 from proxyd.frontend.head_reader import HeadLimits
 from proxyd.proxy.exchange import Downstream, ExchangeHandler
+from proxyd.proxy.times import Times
 
 _SWEEP_SECONDS = 1.0
-_KEEPALIVE_SECONDS = 75.0
-_IDLE_SECONDS = 60.0
 _CUT_SECONDS = 1.0
 
 
@@ -27,29 +27,25 @@ class H1Frontend:
         handler: ExchangeHandler,
         *,
         swept: Callable[[], None] = lambda: None,
-        limits: HeadLimits | None = None,
+        limits: Callable[[], HeadLimits] = HeadLimits,
         fast_path: bool = True,
-        header_seconds: float = 30.0,
-        idle_seconds: float = _IDLE_SECONDS,
-        keepalive_seconds: float = _KEEPALIVE_SECONDS,
+        times: Callable[[Hostname | None], Times] = lambda _: Times(),
     ) -> None:
         self.handle, self.refuse = handler.handle, handler.refuse
-        self.header_seconds = header_seconds
-        self.idle_seconds = idle_seconds
-        self.keepalive_seconds = keepalive_seconds
-        self.limits = limits or HeadLimits()
+        self.limits = limits
         self.aiohttp = None if fast_path else AiohttpFront(handler.handle)
         self.is_draining = False
         self._swept = swept
+        self._times = times
         self._connections: set[H1Connection] = set()
         self._empty = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self.soon = self._loop.call_soon
 
-    def connection(self, downstream: Downstream) -> H1Connection:
-        """Return the protocol of a new client connection."""
-        return H1Connection(self, downstream)
+    def connection(self, downstream: Downstream, host: Hostname | None = None) -> H1Connection:
+        """Return the protocol of a new client connection; `host`: for whom its certificate was chosen."""
+        return H1Connection(self, downstream, self._times(host))
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""

@@ -17,6 +17,7 @@ from proxyd.core.request_scanner import MalformedRequest, is_plain, keeps_open
 from proxyd.frontend.aiohttp_front import AiohttpExchange
 from proxyd.frontend.head_reader import UNREADABLE, HeadReader
 from proxyd.proxy.exchange import Downstream, RequestSink
+from proxyd.proxy.times import Times
 
 if TYPE_CHECKING:
     from proxyd.frontend.h1 import H1Frontend
@@ -58,6 +59,7 @@ class H1Connection(asyncio.Protocol):
         "_phase",
         "_reading",
         "_sink",
+        "_times",
         "_transport",
         "deadline",
         "downstream",
@@ -67,8 +69,9 @@ class H1Connection(asyncio.Protocol):
 
     request: RequestHead
 
-    def __init__(self, owner: "H1Frontend", downstream: Downstream) -> None:
+    def __init__(self, owner: "H1Frontend", downstream: Downstream, times: Times) -> None:
         self.downstream = downstream
+        self._times = times
         self.deadline = NEVER  # what the client has to do by then
         self.late_at = NEVER  # what the sink waits for
         self._owner = owner
@@ -85,14 +88,14 @@ class H1Connection(asyncio.Protocol):
         self._framed = False  # it goes out in chunks
         self._paused = False  # the client takes no more
         self._out: list[bytes] = []
-        self._heads = HeadReader(owner.limits)
+        self._heads = HeadReader(owner.limits())
         self._lent: AiohttpExchange | None = None  # who reads the request in our place
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
-        self.deadline = monotonic() + self._owner.header_seconds
+        self.deadline = monotonic() + self._times.header
         self._owner.made(self)
 
     def data_received(self, data: bytes) -> None:
@@ -126,17 +129,17 @@ class H1Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._paused = True
         if self._phase is not _Phase.TUNNEL:
-            self.deadline = monotonic() + self._owner.idle_seconds
+            self.deadline = monotonic() + self._times.idle
         if self._sink is not None:
             self._sink.download_paused(True)
 
     def resume_writing(self) -> None:
         self._paused = False
         if self._phase is _Phase.HEAD:
-            self.deadline = monotonic() + self._owner.keepalive_seconds
+            self.deadline = monotonic() + self._times.keepalive
         elif self._phase is not _Phase.NOTHING:
             waits = self._phase is _Phase.BODY and not self._body_held
-            self.deadline = monotonic() + self._owner.idle_seconds if waits else NEVER
+            self.deadline = monotonic() + self._times.idle if waits else NEVER
         if self._sink is not None:
             self._sink.download_paused(False)
 
@@ -152,7 +155,7 @@ class H1Connection(asyncio.Protocol):
         if self._phase is _Phase.TUNNEL:
             self._read(not paused)
         elif self._phase is _Phase.BODY:
-            self.deadline = NEVER if paused else monotonic() + self._owner.idle_seconds
+            self.deadline = NEVER if paused else monotonic() + self._times.idle
             if paused:
                 self._read(False)
                 return
@@ -220,7 +223,7 @@ class H1Connection(asyncio.Protocol):
         elif self._transport is not None:
             self._phase = _Phase.HEAD
             self._answers = self._framed = False
-            self.deadline = monotonic() + self._owner.keepalive_seconds
+            self.deadline = monotonic() + self._times.keepalive
             if self._pending:
                 self._owner.soon(self._go_on)
             else:
@@ -292,7 +295,7 @@ class H1Connection(asyncio.Protocol):
             self._refuse(error.status, str(error))
             return
         if found is None:
-            self.deadline = min(self.deadline, monotonic() + self._owner.header_seconds)
+            self.deadline = min(self.deadline, monotonic() + self._times.header)
             return
         self.request, end = found
         self._pending = data[end:]
@@ -314,7 +317,7 @@ class H1Connection(asyncio.Protocol):
             return
         self._phase, self._left = _Phase.BODY, body
         self._chunks = ChunkedBody() if body == CHUNKED else None
-        self.deadline = monotonic() + self._owner.idle_seconds
+        self.deadline = monotonic() + self._times.idle
         if self._lent is None:
             self._owner.handle(self)
         if self._phase is _Phase.BODY and self._pending and not self._body_held:
@@ -342,7 +345,7 @@ class H1Connection(asyncio.Protocol):
         if self._phase is not _Phase.BODY:  # the sink had enough
             return
         if end < 0:
-            self.deadline = NEVER if self._body_held else monotonic() + self._owner.idle_seconds
+            self.deadline = NEVER if self._body_held else monotonic() + self._times.idle
             return
         self._phase, self._pending, self.deadline = _Phase.LATER, data[end:] + self._pending, NEVER
         if self._sink is not None:
@@ -371,7 +374,7 @@ class H1Connection(asyncio.Protocol):
         self._phase, self._pending = _Phase.NOTHING, b""
         if self._transport is not None:
             self._transport.close()
-            self.deadline = monotonic() + self._owner.idle_seconds  # for a client that takes nothing
+            self.deadline = monotonic() + self._times.idle  # for a client that takes nothing
 
     def _is_closing(self) -> bool:
         return self._transport is None or self._transport.is_closing()

@@ -7,10 +7,10 @@ import socket
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.proxy.exchange import Downstream, ExchangeHandler
+from proxyd.proxy.times import Times
 
 _log = logging.getLogger("proxyd.plain")
-_HEADER_SECONDS = 10.0
-_KEEPALIVE_SECONDS = 10.0
+_TIMES = Times(header=10.0, keepalive=10.0)
 
 
 class PlainFrontend:
@@ -18,7 +18,7 @@ class PlainFrontend:
 
     def __init__(self, handler: ExchangeHandler, *, gate: ArrivalGate, tasks: asyncio.TaskGroup) -> None:
         self._gate = gate
-        self._h1 = H1Frontend(handler, header_seconds=_HEADER_SECONDS, keepalive_seconds=_KEEPALIVE_SECONDS)
+        self._h1 = H1Frontend(handler, times=lambda _: _TIMES)
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:

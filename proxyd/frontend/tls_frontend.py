@@ -94,7 +94,7 @@ class TlsFrontend:
         downstream = Downstream(client=client, names=selection.certificate.names)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._h1.connection(downstream),
+                lambda: self._h1.connection(downstream, selection.host),
                 sock,
                 ssl=selection.context,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,

@@ -19,6 +19,8 @@ _log = logging.getLogger("proxyd.proxy")
 _REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 #: Who waits with its body for 100 (Continue) is not left waiting by an upstream that does not know it.
 _CONTINUE_SECONDS = 1.0
+#: So long an upstream may take to read what a client that left a tunnel had sent.
+_FLUSH_SECONDS = 5.0
 #: When to ask again after what this machine lacked: descriptors, ports.
 _SHORTLY = 1
 
@@ -100,7 +102,11 @@ class Relay:
         if self._connection is None or self._is_over:
             return
         self._awaits_continue = False
-        if self._tunnels or self.exchange.request.block.body != CHUNKED:
+        if self._tunnels:
+            self._connection.write(data)
+            self._expect_more()
+            return
+        if self.exchange.request.block.body != CHUNKED:
             self._connection.write(data)
             return
         self._uploaded += len(data)
@@ -123,8 +129,9 @@ class Relay:
         if self._is_over:
             return
         if self._tunnels and self._connection is not None:
-            self._connection.close()  # what is under way arrives
-            self._connection = None
+            connection, self._connection = self._connection, None
+            connection.close()  # what is under way arrives, unless nobody takes it
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, connection.abort)
         self._drop_upstream()
         self._end(self.status if self._tunnels else 499)
 
@@ -148,6 +155,10 @@ class Relay:
             self.exchange.flush()
             return
         self._drop_upstream()
+        if self._tunnels:
+            self.exchange.finish()
+            self._end(self.status)
+            return
         times = self.site.timeouts
         upstream = self._pool.name if self._pool is not None else ""
         if self.status:
@@ -171,6 +182,8 @@ class Relay:
         self.status = head.status
         self._awaits_continue = False
         lines = head.kept if head.has_date else head.kept + self._date()
+        if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22
+            lines += b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade
         self.exchange.start(head.status, head.reason, lines, body)
         self._expect_more()
 
@@ -178,12 +191,12 @@ class Relay:
         self._answered()
         self.status, self._tunnels = 101, True
         self.exchange.switch(b"%b\r\nUpgrade: %b" % (head.kept, head.upgrade))
+        self._expect_more()
 
     def data(self, data: bytes) -> None:
         self.sent += len(data)
         self.exchange.write(data)
-        if not self._tunnels:
-            self._expect_more()
+        self._expect_more()
 
     def end(self, trailers: bytes) -> None:
         connection, self._connection = self._connection, None
@@ -289,7 +302,7 @@ class Relay:
                 head,
                 is_head=request.method == b"HEAD",
                 has_body=bool(block.body),
-                upgrades=bool(block.upgrade),
+                offered=block.upgrade,
             )
             if block.expects_continue:
                 self._awaits_continue = True
@@ -328,8 +341,10 @@ class Relay:
         )
 
     def _expect_more(self) -> None:
-        """A body that stops for long is over; one that moves never."""
-        if not self._download_paused and self.status:
+        """A body that stops for long is over, one that moves never; a tunnel as its host's options say."""
+        if self._tunnels:
+            self.exchange.expect(self.site.timeouts.tunnel.total_seconds())
+        elif not self._download_paused and self.status:
             self.exchange.expect(self.site.timeouts.idle.total_seconds())
 
     def _refuse(self, status: int, *, lines: bytes = b"") -> None:

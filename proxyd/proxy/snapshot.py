@@ -6,6 +6,7 @@ from proxyd.config.host import Timeouts
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
+from proxyd.proxy.times import Times
 from proxyd.upstream.group import UpstreamGroup
 
 
@@ -19,6 +20,7 @@ class Site:
     host: Hostname | HostPattern
     upstream: UpstreamGroup
     timeouts: Timeouts
+    times: Times = field(default_factory=Times)
     max_body: int = 0
     needs_own_connection: bool = False
 

@@ -12,7 +12,7 @@ from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_r
 _HEAD_LIMIT = 65_536
 #: Informational responses before the final one; more are a flood.
 _MOST_INTERIM = 16
-_END = b"\r\n\r\n"
+_START, _END = b"HTTP/1.", b"\r\n\r\n"
 
 
 class UpstreamError(Exception):
@@ -74,6 +74,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_head",
         "_left",
         "_name",
+        "_offered",
         "_partial",
         "_paused",
         "_phase",
@@ -81,7 +82,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_served",
         "_sink",
         "_transport",
-        "_upgrades",
         "_upload_done",
         "idle",
     )
@@ -96,7 +96,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._left = 0
         self._chunks: ChunkedBody | None = None
         self._is_head = False
-        self._upgrades = False
+        self._offered = b""
         self._upload_done = False
         self._served = False  # a request before this one
         self._answered = False  # any byte of the answer came
@@ -108,9 +108,12 @@ class UpstreamConnection(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing() and self._reusable
 
-    def begin(self, sink: ResponseSink, head: bytes, *, is_head: bool, has_body: bool, upgrades: bool = False) -> None:
-        """Send a request's head; its body follows by `write` and `finish`."""
-        self._sink, self._is_head, self._upload_done, self._upgrades = sink, is_head, not has_body, upgrades
+    def begin(self, sink: ResponseSink, head: bytes, *, is_head: bool, has_body: bool, offered: bytes = b"") -> None:
+        """Send a request's head; its body follows by `write` and `finish`.
+
+        `offered`: the protocols that the upstream may change to.
+        """
+        self._sink, self._is_head, self._upload_done, self._offered = sink, is_head, not has_body, offered
         self._phase, self._partial, self._interims, self._answered = _Phase.HEAD, b"", 0, False
         self.write(head)
 
@@ -202,6 +205,8 @@ class UpstreamConnection(asyncio.Protocol):
             if end < 0 or end > _HEAD_LIMIT:
                 if len(data) > _HEAD_LIMIT:
                     raise MalformedResponse(f"its head is over {_HEAD_LIMIT} bytes")
+                if not data.startswith(_START[: len(data)]):
+                    raise MalformedResponse("it speaks something else than HTTP/1.1")
                 self._partial = data
                 return
             head, data = scan_response(data[:end]), data[end + 4 :]
@@ -216,8 +221,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _informational(self, sink: ResponseSink, head: ResponseHead) -> None:
         self._interims += 1
         if head.status == 101:
-            if not self._upgrades:
-                raise MalformedResponse("it switched protocols although nobody asked")
+            if not _protocols(head.upgrade) <= _protocols(self._offered):
+                raise MalformedResponse("it switched to a protocol that nobody asked for")
             self._phase, self._reusable = _Phase.TUNNEL, False
             sink.switched(head)
         elif self._interims > _MOST_INTERIM:
@@ -278,3 +283,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.abort()
         if sink is not None:
             sink.failed(UpstreamError(f"{self._name} {reason}"))
+
+
+def _protocols(listed: bytes) -> set[bytes]:
+    return {one.strip(b" \t").lower() for one in listed.split(b",")}
