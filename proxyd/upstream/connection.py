@@ -3,11 +3,13 @@
 import asyncio
 import ssl
 from enum import Enum, auto
+from math import inf
 from typing import Protocol, cast
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE
 from proxyd.core.chunked_body import ChunkedBody, MalformedBody
 from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_response
+from proxyd.upstream.tls_error import refusal
 
 _HEAD_LIMIT = 65_536
 #: Informational responses before the final one; more are a flood.
@@ -64,7 +66,8 @@ class _Phase(Enum):
 class UpstreamConnection(asyncio.Protocol):
     """Carries one request at a time; `is_open` says whether it may carry another one.
 
-    `idle`: seconds that the upstream keeps it open without a request, where it says so.
+    `idle`: seconds that the upstream keeps it open without a request, where it says so. `until`: from when on it gets
+    no further request, by the loop's clock.
     """
 
     __slots__ = (
@@ -84,10 +87,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_transport",
         "_upload_done",
         "idle",
+        "until",
     )
 
     def __init__(self, name: str) -> None:
         self.idle: float | None = None
+        self.until = inf
         self._name = name
         self._transport: asyncio.Transport | None = None
         self._sink: ResponseSink | None = None
@@ -182,7 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
             sink.failed(UpstreamError(f"{self._name} closed the connection before its response was complete"))
         else:
             # What TLS says comes only now when the upstream wants a client certificate.
-            why = f" ({exc.reason or exc})" if isinstance(exc, ssl.SSLError) else ""
+            why = f": {refusal(exc)}" if isinstance(exc, ssl.SSLError) else ""
             message = f"{self._name} closed the connection without an answer{why}"
             failure = UpstreamError(message, replayable=self._served)
             sink.failed(failure)

@@ -20,6 +20,8 @@ from proxyd.upstream.tls_error import pin_reason, tls_reason
 #: What this machine lacks: the upstream is not to blame.
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 _CLOSING_SECONDS = 2.0
+#: How long a connection to a name gets requests: the name may have other addresses by then.
+_NAMED_SECONDS = 15.0
 
 
 class ConnectFailed(UpstreamError):
@@ -31,7 +33,7 @@ class ConnectFailed(UpstreamError):
 
 
 class Dialer:
-    """Connects. `trust` verifies an https upstream, may be replaced at any time, and is an error if there is none."""
+    """Connects. `trust` verifies an https upstream; it is an error if there is none."""
 
     def __init__(
         self,
@@ -59,7 +61,11 @@ class Dialer:
             async with asyncio.timeout(seconds):
                 if self.address.path is not None:
                     return await self._to_socket(self.address.path)
-                return await self._to_any(trust, seconds)
+                if self._is_literal:
+                    return await self._to(self.address.host, trust)
+                connection = await self._to_any(trust, seconds)
+                connection.until = asyncio.get_running_loop().time() + _NAMED_SECONDS
+                return connection
         except TimeoutError:
             what = "TLS connection" if trust is not None else "connection"
             raise ConnectFailed(f"{self._name} did not accept a {what} within {seconds:g} s", timed_out=True) from None
@@ -71,8 +77,6 @@ class Dialer:
         return (await loop.create_unix_connection(lambda: UpstreamConnection(self._name), path))[1]
 
     async def _to_any(self, trust: ssl.SSLContext | None, seconds: float) -> UpstreamConnection:
-        if self._is_literal:
-            return await self._to(self.address.host, trust)
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         addresses = await self._book.addresses(self.address.host)

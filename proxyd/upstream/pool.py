@@ -71,14 +71,13 @@ class UpstreamPool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or let it go."""
-        keep, told = _IDLE_SECONDS, connection.idle
+        now, keep, told = asyncio.get_running_loop().time(), _IDLE_SECONDS, connection.idle
         if told is not None and told - _AHEAD_SECONDS < keep:
             keep = told - _AHEAD_SECONDS
-        if not connection.is_open or len(self._idle) >= _MAX_IDLE or keep <= 0 or self._is_closed:
+        until = min(now + keep, connection.until)
+        if until <= now or not connection.is_open or len(self._idle) >= _MAX_IDLE or self._is_closed:
             connection.close()
             return
-        loop = asyncio.get_running_loop()
-        until = loop.time() + keep
         self._idle.append((until, connection))
         if self._sweeper is None or until < self._sweep_at:
             self._sweep_in(until)

@@ -23,25 +23,26 @@ from proxyd.upstream.pool import UpstreamPool
 _log = logging.getLogger("proxyd.upstream")
 
 
-@dataclass(frozen=True, slots=True)
-class _PoolKey:
-    """What makes an upstream another one."""
-
-    address: UpstreamAddress
-    tls: UpstreamTls
-    health: Health | None
-    most: int
-
-
-_GroupKey = tuple[tuple[_PoolKey, ...], Policy]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Trust:
     """How upstreams are verified, and the state of the files it was made from."""
 
     files: bytes
     context: ssl.SSLContext | UpstreamTlsError
+
+
+@dataclass(frozen=True, slots=True)
+class _PoolKey:
+    """What makes an upstream another one: nothing goes on over connections that were verified otherwise."""
+
+    address: UpstreamAddress
+    tls: UpstreamTls
+    trust: _Trust | None
+    health: Health | None
+    most: int
+
+
+_GroupKey = tuple[tuple[_PoolKey, ...], Policy]
 
 
 @dataclass(slots=True)
@@ -69,26 +70,21 @@ class Pools:
         found = Prepared()
         for host, options in hosts.items():
             for addresses in _upstreams(options):
-                key = _group_key(addresses, options)
+                if _speak_tls(addresses) and options.upstream_tls not in found.trust:
+                    found.trust[options.upstream_tls] = self._trusted(options.upstream_tls)
+                key = _group_key(addresses, options, found.trust)
                 found.groups.add(key)
                 for one in key[0]:
                     if found.pools.get(one) is None:
                         found.pools[one] = _asked_for(host, options)
-                    if one.address.scheme == "https" and one.tls not in found.trust:
-                        found.trust[one.tls] = self._trusted(one.tls)
         return found
 
     def adopt(self, prepared: Prepared) -> None:
         """Take over what was prepared: new upstreams are there, others stay. What is not used any more: `retire`."""
-        self._trust = {**self._trust, **prepared.trust}
+        self._trust = prepared.trust
         for key, authority in prepared.pools.items():
             if key not in self._pools:
                 self._pools[key] = self._pool(key)
-            pool = self._pools[key]
-            trusted = self._trust.get(key.tls) if key.address.scheme == "https" else None
-            if trusted is not None and trusted.context is not pool.dialer.trust:
-                pool.dialer.trust = trusted.context
-                pool.close_idle()
             if key in self._checks:
                 self._checks[key][0].authority = authority or key.address.authority
         for group in prepared.groups - self._groups.keys():
@@ -96,7 +92,7 @@ class Pools:
 
     def group(self, options: HostOptions, addresses: tuple[UpstreamAddress, ...] | None = None) -> UpstreamGroup:
         """Return the adopted upstreams of a host, or those of one of its paths."""
-        return self._groups[_group_key(options.upstream if addresses is None else addresses, options)]
+        return self._groups[_group_key(options.upstream if addresses is None else addresses, options, self._trust)]
 
     def retire(self, prepared: Prepared) -> None:
         """Let go what is not in `prepared`, when nobody picks it any more."""
@@ -104,7 +100,6 @@ class Pools:
             del self._groups[group]
         for key in self._pools.keys() - prepared.pools.keys():
             self._drop(key)
-        self._trust = {tls: one for tls, one in self._trust.items() if tls in prepared.trust}
         self._book.forget_all_but({key.address.host for key in self._pools})
 
     def close(self) -> None:
@@ -114,8 +109,8 @@ class Pools:
         self._book.close()
 
     def _pool(self, key: _PoolKey) -> UpstreamPool:
-        trusted = self._trust.get(key.tls) if key.address.scheme == "https" else None
-        dialer = Dialer(key.address, tls=key.tls, trust=trusted.context if trusted else None, book=self._book)
+        trust = key.trust.context if key.trust is not None else None
+        dialer = Dialer(key.address, tls=key.tls, trust=trust, book=self._book)
         check = HealthCheck(dialer, key.health) if key.health is not None else None
         if check is not None:
             self._checks[key] = check, self._tasks.create_task(check.run())
@@ -154,22 +149,20 @@ def _upstreams(options: HostOptions) -> Iterable[tuple[UpstreamAddress, ...]]:
             yield route.upstream
 
 
-def _group_key(addresses: tuple[UpstreamAddress, ...], options: HostOptions) -> _GroupKey:
-    return (
-        tuple(
-            _PoolKey(
-                one,
-                options.upstream_tls if one.scheme == "https" else _NO_TLS,
-                options.health,
-                options.max_upstream_connections,
-            )
-            for one in addresses
-        ),
-        options.balance,
-    )
+def _group_key(
+    addresses: tuple[UpstreamAddress, ...], options: HostOptions, trust: Mapping[UpstreamTls, _Trust]
+) -> _GroupKey:
+    health, most = options.health, options.max_upstream_connections
+    with_tls = options.upstream_tls, trust.get(options.upstream_tls)
+    keys = (_PoolKey(one, *(with_tls if one.scheme == "https" else _NO_TLS), health, most) for one in addresses)
+    return tuple(keys), options.balance
 
 
-_NO_TLS = UpstreamTls()
+def _speak_tls(addresses: tuple[UpstreamAddress, ...]) -> bool:
+    return any(one.scheme == "https" for one in addresses)
+
+
+_NO_TLS = UpstreamTls(), None
 
 
 def _state(tls: UpstreamTls) -> bytes:

@@ -13,7 +13,7 @@ _WRONG_NAME, _WRONG_ADDRESS = 62, 64
 def tls_reason(error: ssl.SSLError, *, asked: str, options: UpstreamTls) -> str:
     """Return what is wrong with the upstream whose certificate must be for `asked`."""
     if not isinstance(error, ssl.SSLCertVerificationError):
-        return _protocol(error.reason or str(error))
+        return refusal(error)
     code, detail = error.verify_code, error.verify_message
     if code in _UNKNOWN_CA:
         if options.ca is not None:
@@ -38,7 +38,9 @@ def pin_reason(found: str) -> str:
     return f"its key is not the one in upstream_tls.pin but {found}: change the pin if that is right"
 
 
-def _protocol(reason: str) -> str:
+def refusal(error: ssl.SSLError) -> str:
+    """Return why there is no TLS with an upstream whose certificate is not the trouble."""
+    reason = error.reason or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return f"it does not speak TLS there ({reason}): write http:// if that is meant"
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:

@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.support.certs import make_pem
@@ -12,11 +13,13 @@ from tests.support.daemon import DaemonProcess, eventually
 NO_CA = {"server": "https://127.0.0.1:1/dir"}
 
 
-def start_cached(daemon: DaemonProcess, hosts: dict[str, Any], **more: Any) -> None:
+def start_cached(
+    daemon: DaemonProcess, hosts: Mapping[str, Any], *, prepare: Callable[[], None] | None = None, **more: Any
+) -> None:
     """Start it with a self-signed certificate for each host, and wait until all are served."""
     keep_certificates(daemon, *hosts)
-    daemon.configure(hosts, acme=NO_CA, **more)
-    daemon.start()
+    daemon.configure({**hosts}, acme=NO_CA, **more)
+    daemon.start(prepare=prepare)
 
 
 def keep_certificates(daemon: DaemonProcess, *hosts: str) -> None:

@@ -1,11 +1,12 @@
-"""A small HTTP server in this event loop, over TCP, TLS or a unix socket: it counts what comes."""
+"""A small HTTP server over TCP, TLS or a unix socket, in this event loop or in a thread: it counts what comes."""
 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 
 class SmallServer:
@@ -19,6 +20,7 @@ class SmallServer:
         self.heads: list[bytes] = []
         self.connections = 0
         self.port = 0
+        self.loop = asyncio.get_running_loop()
         self.open: set[asyncio.Transport] = set()
 
     @property
@@ -28,6 +30,11 @@ class SmallServer:
     def answer(self) -> bytes:
         head = f"HTTP/1.1 {self.status} Said\r\n{self.lines}Content-Length: {len(self.name)}\r\n\r\n"
         return (head + self.name).encode()
+
+    def cut(self) -> None:
+        """Cut all connections, from whatever thread."""
+        for transport in [*self.open]:
+            self.loop.call_soon_threadsafe(transport.abort)
 
 
 class _Connection(asyncio.Protocol):
@@ -55,19 +62,53 @@ class _Connection(asyncio.Protocol):
 
 @contextlib.asynccontextmanager
 async def small_server(
-    name: str = "", *, tls: ssl.SSLContext | None = None, path: Path | None = None, port: int = 0
+    name: str = "",
+    *,
+    tls: ssl.SSLContext | None = None,
+    path: Path | None = None,
+    address: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[SmallServer]:
-    """Serve on a free port of 127.0.0.1, or at `path`; at the end connections are cut."""
+    """Serve on a port of this machine, or at `path`; at the end connections are cut."""
     one, loop = SmallServer(name), asyncio.get_running_loop()
     if path is not None:
         server = await loop.create_unix_server(lambda: _Connection(one), path)
     else:
-        server = await loop.create_server(lambda: _Connection(one), "127.0.0.1", port, ssl=tls)
+        server = await loop.create_server(lambda: _Connection(one), address, port, ssl=tls)
         one.port = server.sockets[0].getsockname()[1]
     try:
         yield one
     finally:
         server.close()
-        for transport in [*one.open]:
-            transport.abort()
-        await asyncio.sleep(0)  # they end in the loop's next round
+        one.cut()
+        while one.open:  # noqa: ASYNC110 - they end in the loop's next rounds
+            await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def threaded_server(name: str = "", **more: Any) -> Iterator[SmallServer]:
+    """Serve from a thread, for a daemon in a process of its own."""
+    loop, begun, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    made: list[SmallServer] = []
+
+    async def serve() -> None:
+        async with small_server(name, **more) as server:
+            made.append(server)
+            begun.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            begun.set()
+            loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait()
+    try:
+        yield made[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from proxyd.upstream.connection import UpstreamConnection
 from proxyd.upstream.dialer import ConnectFailed
 from tests.support.pools import apply, connected, failure, made_group, made_pools, options
 from tests.support.private_ca import PrivateCa, pin_of
@@ -114,14 +115,18 @@ async def test_a_broken_file_connects_nowhere_and_its_mend_is_taken_at_a_reload(
         assert result.is_ours
         assert f"upstream_tls.ca: {file} cannot be used (No such file or directory)" in str(result)
         file.write_bytes(ca.root.read_bytes())
-        assert apply(pools, host) == [group]
-        assert await failure(group.pools[0]) == "connected"
+        (mended,) = apply(pools, host)
+        assert await failure(mended.pools[0]) == "connected"
         file.write_text("broken")  # the last good one serves on
-        assert apply(pools, host) == [group]
-        assert await failure(group.pools[0]) == "connected"
+        assert apply(pools, host) == [mended]
+        assert await failure(mended.pools[0]) == "connected"
+        borrowed = await connected(mended.pools[0])
+        assert isinstance(borrowed, UpstreamConnection)
         file.write_bytes(PrivateCa(tmp_path / "other").root.read_bytes())
-        assert apply(pools, host) == [group]
-        assert "does not chain" in await failure(group.pools[0])
+        (other,) = apply(pools, host)
+        assert "does not chain" in await failure(other.pools[0])
+        mended.pools[0].give_back(borrowed)
+        assert not borrowed.is_open
 
 
 async def test_hosts_with_the_same_tls_share_one_context(ca: PrivateCa) -> None:

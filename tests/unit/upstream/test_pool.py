@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from proxyd.core.response_scanner import ResponseHead
+from proxyd.upstream import dialer
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 from proxyd.upstream.pool import UpstreamPool
 from tests.support.pools import apply, connected, made_group, made_pools, options
@@ -77,6 +78,18 @@ async def test_those_that_end_earlier_are_closed_earlier() -> None:
         assert not short.is_open
         assert pool.take_idle() is long
         pool.give_back(long)
+
+
+async def test_a_connection_to_a_name_is_not_used_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialer, "_NAMED_SECONDS", 0.1)
+    async with small_server() as server, made_group(f"http://localhost:{server.port}", server.url) as group:
+        for pool, is_kept in zip(group.pools, (False, True), strict=True):
+            connection = await used(pool)
+            pool.give_back(connection)
+            assert pool.take_idle() is connection
+            await asyncio.sleep(0.11)
+            pool.give_back(connection)
+            assert connection.is_open == is_kept
 
 
 async def test_a_reload_keeps_the_connections_of_what_stays() -> None:
