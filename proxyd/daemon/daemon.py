@@ -149,12 +149,11 @@ class Daemon:
         """Make `config` what is served: everything is prepared first, then swapped at once."""
         await self._certificates.apply(config)
         upstreams = await asyncio.to_thread(lambda: pools.prepare(config.served))
-        pools.adopt(upstreams)
 
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
             return Site(
                 host=host,
-                upstream=pools.group(options),
+                upstream=upstreams.group(options),
                 timeouts=options.timeouts,
                 times=Times.of(options.timeouts),
                 max_body=options.max_body,
@@ -175,7 +174,7 @@ class Daemon:
             access_log=config.log.access is not None,
         )
         self._plain.hosts = sites
-        pools.retire(upstreams)
+        pools.adopt(upstreams)
         self._config = config
 
     async def _reload_on(self, wish: asyncio.Event, pools: Pools) -> None:

@@ -219,13 +219,16 @@ class Relay:
             self._connect()
             return
         is_ours = isinstance(error, ConnectFailed) and error.is_ours
+        group = self.site.upstream
         if self._pool is not None and not is_ours:
-            self.site.upstream.failed(self._pool, error)
+            group.failed(self._pool, error)
         if isinstance(error, ConnectFailed) and self._use_another():
             return
         self._log_trouble("upstream failed", str(error))
         if is_ours:
             self._refuse(503, lines=_retry_after(_SHORTLY))
+        elif isinstance(error, ConnectFailed) and not group.is_available():
+            self._refuse(503, lines=_retry_after(group.unavailable()[1]))
         else:
             self._refuse(504 if error.timed_out else 502)
 

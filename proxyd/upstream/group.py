@@ -9,6 +9,7 @@ from proxyd.config.upstream_trust import UpstreamTlsError
 from proxyd.core.balance import Balance, Policy
 from proxyd.core.passive_health import OUT_SECONDS
 from proxyd.upstream.connection import UpstreamError
+from proxyd.upstream.dialer import ConnectFailed
 from proxyd.upstream.pool import UpstreamPool
 
 #: Told to clients where it depends on our checks, and on files that a reload reads again.
@@ -36,7 +37,7 @@ class UpstreamGroup:
 
     def failed(self, pool: UpstreamPool, error: UpstreamError) -> None:
         """Note that a request could not be served by `pool`."""
-        if not self._is_alone and pool.passive.failed(monotonic()):
+        if not self._is_alone and pool.passive.failed(monotonic(), refused=isinstance(error, ConnectFailed)):
             extra = {"upstream": pool.name, "reason": str(error), "seconds": f"{OUT_SECONDS:g}"}
             _log.warning("upstream failed three times in a row: it is left out", extra=extra)
 
@@ -44,6 +45,11 @@ class UpstreamGroup:
         """Note that `pool` answered."""
         if pool.passive.worked():
             _log.info("upstream answers again", extra={"upstream": pool.name})
+
+    def is_available(self) -> bool:
+        """Return whether the next request has somewhere to go, or may at least be tried."""
+        now = monotonic()
+        return any(_is_available(pool) and (self._is_alone or pool.passive.admits(now)) for pool in self.pools)
 
     def unavailable(self) -> tuple[str, int]:
         """Return why nobody is available, and in how many seconds it is worth to ask again."""
@@ -63,6 +69,9 @@ class UpstreamGroup:
             (unsure if is_checked else sure).append(pool)
         candidates = sure or unsure
         if not candidates:
+            # All were restarted at once, perhaps: who came back serves again within a second.
+            candidates = [pool for pool in self.pools if pool not in tried and _may_be_back(pool, now)][:1]
+        if not candidates:
             return None
         pool = candidates[0] if len(candidates) == 1 else self._balance.choose(candidates, client)
         pool.passive.taken(now)
@@ -75,6 +84,10 @@ def _is_available(pool: UpstreamPool) -> bool:
         and (pool.checked is None or pool.checked.is_healthy is not False)
         and not isinstance(pool.dialer.trust, UpstreamTlsError)
     )
+
+
+def _may_be_back(pool: UpstreamPool, now: float) -> bool:
+    return _is_available(pool) and pool.passive.admits_as_last(now)
 
 
 def _absence(pool: UpstreamPool, now: float) -> tuple[str, int]:

@@ -46,12 +46,18 @@ _GroupKey = tuple[tuple[_PoolKey, ...], Policy]
 
 
 @dataclass(slots=True)
-class Prepared:
-    """The upstreams of a configuration, made ready for `adopt`. `pools`: with the Host that a check asks for."""
+class Upstreams:
+    """Those of one configuration. `asked_for`: the Host that a check asks for, None: the upstream's own."""
 
-    pools: dict[_PoolKey, str | None] = field(default_factory=dict)
-    groups: set[_GroupKey] = field(default_factory=set)
+    pools: dict[_PoolKey, UpstreamPool] = field(default_factory=dict)
+    groups: dict[_GroupKey, UpstreamGroup] = field(default_factory=dict)
     trust: dict[UpstreamTls, _Trust] = field(default_factory=dict)
+    checks: dict[_PoolKey, HealthCheck] = field(default_factory=dict)
+    asked_for: dict[_PoolKey, str | None] = field(default_factory=dict)
+
+    def group(self, options: HostOptions, addresses: tuple[UpstreamAddress, ...] | None = None) -> UpstreamGroup:
+        """Return the upstreams of a host, or those of one of its paths."""
+        return self.groups[_group_key(options.upstream if addresses is None else addresses, options, self.trust)]
 
 
 class Pools:
@@ -60,70 +66,59 @@ class Pools:
     def __init__(self, *, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
         self._book = AddressBook(tasks=tasks)
-        self._pools: dict[_PoolKey, UpstreamPool] = {}
-        self._groups: dict[_GroupKey, UpstreamGroup] = {}
-        self._trust: dict[UpstreamTls, _Trust] = {}
-        self._checks: dict[_PoolKey, tuple[HealthCheck, asyncio.Task[None]]] = {}
+        self._now = Upstreams()
+        self._checking: dict[_PoolKey, asyncio.Task[None]] = {}
 
-    def prepare(self, hosts: Mapping[Hostname | HostPattern, HostOptions]) -> Prepared:
-        """Read what the upstreams of `hosts` need, and change nothing. Blocks: not for the event loop."""
-        found = Prepared()
+    def prepare(self, hosts: Mapping[Hostname | HostPattern, HostOptions]) -> Upstreams:
+        """Make what `hosts` need; what is in use and stays is in it. Reads files: not for the event loop."""
+        found = Upstreams()
         for host, options in hosts.items():
             for addresses in _upstreams(options):
                 if _speak_tls(addresses) and options.upstream_tls not in found.trust:
                     found.trust[options.upstream_tls] = self._trusted(options.upstream_tls)
                 key = _group_key(addresses, options, found.trust)
-                found.groups.add(key)
                 for one in key[0]:
-                    if found.pools.get(one) is None:
-                        found.pools[one] = _asked_for(host, options)
+                    if one not in found.pools:
+                        self._make(one, found)
+                    if found.asked_for.get(one) is None:
+                        found.asked_for[one] = _asked_for(host, options)
+                if key not in found.groups:
+                    pools = [found.pools[one] for one in key[0]]
+                    found.groups[key] = self._now.groups.get(key) or UpstreamGroup(pools, key[1])
         return found
 
-    def adopt(self, prepared: Prepared) -> None:
-        """Take over what was prepared: new upstreams are there, others stay. What is not used any more: `retire`."""
-        self._trust = prepared.trust
-        for key, authority in prepared.pools.items():
-            if key not in self._pools:
-                self._pools[key] = self._pool(key)
-            if key in self._checks:
-                self._checks[key][0].authority = authority or key.address.authority
-        for group in prepared.groups - self._groups.keys():
-            self._groups[group] = UpstreamGroup([self._pools[one] for one in group[0]], group[1])
-
-    def group(self, options: HostOptions, addresses: tuple[UpstreamAddress, ...] | None = None) -> UpstreamGroup:
-        """Return the adopted upstreams of a host, or those of one of its paths."""
-        return self._groups[_group_key(options.upstream if addresses is None else addresses, options, self._trust)]
-
-    def retire(self, prepared: Prepared) -> None:
-        """Let go what is not in `prepared`, when nobody picks it any more."""
-        for group in self._groups.keys() - prepared.groups:
-            del self._groups[group]
-        for key in self._pools.keys() - prepared.pools.keys():
-            self._drop(key)
-        self._book.forget_all_but({key.address.host for key in self._pools})
+    def adopt(self, upstreams: Upstreams) -> None:
+        """Take over what was prepared and is picked from now on, and let go what is not in it."""
+        before, self._now = self._now, upstreams
+        for key in before.pools.keys() - upstreams.pools.keys():
+            before.pools[key].close()
+        for key in self._checking.keys() - upstreams.checks.keys():
+            self._checking.pop(key).cancel()
+        for key, check in upstreams.checks.items():
+            check.authority = upstreams.asked_for[key] or key.address.authority
+            if key not in self._checking:
+                self._checking[key] = self._tasks.create_task(check.run())
+        self._book.forget_all_but({key.address.host for key in upstreams.pools})
 
     def close(self) -> None:
         """End all checks and close what is idle."""
-        for key in [*self._pools]:
-            self._drop(key)
+        self.adopt(Upstreams())
         self._book.close()
 
-    def _pool(self, key: _PoolKey) -> UpstreamPool:
-        trust = key.trust.context if key.trust is not None else None
-        dialer = Dialer(key.address, tls=key.tls, trust=trust, book=self._book)
-        check = HealthCheck(dialer, key.health) if key.health is not None else None
+    def _make(self, key: _PoolKey, into: Upstreams) -> None:
+        pool, check = self._now.pools.get(key), self._now.checks.get(key)
+        if pool is None:
+            trust = key.trust.context if key.trust is not None else None
+            dialer = Dialer(key.address, tls=key.tls, trust=trust, book=self._book)
+            check = HealthCheck(dialer, key.health) if key.health is not None else None
+            pool = UpstreamPool(dialer, tasks=self._tasks, most=key.most, checked=check.state if check else None)
+        into.pools[key] = pool
         if check is not None:
-            self._checks[key] = check, self._tasks.create_task(check.run())
-        return UpstreamPool(dialer, tasks=self._tasks, most=key.most, checked=check.state if check else None)
-
-    def _drop(self, key: _PoolKey) -> None:
-        self._pools.pop(key).close()
-        if key in self._checks:
-            self._checks.pop(key)[1].cancel()
+            into.checks[key] = check
 
     def _trusted(self, tls: UpstreamTls) -> _Trust:
         """What cannot be read any more serves on as it was."""
-        before, files = self._trust.get(tls), _state(tls)
+        before, files = self._now.trust.get(tls), _state(tls)
         if before is not None and before.files == files and not isinstance(before.context, UpstreamTlsError):
             return before
         try:

@@ -42,7 +42,7 @@ def test_requests_survive_the_end_of_upstreams(daemon: DaemonProcess) -> None:
         with threaded_server("two", port=two.port):  # its probe comes ten seconds later
             assert {body(ask(daemon)) for _ in range(5)} == {"one"}
     statuses = [status(ask(daemon)) for _ in range(4)]
-    assert statuses == [502, 502, 502, 503]
+    assert statuses == [502, 502, 503, 503]
     answer = ask(daemon)
     assert b"\r\nRetry-After: " in answer
     assert one.url.encode() not in answer

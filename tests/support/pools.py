@@ -27,9 +27,7 @@ def apply(pools: Pools, *hosts: HostOptions) -> list[UpstreamGroup]:
     }
     prepared = pools.prepare(served)
     pools.adopt(prepared)
-    groups = [pools.group(one) for one in hosts]
-    pools.retire(prepared)
-    return groups
+    return [prepared.group(one) for one in hosts]
 
 
 @contextlib.asynccontextmanager

@@ -49,6 +49,18 @@ def test_a_probe_whose_client_left_is_followed_by_another() -> None:
     assert health.admits(120)
 
 
+def test_one_that_refused_may_be_tried_sooner_when_nobody_else_is_there() -> None:
+    health = PassiveHealth()
+    for refused in (False, False, True):
+        health.failed(100, refused=refused)
+    assert [health.admits_as_last(now) for now in (100.9, 101)] == [False, True]
+    health.taken(101)
+    assert [health.admits_as_last(now) for now in (101.9, 102)] == [False, True]
+    health.failed(102)  # it took a request and did not answer: the next one would be lost as well
+    assert not health.admits_as_last(111)
+    assert health.admits(112)
+
+
 def verdicts(health: ActiveHealth, *checks: bool) -> list[bool | None]:
     found = []
     for passed in checks:

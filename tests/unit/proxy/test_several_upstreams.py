@@ -101,12 +101,23 @@ async def test_nobody_listens(nobody: int) -> None:
         for _ in range(5):
             assert (await ask(port)).startswith(b"HTTP/1.1 502 ")
     async with made_group(nobody, "unix:/no.sock") as group, served(group) as port:
-        for _ in range(3):
+        for _ in range(2):
             assert (await ask(port)).startswith(b"HTTP/1.1 502 ")
-        answer = await ask(port)
-    assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"\r\nRetry-After: 10\r\n" in answer
-    assert b"The application behind this server is not available." in answer
+        third, fourth = await ask(port), await ask(port)
+    for answer in (third, fourth):
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 10\r\n" in answer
+        assert b"The application behind this server is not available." in answer
+
+
+async def test_when_all_were_out_who_is_back_serves_within_a_second(nobody: int) -> None:
+    async with made_group(nobody, "unix:/no.sock", balance="first") as group, served(group) as port:
+        for status in (502, 502, 503):
+            assert (await ask(port)).startswith(b"HTTP/1.1 %d " % status)
+        async with small_server("back", port=nobody):
+            assert (await ask(port)).startswith(b"HTTP/1.1 503 ")
+            await asyncio.sleep(1.05)
+            assert [(await ask(port))[-4:] for _ in range(3)] == [b"back"] * 3
 
 
 async def test_one_that_is_out_is_back_after_its_probe(nobody: int) -> None:
