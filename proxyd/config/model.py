@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PrivateAttr, SecretStr
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
 
 from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
-from proxyd.config.values import DnsServers, Duration, File, Listen, Name, Networks, Size
+from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Size
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 
@@ -38,10 +38,10 @@ class Limits(Options):
     """Bounds on what clients may use."""
 
     max_header: Size = option("16KiB", "a request's head")
-    max_header_count: int = option(100, "fields in it")
+    max_header_count: Count = option(100, "fields in it")
     max_uri: Size = option("8KiB", "its target")
-    max_connections: int = option(10000, "open client connections", today=[])
-    max_connections_per_ip: int = option(0, "of one client address; 0: no limit", today=[0])
+    max_connections: Count = option(10000, "open client connections")
+    max_connections_per_ip: Annotated[int, Field(ge=0)] = option(0, "of one client address (IPv6: /64); 0: no limit")
     http2: dict[str, Any] = option(doc="HTTP/2 attack limits by name", factory=dict, today=[{}])
 
 

@@ -27,6 +27,7 @@ from proxyd.frontend.head_reader import HeadLimits
 from proxyd.frontend.listener import Listener, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.plain_handler import PlainHandler
+from proxyd.frontend.seats import Seats
 from proxyd.frontend.tls_frontend import TlsFrontend
 from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.proxy.access_log import AccessLog
@@ -51,6 +52,7 @@ class Daemon:
         self._load = load
         self._table = CertificateTable()
         self._traffic = Traffic(clock=steady)
+        self._seats = Seats(most=config.limits.max_connections, most_each=config.limits.max_connections_per_ip)
         self._certificates = Certificates(
             config,
             table=self._table,
@@ -106,10 +108,11 @@ class Daemon:
             cache_read=self._certificates.cache_read,
             default_for=self._default_for,
             gate=gate,
+            seats=self._seats,
             h1=h1,
             tasks=tasks,
         )
-        plain = PlainFrontend(self._plain, gate=gate, tasks=tasks)
+        plain = PlainFrontend(self._plain, gate=gate, seats=self._seats, tasks=tasks)
         listen = self._config.listen
         try:
             https = _listeners(listen.https, tls.accepted, key="listen.https")
@@ -167,6 +170,7 @@ class Daemon:
             )
 
         sites = await asyncio.to_thread(table)
+        self._seats.most, self._seats.most_each = config.limits.max_connections, config.limits.max_connections_per_ip
         self._handler.snapshot = Snapshot(
             sites=sites,
             trusted=Networks(config.trusted_proxies),

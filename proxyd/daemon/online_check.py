@@ -25,6 +25,7 @@ from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.listener import Listener, ListenError, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.plain_handler import PlainHandler
+from proxyd.frontend.seats import Seats
 from proxyd.issuance.acme_transport import AcmeTransport
 from proxyd.issuance.name_look import NameLook
 from proxyd.issuance.resolver import Resolver
@@ -162,7 +163,8 @@ class OnlineCheck:
                 date=DateLine(self._clock),
             )
             handler.hosts = self._config.names.keys()
-            plain = PlainFrontend(handler, gate=ArrivalGate(Networks(self._config.listen.proxy_protocol)), tasks=tasks)
+            gate, seats = ArrivalGate(Networks(self._config.listen.proxy_protocol)), Seats(most=1000, most_each=0)
+            plain = PlainFrontend(handler, gate=gate, seats=seats, tasks=tasks)
             listeners = [Listener(sock, plain.accepted) for sock in sockets]
             for listener in listeners:
                 listener.start()

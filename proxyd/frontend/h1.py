@@ -43,9 +43,11 @@ class H1Frontend:
         self._loop = asyncio.get_running_loop()
         self.soon = self._loop.call_soon
 
-    def connection(self, downstream: Downstream, host: Hostname | None = None) -> H1Connection:
-        """Return the protocol of a new client connection; `host`: for whom its certificate was chosen."""
-        return H1Connection(self, downstream, self._times(host))
+    def connection(
+        self, downstream: Downstream, host: Hostname | None = None, *, left: Callable[[], None] = lambda: None
+    ) -> H1Connection:
+        """Return the protocol of a new client connection, served for `host`; `left` is called when it was lost."""
+        return H1Connection(self, downstream, self._times(host), left)
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""

@@ -5,6 +5,7 @@ sweep of the frontend looks at.
 """
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
 from time import monotonic
@@ -52,6 +53,7 @@ class H1Connection(asyncio.Protocol):
         "_keeps",
         "_left",
         "_lent",
+        "_lost",
         "_out",
         "_owner",
         "_paused",
@@ -69,9 +71,10 @@ class H1Connection(asyncio.Protocol):
 
     request: RequestHead
 
-    def __init__(self, owner: "H1Frontend", downstream: Downstream, times: Times) -> None:
+    def __init__(self, owner: "H1Frontend", downstream: Downstream, times: Times, lost: Callable[[], None]) -> None:
         self.downstream = downstream
         self._times = times
+        self._lost = lost
         self.deadline = NEVER  # what the client has to do by then
         self.late_at = NEVER  # what the sink waits for
         self._owner = owner
@@ -122,6 +125,7 @@ class H1Connection(asyncio.Protocol):
         self._pending = b""
         self.deadline = self.late_at = NEVER
         self._owner.gone(self)
+        self._lost()
         sink, self._sink, self._lent = self._sink, None, None
         if sink is not None:
             sink.abandoned()

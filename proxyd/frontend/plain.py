@@ -6,6 +6,7 @@ import socket
 
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.seats import Seat, Seats
 from proxyd.proxy.exchange import Downstream, ExchangeHandler
 from proxyd.proxy.times import Times
 
@@ -16,30 +17,37 @@ _TIMES = Times(header=10.0, keepalive=10.0)
 class PlainFrontend:
     """Serves sockets of the http listeners. Make it in the event loop."""
 
-    def __init__(self, handler: ExchangeHandler, *, gate: ArrivalGate, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, handler: ExchangeHandler, *, gate: ArrivalGate, seats: Seats, tasks: asyncio.TaskGroup) -> None:
         self._gate = gate
+        self._seats = seats
         self._h1 = H1Frontend(handler, times=lambda _: _TIMES)
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
-        self._tasks.create_task(self._connect(sock))
+        if seat := self._seats.take():
+            self._tasks.create_task(self._connect(sock, seat))
+        else:
+            sock.close()
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""
         await self._h1.drain(seconds)
 
-    async def _connect(self, sock: socket.socket) -> None:
+    async def _connect(self, sock: socket.socket, seat: Seat) -> None:
+        is_served = False
         try:
             arrival = await self._gate.arrival(sock)
-            if arrival is None:
-                sock.close()
+            if arrival is None or not seat.sit(arrival.client):
                 return
             downstream = Downstream(client=arrival.client, names=frozenset(), proto=b"http")
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: self._h1.connection(downstream), sock)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._h1.connection(downstream, left=seat.leave), sock
+            )
+            is_served = True
         except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
             _log.debug("a connection could not be served", extra={"reason": str(error)})
-            sock.close()
-        except asyncio.CancelledError:
-            sock.close()
-            raise
+        finally:
+            if not is_served:
+                sock.close()
+                seat.leave()

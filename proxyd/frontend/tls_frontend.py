@@ -10,6 +10,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
+from proxyd.frontend.seats import Seat, Seats
 from proxyd.issuance.on_demand import OnDemand, Outcome
 from proxyd.proxy.exchange import Downstream
 from proxyd.tls.certificate_table import CertificateTable, Selection
@@ -38,6 +39,7 @@ class TlsFrontend:
         cache_read: Callable[[Hostname], Awaitable[bool]],
         default_for: Callable[[str], Hostname | None],
         gate: ArrivalGate,
+        seats: Seats,
         h1: H1Frontend,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -47,39 +49,48 @@ class TlsFrontend:
         self._cache_read = cache_read
         self._default_for = default_for
         self._gate = gate
+        self._seats = seats
         self._h1 = h1
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
-        self._tasks.create_task(self._guarded(sock))
+        if seat := self._seats.take():
+            self._tasks.create_task(self._guarded(sock, seat))
+        else:
+            sock.close()
 
-    async def _guarded(self, sock: socket.socket) -> None:
+    async def _guarded(self, sock: socket.socket, seat: Seat) -> None:
         """One connection's trouble stays its own: an error that left this task would end the daemon."""
+        is_served = False
         try:
-            await self._serve(sock)
+            is_served = await self._serve(sock, seat)
         except Exception:  # noqa: BLE001 - the root of this task
             _log.exception("a connection failed in an unforeseen way: closed")
             sock.close()
+        finally:
+            if not is_served:
+                seat.leave()
 
-    async def _serve(self, sock: socket.socket) -> None:
+    async def _serve(self, sock: socket.socket, seat: Seat) -> bool:
+        """Return whether it is served: then the end of the connection gives back its seat."""
         try:
             arrival = await self._gate.arrival(sock)
-            if arrival is None:
+            if arrival is None or not seat.sit(arrival.client):
                 sock.close()
-                return
+                return False
             async with asyncio.timeout(_HELLO_SECONDS):
                 hello = await peek_client_hello(sock)
         except (OSError, TimeoutError):
             sock.close()
-            return
+            return False
         except asyncio.CancelledError:
             sock.close()
             raise
         client, reached = arrival
         if hello is not None and hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
-            return
+            return False
         selection, outcome = self._select(hello, client, reached) if hello else None, Outcome.UNKNOWN
         if selection is None and hello is not None:
             outcome = await self._obtain(sock, hello, client, reached)
@@ -90,11 +101,11 @@ class TlsFrontend:
                     "refused a name that is not served", extra={"server_name": hello.server_name, "client": client}
                 )
             refuse(sock, hello, for_now=outcome is not Outcome.UNKNOWN)
-            return
+            return False
         downstream = Downstream(client=client, names=selection.certificate.names)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._h1.connection(downstream, selection.host),
+                lambda: self._h1.connection(downstream, selection.host, left=seat.leave),
                 sock,
                 ssl=selection.context,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
@@ -102,6 +113,8 @@ class TlsFrontend:
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
             sock.close()
+            return False
+        return True
 
     async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str, reached: Hostname) -> Outcome:
         """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel."""

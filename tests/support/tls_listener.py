@@ -14,6 +14,7 @@ from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind
+from proxyd.frontend.seats import Seats
 from proxyd.frontend.tls_frontend import TlsFrontend
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand
@@ -53,6 +54,7 @@ async def our_listener(
             cache_read=cache_read,
             default_for=lambda _: None,
             gate=ArrivalGate(balancers),
+            seats=Seats(most=1000, most_each=0),
             h1=h1,
             tasks=tasks,
         )
