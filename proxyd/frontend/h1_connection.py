@@ -105,7 +105,10 @@ class H1Connection(asyncio.Protocol):
         phase = self._phase
         if phase is _Phase.HEAD:
             self._pending = self._pending + data if self._pending else data
-            self._next()
+            if len(self._pending) > _MOST_PENDING:
+                self._read(False)
+            if not self._paused:
+                self._next()
         elif phase is _Phase.BODY and not self._body_held:
             self._take_body(data)
         elif phase is _Phase.TUNNEL:
@@ -141,6 +144,8 @@ class H1Connection(asyncio.Protocol):
         self._paused = False
         if self._phase is _Phase.HEAD:
             self.deadline = monotonic() + self._times.keepalive
+            if self._pending:
+                self._owner.soon(self._go_on)
         elif self._phase is not _Phase.NOTHING:
             waits = self._phase is _Phase.BODY and not self._body_held
             self.deadline = monotonic() + self._times.idle if waits else NEVER
@@ -163,10 +168,7 @@ class H1Connection(asyncio.Protocol):
             if paused:
                 self._read(False)
                 return
-            data, self._pending = self._pending, b""
-            self._read(True)
-            if data:
-                self._take_body(data)
+            self._go_on_with_body()
 
     def expect(self, seconds: float) -> None:
         self.late_at = monotonic() + seconds if seconds else NEVER
@@ -283,8 +285,7 @@ class H1Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Take the request that came before the last response was over."""
-        if self._phase is _Phase.HEAD and self._pending:
-            self._read(True)
+        if self._phase is _Phase.HEAD and self._pending and not self._paused:
             self._next()
 
     def _next(self) -> None:
@@ -292,6 +293,7 @@ class H1Connection(asyncio.Protocol):
         if data.startswith(b"\r\n"):  # some clients write an empty line after a body (RFC 9112 §2.2)
             data = self._pending = data[2:]
             if not data:
+                self._read(True)
                 return
         try:
             found = self._heads.read(data)
@@ -300,6 +302,7 @@ class H1Connection(asyncio.Protocol):
             return
         if found is None:
             self.deadline = min(self.deadline, monotonic() + self._times.header)
+            self._read(True)
             return
         self.request, end = found
         self._pending = data[end:]
@@ -324,9 +327,16 @@ class H1Connection(asyncio.Protocol):
         self.deadline = monotonic() + self._times.idle
         if self._lent is None:
             self._owner.handle(self)
-        if self._phase is _Phase.BODY and self._pending and not self._body_held:
+        self._go_on_with_body()
+
+    def _go_on_with_body(self) -> None:
+        """Take what came of it, and read only when that is not all: what follows has to wait."""
+        if self._phase is _Phase.BODY and not self._body_held:
             data, self._pending = self._pending, b""
-            self._take_body(data)
+            if data:
+                self._take_body(data)
+        if self._phase is _Phase.BODY and not self._body_held:
+            self._read(True)
 
     def _take_body(self, data: bytes) -> None:
         if self._chunks is None:

@@ -150,10 +150,17 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def close(self) -> None:
-        """Close it when all is sent; the sink hears nothing more."""
+        """Close it when all is sent; the sink hears nothing more.
+
+        A request that was answered before it was complete is not waited for: nobody may ever read it.
+        """
         self._sink, self._reusable = None, False
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._upload_done or not self._transport.get_write_buffer_size():
             self._transport.close()
+        else:
+            self._transport.abort()
 
     # asyncio.Protocol
 

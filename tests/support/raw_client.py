@@ -112,6 +112,14 @@ class RawClient:
             self._receive(time.monotonic() + seconds)
         return not self.unread and not self.how_it_ended
 
+    def say_goodbye(self) -> None:
+        """Send close_notify and the end; what the other side still says is not read."""
+        self._tls.settimeout(0.02)
+        with contextlib.suppress(OSError):
+            self._tls.unwrap()
+        with contextlib.suppress(OSError):
+            self._tls.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """End without a word of TLS, as a client that is gone does."""
         self._tls.close()
