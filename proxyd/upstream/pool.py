@@ -124,7 +124,8 @@ class UpstreamPool:
         try:
             result = await self.dialer.connect(timeout.total_seconds())
         except ConnectFailed as error:
-            result = error
+            # Its traceback leads to this frame, and from here to the request: a cycle for each failure.
+            result, error.__context__ = error.with_traceback(None), None
         except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
             _log.exception("connecting failed in an unforeseen way", extra={"upstream": self.name})
             result = ConnectFailed(f"{self.name} cannot be connected to ({type(error).__name__})", is_ours=True)

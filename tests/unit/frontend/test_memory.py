@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxyd.config.host import Timeouts, UpstreamTls
-from proxyd.config.values import UpstreamAddress
+from proxyd.config.host import Timeouts
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.h1 import H1Frontend
@@ -16,27 +15,23 @@ from proxyd.frontend.h1_connection import H1Connection
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
-from proxyd.upstream.addresses import AddressBook
 from proxyd.upstream.connection import UpstreamConnection
-from proxyd.upstream.dialer import Dialer
-from proxyd.upstream.group import UpstreamGroup
-from proxyd.upstream.pool import UpstreamPool
+from proxyd.upstream.dialer import ConnectFailed
 from tests.support.handler import make_handler
+from tests.support.pools import made_group
 from tests.support.upstream import Upstream
 
 HOST = Hostname("example.com")
-LEFT_BEHIND = (H1Connection, Relay, UpstreamConnection)
+LEFT_BEHIND = (H1Connection, Relay, UpstreamConnection, ConnectFailed)
 
 
 @contextlib.asynccontextmanager
-async def served(*, fast_path: bool) -> AsyncIterator[int]:
-    with Upstream() as upstream:
-        async with asyncio.TaskGroup() as tasks:
-            address = UpstreamAddress.parse(f"http://127.0.0.1:{upstream.port}")
-            dialer = Dialer(address, tls=UpstreamTls(), trust=None, book=AddressBook(tasks=tasks))
-            pool = UpstreamPool(dialer, tasks=tasks)
+async def served(*upstream: str, fast_path: bool) -> AsyncIterator[int]:
+    with Upstream() as application:
+        addresses = [one or application.port for one in upstream]
+        async with made_group(*addresses, balance="first") as group:
             handler = make_handler()
-            site = Site(host=HOST, upstream=UpstreamGroup([pool]), timeouts=Timeouts())
+            site = Site(host=HOST, upstream=group, timeouts=Timeouts())
             handler.snapshot = Snapshot(sites=HostTable({HOST: site}), access_log=True)
             frontend = H1Frontend(handler, fast_path=fast_path)
             downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}))
@@ -46,8 +41,7 @@ async def served(*, fast_path: bool) -> AsyncIterator[int]:
             yield server.sockets[0].getsockname()[1]
             server.close()
             await frontend.drain(1)
-            pool.close()
-            await asyncio.sleep(0)  # connections end in the loop's next round
+        await asyncio.sleep(0)  # connections end in the loop's next round
 
 
 @pytest.mark.parametrize(
@@ -59,12 +53,16 @@ async def served(*, fast_path: bool) -> AsyncIterator[int]:
         "GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n",
     ],
 )
-@pytest.mark.parametrize("fast_path", [True, False])
-async def test_serving_leaves_no_cycles_behind(request_text: str, fast_path: bool) -> None:
+@pytest.mark.parametrize(
+    ("fast_path", "upstream"),
+    [(True, ("",)), (True, ("unix:/no.sock",)), (True, ("unix:/no.sock", "")), (False, ("",))],
+    ids=["fast", "fast-none", "fast-second", "slow"],
+)
+async def test_serving_leaves_no_cycles_behind(request_text: str, fast_path: bool, upstream: tuple[str, ...]) -> None:
     gc.collect()
     gc.disable()
     try:
-        async with served(fast_path=fast_path) as port:
+        async with served(*upstream, fast_path=fast_path) as port:
             for _ in range(3):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(request_text.encode())
