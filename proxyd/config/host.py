@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from proxyd.config.acme import AcmeOptions
+from proxyd.config.header_options import HeaderOptions
 from proxyd.config.option import Options, option
+from proxyd.config.routing import Paths, Redirect
 from proxyd.config.values import Count, Duration, File, Name, Networks, Pin, Size, Upstreams, Wait
 from proxyd.core.balance import Policy
 
@@ -16,10 +18,6 @@ def switch(**when_true: Any) -> BeforeValidator:
     return BeforeValidator(
         lambda written: None if written is False else dict(when_true) if written is True else written
     )
-
-
-def _as_redirect(written: object) -> object:
-    return {"to": written} if isinstance(written, str) else written
 
 
 def _check_path(written: str) -> str:
@@ -36,14 +34,6 @@ class Health(Options):
     timeout: Wait = option("5s", "for one check")
     fails: Count = option(3, "failures until an upstream is left out")
     passes: Count = option(2, "successes until it is back")
-
-
-class Redirect(Options):
-    """Send clients elsewhere."""
-
-    to: str = option(doc="target URL")
-    status: Literal[301, 302, 303, 307, 308] = option(308, "status code")
-    keep_path: bool = option(True, "append path and query")
 
 
 class UpstreamTls(Options):
@@ -119,20 +109,6 @@ class Timeouts(Options):
     tunnel: Duration = option(0, "an idle WebSocket; 0: for ever")
 
 
-class HeaderChanges(Options):
-    """Fields to set and to remove."""
-
-    set: dict[str, str] = option(doc="NAME: VALUE", factory=dict)
-    remove: tuple[str, ...] = option((), "names")
-
-
-class HeaderOptions(Options):
-    """Header rules in both directions."""
-
-    request: HeaderChanges = option(HeaderChanges(), "towards the upstream", today=[{}])
-    response: HeaderChanges = option(HeaderChanges(), "towards the client", today=[{}])
-
-
 class Maintenance(Options):
     """Answer 503 instead of the upstream."""
 
@@ -148,18 +124,6 @@ class Export(Options):
     mode: str = option("0640", "mode of the files")
 
 
-class PathRoute(Options):
-    """What serves the requests under a path."""
-
-    upstream: Upstreams | None = option(None, "where to")
-    strip: bool = option(False, "remove the prefix")
-    redirect: Annotated[Redirect, BeforeValidator(_as_redirect)] | None = option(None, "where to send clients")
-
-
-def _as_path_route(written: object) -> object:
-    return {"upstream": written} if isinstance(written, str | int | list) else written
-
-
 class HostOptions(Options):
     """Everything that can be said about a host."""
 
@@ -173,13 +137,13 @@ class HostOptions(Options):
     balance: Policy = option("least_conn", "among several upstreams: least_conn, round_robin, ip_hash, first")
     health: Health | None = option(None, "{path: /up, interval: 10s, timeout: 5s, fails: 3, passes: 2}")
     max_upstream_connections: Count = option(10000, "requests under way to one upstream; beyond that 503")
-    paths: dict[str, Annotated[PathRoute, BeforeValidator(_as_path_route)]] = option(
-        doc="/PREFIX/: URL; the longest prefix wins", factory=dict, today=[{}]
+    paths: Paths = option(
+        doc="/PREFIX/: URL, {upstream: URL, strip: true} or {redirect: URL}; the longest prefix wins", factory=dict
     )
-    redirect: Annotated[Redirect, BeforeValidator(_as_redirect)] | None = option(
-        None, "URL: 308, path and query kept", today=[None]
+    redirect: Redirect | None = option(
+        None, "URL: 308, path and query kept; or {to: URL, status: 302, keep_path: false}"
     )
-    host_header: Literal["keep", "upstream"] = option("keep", "keep, or upstream", today=["keep"])
+    host_header: Literal["keep", "upstream"] = option("keep", "the upstream's Host: keep the client's, or upstream")
     upstream_tls: UpstreamTls = option(UpstreamTls(), "how an https upstream is verified")
     tls: HostTls = option(HostTls(), "TLS towards clients")
     acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
@@ -196,10 +160,10 @@ class HostOptions(Options):
     forward_auth: ForwardAuth | None = option(None, "{url: U, copy_headers: []}", today=[None])
     timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
-    allow: Networks = option((), "CIDRs; empty: everyone", today=[[]])
-    deny: Networks = option((), "CIDRs", today=[[]])
+    allow: Networks = option((), "CIDRs of the clients that are served; empty: all")
+    deny: Networks = option((), "CIDRs of clients that are not, whatever allow says")
     maintenance: Annotated[Maintenance, switch()] | None = option(
-        None, "true, or {retry_after: 60s, page: FILE}", today=[None, False]
+        None, "true, or {retry_after: 60s, page: FILE}: 503 for all"
     )
     on_renew: tuple[str, ...] | None = option(None, "[CMD, ARG…] after a new certificate", today=[None])
     export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}', today=[None])

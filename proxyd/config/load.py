@@ -17,6 +17,7 @@ from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.model import Config
 from proxyd.config.option import Options, overlay, today
+from proxyd.config.routing import loops, serves_all
 from proxyd.config.upstream_check import UpstreamCheck
 from proxyd.config.values import UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
@@ -138,6 +139,9 @@ class _Reading:
                 if one in seen:
                     self._wrong(place, f"{one} is listed twice: also under {seen[one]}; remove one", at_key=True)
                 seen.setdefault(one, key)
+            if options and isinstance(name, Hostname):
+                for message in loops((name, *options.aliases), options.redirect, options.paths):
+                    self._wrong((*place, "redirect"), message)
             if options:
                 yield key, name, options
 
@@ -153,7 +157,7 @@ class _Reading:
             if own is None:
                 return None
             options = overlay(defaults, own)
-        if not options.upstream:
+        if not options.upstream and not serves_all(options.redirect, options.paths):
             self._wrong(place, "has no upstream: add `upstream: http://127.0.0.1:8080`", at_key=True)
         for index, one in enumerate(options.upstream):
             if one in options.upstream[:index]:

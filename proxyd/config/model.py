@@ -1,12 +1,13 @@
 """The whole file as a value."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 
 from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
 from proxyd.config.host import HostOptions, switch
@@ -14,6 +15,14 @@ from proxyd.config.option import Options, option, overlay
 from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Size
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
+
+
+def _check_ready_path(written: str) -> str:
+    if not re.fullmatch(r"/[!->@-~]+", written) or "#" in written:
+        raise ValueError("must be a path of its own that begins with /, without a query, like /ready")
+    if written.startswith("/.well-known/acme-challenge/"):
+        raise ValueError("is where CAs ask for the answers to their challenges: choose another path")
+    return written
 
 
 class ListenOptions(Options):
@@ -84,7 +93,9 @@ class Config(Options):
     acme: AcmeOptions = option(AcmeOptions(), "the CA")
     default_host: Name | None = option(None, "the certificate for clients without SNI; null: they are refused")
     trusted_proxies: Networks = option((), "CIDRs, or private: their X-Forwarded-For, -Proto, -Host are believed")
-    ready_path: str | None = option(None, "answered on both ports for any Host, for load balancers", today=[None])
+    ready_path: Annotated[str, AfterValidator(_check_ready_path)] | None = option(
+        None, "e.g. /ready: answered on both ports for any Host, for load balancers"
+    )
     resolvers: DnsServers = option((), "DNS servers for our own look-ups, IP or IP:PORT; empty: the system's")
     limits: Limits = option(Limits(), "bounds on what clients may use")
     workers: Literal["auto"] | int = option("auto", "processes; auto: one a core, at most 8", today=[1])

@@ -41,7 +41,8 @@ class UpstreamCheck:
 
 def speaks_tls(options: HostOptions) -> bool:
     """Return whether one of the upstreams is `https://`."""
-    return any(one.scheme == "https" for one in options.upstream)
+    upstreams = [options.upstream, *(route.upstream for route in options.paths.values())]
+    return any(one.scheme == "https" for addresses in upstreams for one in addresses)
 
 
 def _broken(tls: UpstreamTls) -> UpstreamTlsError | None:

@@ -166,6 +166,13 @@ class UpstreamAddress:
         """Return host and port as in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def host_field(self) -> bytes:
+        """Return what a Host line says of it: without the port that its scheme implies."""
+        is_implied = self.path is not None or self.port == {"http": 80, "https": 443}[self.scheme]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (host if is_implied else self.authority).encode()
+
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.path else f"{self.scheme}://{self.authority}"
 

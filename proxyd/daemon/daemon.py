@@ -9,17 +9,16 @@ from collections.abc import Callable
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.document import ConfigError
-from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.values import ListenAddress
 from proxyd.core.clock import MachineClock
-from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.logs import access_line, set_up, write_lines
+from proxyd.daemon.sites import Sites
 from proxyd.daemon.systemd import StatusLine, notify, notify_reloading
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
@@ -33,7 +32,7 @@ from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.proxy.access_log import AccessLog
 from proxyd.proxy.date_line import DateLine
 from proxyd.proxy.handler import Handler
-from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.proxy.snapshot import Snapshot
 from proxyd.proxy.times import Times
 from proxyd.proxy.traffic import Traffic
 from proxyd.tls.certificate_table import CertificateTable
@@ -78,6 +77,7 @@ class Daemon:
             https_port=self._https_port,
             date=date,
         )
+        self._sites = Sites()
         self._listeners: list[Listener] = []
 
     async def run(self) -> None:
@@ -152,29 +152,13 @@ class Daemon:
         """Make `config` what is served: everything is prepared first, then swapped at once."""
         await self._certificates.apply(config)
         upstreams = await asyncio.to_thread(lambda: pools.prepare(config.served))
-
-        def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
-            return Site(
-                host=host,
-                upstream=upstreams.group(options),
-                timeouts=options.timeouts,
-                times=Times.of(options.timeouts),
-                max_body=options.max_body,
-                needs_own_connection=options.tls.client_ca is not None,
-            )
-
-        def table() -> HostTable[Site]:
-            return HostTable(
-                {host: site(host, options) for host, options in config.names.items()},
-                {host: site(host, options) for host, options in config.wildcards.items()},
-            )
-
-        sites = await asyncio.to_thread(table)
+        sites = await asyncio.to_thread(lambda: self._sites.table(config, upstreams))
         self._seats.most, self._seats.most_each = config.limits.max_connections, config.limits.max_connections_per_ip
         self._handler.snapshot = Snapshot(
             sites=sites,
             trusted=Networks(config.trusted_proxies),
             default_host=config.default_host,
+            ready_path=config.ready_path.encode() if config.ready_path else None,
             access_log=config.log.access is not None,
         )
         self._plain.hosts = sites

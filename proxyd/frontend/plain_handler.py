@@ -1,4 +1,4 @@
-"""What port 80 answers: HTTP-01 first, always; then what a trusted proxy received by TLS; else 308 to https."""
+"""What port 80 answers: HTTP-01 first, always; then what somebody else takes; else 308 to https."""
 
 from collections.abc import Callable, Container
 from http import HTTPStatus
@@ -44,12 +44,15 @@ class PlainHandler:
         """Answer at once, or have it taken."""
         request = exchange.request
         path = request.path.partition(b"?")[0]
+        is_challenge = path.startswith(_CHALLENGE)
+        if not is_challenge and self._takes(exchange):
+            return
         host = host_of(request.authority)
         if host is None or host not in self.hosts:
             self._say(exchange, 421, "this host is not served here\n")
-        elif path.startswith(_CHALLENGE):
+        elif is_challenge:
             self._prove(exchange, host, path.removeprefix(_CHALLENGE).decode("latin-1"))
-        elif not self._takes(exchange):
+        else:
             self._traffic.note(host, monotonic())
             port = self._https_port()
             authority = host.authority if port == 443 else f"{host.authority}:{port}"

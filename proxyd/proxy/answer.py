@@ -1,10 +1,21 @@
-"""Short answers of our own."""
+"""Answers of our own."""
 
 from http import HTTPStatus
+from typing import NamedTuple
 
 from proxyd.proxy.exchange import Exchange
 
 TEXT = b"text/plain; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    """What is said instead of an upstream's answer; without a body of its own, in the words for its status."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = TEXT
+    lines: bytes = b""
 
 
 def send_answer(

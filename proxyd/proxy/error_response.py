@@ -6,6 +6,7 @@ from proxyd.proxy.exchange import Exchange
 
 _MEANING = {
     400: "The request is malformed.",
+    403: "This is not open to your address.",
     408: "The request did not come in time.",
     413: "The request body is too large.",
     414: "The request target is too long.",

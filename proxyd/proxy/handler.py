@@ -9,13 +9,18 @@ from proxyd.core.forwarding import asker_of, believed_host, believed_proto, forw
 from proxyd.core.host_field import host_of
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import Claims
 from proxyd.proxy.access_log import AccessLog, AccessRecord
+from proxyd.proxy.answer import Answer, send_answer
 from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
+
+_READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
+_ELSEWHERE, _TOO_LARGE = Answer(421), Answer(413)
 
 
 class _Known(NamedTuple):
@@ -28,6 +33,8 @@ class _Known(NamedTuple):
     #: Whom a trusted proxy names; None: the peer is none, and nothing of that was read.
     claims: Claims | None
     forwarded: bytes
+    #: Something is to be looked at before an upstream is asked.
+    is_ruled: bool
 
 
 class Handler:
@@ -53,19 +60,27 @@ class Handler:
             found = self._find(exchange)
             if found is None:
                 downstream.known = None
-                self._refuse(exchange, 421, request_id, began)
+                answer = _READY if self.snapshot.is_look(request) else _ELSEWHERE
+                self._answer(exchange, answer, None, request_id, began)
                 return
             known = downstream.known = found
         elif known.claims is not None and known.claims != request.block.claims:
             known = downstream.known = self._told_by_proxy(known, exchange)
         site = known.site
         self._traffic.note(known.host, began)
+        if known.is_ruled:
+            found_by_rules = self._by_rules(known, exchange)
+            if isinstance(found_by_rules, Answer):
+                self._answer(exchange, found_by_rules, site.host, request_id, began)
+                return
+            site, request = found_by_rules
         if 0 < site.max_body < request.block.body:
-            self._refuse(exchange, 413, request_id, began)
+            self._answer(exchange, _TOO_LARGE, site.host, request_id, began)
             return
         Relay(
             exchange,
             site,
+            request=request,
             forwarded=known.forwarded,
             request_id=request_id,
             began=began,
@@ -74,7 +89,14 @@ class Handler:
         ).start()
 
     def takes_plain(self, exchange: Exchange) -> bool:
-        """Serve what came without TLS, if a trusted proxy says that its client used TLS; else return False."""
+        """Serve what came without TLS and is for us all the same; else return False.
+
+        That is a look whether we are ready, and what a trusted proxy says its client used TLS for.
+        """
+        if self.snapshot.is_look(exchange.request):
+            exchange.downstream.client = exchange.downstream.peer
+            self._answer(exchange, _READY, None, self._request_id(), monotonic())
+            return True
         is_trusted = self.snapshot.trusted.has(exchange.downstream.peer)
         if not is_trusted or believed_proto(exchange.request.block.claims, b"http") != b"https":
             return False
@@ -84,7 +106,14 @@ class Handler:
     def refuse(self, exchange: Exchange, status: int, why: str) -> None:
         """Answer what could not be read; `why` is for people."""
         exchange.downstream.client = exchange.downstream.peer
-        self._refuse(exchange, status, self._request_id(), monotonic())
+        self._answer(exchange, Answer(status), None, self._request_id(), monotonic())
+
+    def _by_rules(self, known: _Known, exchange: Exchange) -> Answer | tuple[Site, RequestHead]:
+        request = exchange.request
+        if known.snapshot.is_look(request):
+            return _READY
+        rules = known.site.rules
+        return (known.site, request) if rules is None else rules.apply(known.site, request, exchange.downstream.client)
 
     def _find(self, exchange: Exchange) -> _Known | None:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority
@@ -96,10 +125,11 @@ class Handler:
             return None
         if not downstream.covers(host) and (not is_trusted or site.needs_own_connection):
             return None
+        is_ruled = site.rules is not None or snapshot.ready_path is not None
         if is_trusted:
-            return self._told_by_proxy(_Known(snapshot, authority, host, site, Claims(), b""), exchange)
+            return self._told_by_proxy(_Known(snapshot, authority, host, site, Claims(), b"", is_ruled), exchange)
         lines = forwarded_lines(client=downstream.peer, host=authority, proto=downstream.proto)
-        return _Known(snapshot, authority, host, site, None, lines)
+        return _Known(snapshot, authority, host, site, None, lines, is_ruled)
 
     def _told_by_proxy(self, known: _Known, exchange: Exchange) -> _Known:
         """Return the same for what a trusted proxy says of this request."""
@@ -118,9 +148,21 @@ class Handler:
         self._count = (self._count + 1) & 0xFFFFFFFF
         return f"{self._ids}{self._count:08x}"
 
-    def _refuse(self, exchange: Exchange, status: int, request_id: str, began: float) -> None:
-        send_error(exchange, status, request_id)
-        self._record(exchange, None, status, 0, request_id, began)
+    def _answer(
+        self,
+        exchange: Exchange,
+        answer: Answer,
+        host: Hostname | HostPattern | None,
+        request_id: str,
+        began: float,
+    ) -> None:
+        status, body, content_type, lines = answer
+        lines += self._date()
+        if body:
+            send_answer(exchange, status, body, content_type=content_type, lines=lines)
+        else:
+            send_error(exchange, status, request_id, lines=lines)
+        self._record(exchange, host, status, len(body), request_id, began)
 
     def _done(self, relay: Relay) -> None:
         self._record(relay.exchange, relay.site.host, relay.status, relay.sent, relay.request_id, relay.began)

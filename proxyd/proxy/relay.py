@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Final
 
 from proxyd.core.body_length import CHUNKED
+from proxyd.core.request_head import RequestHead
 from proxyd.core.response_scanner import ResponseHead
 from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Exchange
@@ -28,7 +29,7 @@ _SHORTLY = 1
 class Relay:
     """Implements RequestSink and ResponseSink. `done` is called once, at the end; `status` 499: the client left.
 
-    `forwarded` are the header lines that tell the upstream who asks.
+    `request`: as the upstream is to see it. `forwarded` are the header lines that tell it who asks.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Relay:
         "_forwarded",
         "_is_over",
         "_pool",
+        "_request",
         "_retried",
         "_tried",
         "_tunnels",
@@ -58,6 +60,7 @@ class Relay:
         exchange: Exchange,
         site: Site,
         *,
+        request: RequestHead,
         forwarded: bytes,
         request_id: str,
         began: float,
@@ -70,6 +73,7 @@ class Relay:
         self.began = began
         self.status = 0
         self.sent = 0
+        self._request = request
         self._forwarded = forwarded
         self._date = date
         self._done = done
@@ -87,7 +91,7 @@ class Relay:
     def start(self) -> None:
         """Send the request to the upstream."""
         exchange = self.exchange
-        if exchange.request.block.body:
+        if self._request.block.body:
             exchange.pause_body(True)
         exchange.deliver(self)
         pool = self.site.upstream.pick(exchange.downstream.client)
@@ -106,7 +110,7 @@ class Relay:
             self._connection.write(data)
             self._expect_more()
             return
-        if self.exchange.request.block.body != CHUNKED:
+        if self._request.block.body != CHUNKED:
             self._connection.write(data)
             return
         self._uploaded += len(data)
@@ -119,7 +123,7 @@ class Relay:
     def body_end(self, trailers: bytes) -> None:
         if self._connection is None or self._is_over:
             return
-        if self.exchange.request.block.body == CHUNKED:
+        if self._request.block.body == CHUNKED:
             self._connection.write(b"0%b\r\n\r\n" % trailers)
         self._connection.finish()
         if not self.status:
@@ -182,6 +186,8 @@ class Relay:
         self.status = head.status
         self._awaits_continue = False
         lines = head.kept if head.has_date else head.kept + self._date()
+        if self.site.response_fields is not None:
+            lines = self.site.response_fields.applied(lines)
         if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22
             lines += b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade
         self.exchange.start(head.status, head.reason, lines, body)
@@ -213,7 +219,7 @@ class Relay:
         self._connection = None
         if self._is_over:
             return
-        request = self.exchange.request
+        request = self._request
         if error.replayable and not self._retried and request.method in _REPLAYABLE and not request.block.body:
             self._retried = True  # the upstream closed an idle connection just when we used it
             self._connect()
@@ -292,7 +298,7 @@ class Relay:
 
     def _begin(self, connection: UpstreamConnection) -> None:
         exchange = self.exchange
-        request = exchange.request
+        request = self._request
         block = request.block
         self._connection = connection
         head = self._head()
@@ -318,7 +324,7 @@ class Relay:
             exchange.pause_body(False)
 
     def _head(self) -> bytes:
-        request = self.exchange.request
+        request = self._request
         block = request.block
         more = b""
         if block.body > 0:
@@ -333,10 +339,13 @@ class Relay:
             more += b"\r\nConnection: Upgrade\r\nUpgrade: " + block.upgrade
         elif block.accepts_trailers:
             more += b"\r\nConnection: TE\r\nTE: trailers"
+        authority = request.authority
+        if not self.site.keeps_host and self._pool is not None:
+            authority = self._pool.dialer.address.host_field
         return b"%b %b HTTP/1.1\r\nHost: %b%b%b\r\nX-Request-ID: %b%b\r\n\r\n" % (
             request.method,
             request.path,
-            request.authority,
+            authority,
             block.kept,
             self._forwarded,
             self.request_id.encode(),
@@ -357,7 +366,7 @@ class Relay:
             self.exchange.abort()
             self._end(self.status)
         else:
-            send_error(self.exchange, status, self.request_id, lines=lines)
+            send_error(self.exchange, status, self.request_id, lines=lines + self._date())
             self._end(status)
 
     def _drop_upstream(self) -> None:

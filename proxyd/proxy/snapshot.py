@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 
 from proxyd.config.host import Timeouts
+from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
+from proxyd.core.request_head import RequestHead
+from proxyd.proxy.site_rules import SiteRules
 from proxyd.proxy.times import Times
 from proxyd.upstream.group import UpstreamGroup
 
@@ -14,7 +17,8 @@ from proxyd.upstream.group import UpstreamGroup
 class Site:
     """How one name is served, or every name under a wildcard host. `max_body`: bytes, 0: no limit.
 
-    `needs_own_connection`: the TLS connection says who the client is, so that no other one will do.
+    `needs_own_connection`: the TLS connection says who the client is, so that no other one will do. `rules`: what is
+    looked at before an upstream is asked. `keeps_host`: the upstream sees the Host that the client sent.
     """
 
     host: Hostname | HostPattern
@@ -23,16 +27,26 @@ class Site:
     times: Times = field(default_factory=Times)
     max_body: int = 0
     needs_own_connection: bool = False
+    keeps_host: bool = True
+    rules: SiteRules | None = None
+    response_fields: HeaderChange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All names that are served, and the proxies that are believed.
 
-    `default_host`: whose certificate clients get that send no name.
+    `default_host`: whose certificate clients get that send no name. `ready_path`: what load balancers ask for, of any
+    host.
     """
 
     sites: HostTable[Site] = field(default_factory=HostTable)
     trusted: Networks = field(default_factory=Networks)
     default_host: Hostname | None = None
+    ready_path: bytes | None = None
     access_log: bool = True
+
+    def is_look(self, request: RequestHead) -> bool:
+        """Return whether somebody looks whether we are ready."""
+        path = self.ready_path
+        return path is not None and request.method in (b"GET", b"HEAD") and request.path.partition(b"?")[0] == path

@@ -14,6 +14,7 @@ from proxyd.config.load import from_pairs, load, parse
 from proxyd.config.model import Config
 from proxyd.core.hostname import Hostname
 
+ONE = "hosts:\n  example.com: {upstream: 80, "
 HOST = "hosts:\n  example.com: 8080\n"
 
 
@@ -152,6 +153,50 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "trusted_proxies: [10.0.0.1/8]\n", "did you mean 10.0.0.0/8? (written: 10.0.0.1/8)"),
         (HOST + "trusted_proxies: public\n", "trusted_proxies[0]: must be a network like"),
         (HOST + "default_host: exmaple.com\n", "f:3:15: default_host: exmaple.com is not under hosts: did you mean"),
+        (HOST + "ready_path: ready\n", "f:3:13: ready_path: must be a path of its own"),
+        (HOST + "ready_path: /.well-known/acme-challenge/x\n", "where CAs ask for the answers"),
+        (ONE + "redirect: new.example.com}\n", "f:2:41: hosts.example.com.redirect.to: must be a URL like https://www"),
+        (ONE + "redirect: //new.example.com/}\n", "redirect.to: must be a URL like"),
+        (ONE + "redirect: /new/}\n", "f:2:41: hosts.example.com.redirect: is a path of this host"),
+        (ONE + "redirect: 'https://Example.com:443/x'}\n", "redirect: sends clients of example.com to example.com"),
+        (ONE + "redirect: {to: 'https://b.com/?a'}}\n", "redirect: has a query or fragment"),
+        (
+            ONE + "redirect: {to: 'https://b.com', status: 200}}\n",
+            "f:2:71: hosts.example.com.redirect.status: must be 301,",
+        ),
+        (ONE + "redirect: 'https://b.com/a b'}\n", "redirect.to: must be a URL of ASCII characters"),
+        ('hosts:\n  a.com: {redirect: "https://b.com/\\r\\nX: y"}\n', "redirect.to: must be a URL of ASCII"),
+        ("hosts:\n  a.com: {paths: {/x: 80}}\n", "f:2:3: hosts.a.com: has no upstream"),
+        (ONE + "paths: {static: 80}}\n", "f:2:47: hosts.example.com.paths.static: must be a path that begins with /"),
+        (ONE + "paths: {/static/*: 80}}\n", "stands for all below it without a *: write /static/"),
+        (ONE + "paths: {/a?b: 80}}\n", "must be a path without a query"),
+        (ONE + "paths: {/a: 80, /a/: 81}}\n", "hosts.example.com.paths: /a and /a/ are the same path"),
+        (ONE + "paths: {/a: {strip: true}}}\n", "paths./a: needs an upstream or a redirect"),
+        (ONE + "paths: {/a: {upstream: 80, redirect: /b}}}\n", "paths./a: sends its clients elsewhere"),
+        (ONE + "paths: {/a: {upstream: 80, stripp: true}}}\n", "stripp: unknown key: did you mean strip?"),
+        (ONE + "paths: {/a: ftp://x}}\n", "paths./a.upstream[0]: 'ftp://x': the scheme must be http"),
+        (
+            ONE + "headers: {request: {set: {Host: x}}}}\n",
+            "request.set.Host: Host cannot be changed here: write host_header",
+        ),
+        (ONE + "headers: {request: {set: {X_Forwarded_For: x}}}}\n", "X_Forwarded_For is for proxyd to say"),
+        (ONE + "headers: {request: {remove: [X-Request-ID]}}}\n", "request.remove[0]: X-Request-ID is for proxyd"),
+        (
+            ONE + "headers: {response: {remove: [connection]}}}\n",
+            "response.remove[0]: connection is about one connection",
+        ),
+        (
+            ONE + "headers: {response: {set: {Content-Length: 5}}}}\n",
+            "Content-Length is about one connection or the length",
+        ),
+        (ONE + "headers: {request: {set: {'a b': x}}}}\n", "must be the name of a header field"),
+        (
+            ONE + 'headers: {request: {set: {A: "x\\r\\nB: y"}}}}\n',
+            "f:2:60: hosts.example.com.headers.request.set.A: must be one",
+        ),
+        (ONE + "headers: {request: {set: {A: [x]}}}}\n", "headers.request.set.A: must be text: put it in quotes"),
+        (ONE + "allow: [10.0.0.1/8]}\n", "f:2:39: hosts.example.com.allow[0]: must be a network like"),
+        (ONE + "maintenance: {page: 5}}\n", "maintenance.page: must be a path (written: 5)"),
         (HOST + "default_host: other.org\n", "other.org is not under hosts: list it there, or name one that is"),
     ],
 )
