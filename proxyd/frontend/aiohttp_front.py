@@ -17,7 +17,9 @@ from proxyd.proxy.exchange import Downstream, Exchange, RequestSink
 if TYPE_CHECKING:
     from proxyd.frontend.h1_connection import H1Connection
 
-_quiet = logging.getLogger("proxyd.h1")
+_log = logging.getLogger("proxyd.h1")
+#: aiohttp would write a traceback of whatever its parser refuses.
+_SILENT = logging.Logger("aiohttp", logging.CRITICAL)
 _LARGE = 1 << 20  # the scanner has its own limits
 
 
@@ -31,7 +33,7 @@ class AiohttpFront:
             self._serve,
             handler_cancellation=True,
             access_log=None,
-            logger=_quiet,
+            logger=_SILENT,
             auto_decompress=False,
             max_line_size=_LARGE,
             max_field_size=_LARGE,
@@ -42,14 +44,15 @@ class AiohttpFront:
         """Begin to read the request with this head; its body follows by `feed`."""
         reader = self._server()
         exchange = self._exchanges[reader] = AiohttpExchange(connection, reader, over=self._over)
-        reader.connection_made(_Lent(connection))
+        reader.connection_made(_Lent(connection, exchange))
         reader.data_received(head)
         return exchange
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = self._exchanges[request.protocol]
-        self._handle(exchange)
-        await exchange.pump(request)
+        exchange = self._exchanges.get(request.protocol)
+        if exchange is not None:  # else the client has left, or was refused
+            self._handle(exchange)
+            await exchange.pump(request)
         return _Answered()
 
     def _over(self, reader: web.RequestHandler) -> None:
@@ -96,12 +99,22 @@ class AiohttpExchange:
 
     async def _read(self, request: web.BaseRequest) -> None:
         await self._wanted.wait()
-        while data := await request.content.readany():
-            if self._sink is not None:
-                self._sink.body(data)
-            await self._wanted.wait()
+        try:
+            while data := await request.content.readany():
+                if self._sink is not None:
+                    self._sink.body(data)
+                await self._wanted.wait()
+        except (web.RequestPayloadError, ConnectionError):
+            self.not_understood()
+            return
         if self._sink is not None:
             self._sink.body_end(self.trailers)
+
+    def not_understood(self) -> None:
+        """Refuse what aiohttp does not read although the scanner took it."""
+        if not self._ended.done():
+            _log.debug("aiohttp's parser refused what the scanner took", extra={"client": self.downstream.client})
+            self._connection.refuse(400, "aiohttp's parser does not take it")
 
     # Exchange
 
@@ -173,9 +186,10 @@ class AiohttpExchange:
 class _Lent(asyncio.Transport):
     """What aiohttp sees of the connection: it may slow the client, and neither write nor close."""
 
-    def __init__(self, connection: "H1Connection") -> None:
+    def __init__(self, connection: "H1Connection", exchange: AiohttpExchange) -> None:
         super().__init__()
         self._connection = connection
+        self._exchange = exchange
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
@@ -184,10 +198,11 @@ class _Lent(asyncio.Transport):
         return False
 
     def close(self) -> None:
-        """The connection is not aiohttp's."""
+        """Before the end of the response aiohttp closes only when it cannot go on."""
+        self._exchange.not_understood()
 
     def abort(self) -> None:
-        """The connection is not aiohttp's."""
+        self._exchange.not_understood()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Whatever aiohttp would say of itself, nobody asked for."""

@@ -261,9 +261,9 @@ class H1Connection(asyncio.Protocol):
             return
         self.deadline = NEVER
         if self._phase is _Phase.HEAD and self._pending:
-            self._refuse(408, "the request head did not come in time")
+            self.refuse(408, "the request head did not come in time")
         elif self._phase is _Phase.BODY and not self._answers and not self._paused:
-            self._refuse(408, "the request body did not come in time")
+            self.refuse(408, "the request body did not come in time")
         elif self._phase is _Phase.HEAD or (self._phase is _Phase.NOTHING and not self._is_closing()):
             self._close()
         else:  # it takes nothing
@@ -280,6 +280,20 @@ class H1Connection(asyncio.Protocol):
         """Cut the connection."""
         if self._transport is not None:
             self._transport.abort()
+
+    def refuse(self, status: int, why: str) -> None:
+        """Answer what cannot be served, unless an answer has begun, and close."""
+        sink, self._sink = self._lent or self._sink, None
+        self._lent = None
+        if sink is not None:
+            sink.abandoned()
+        if self._answers:
+            self.abort()
+            return
+        if self._phase is _Phase.HEAD:
+            self.request = UNREADABLE
+        self._phase, self._keeps, self._out = _Phase.NOTHING, False, []
+        self._owner.refuse(self, status, why)
 
     # Inside
 
@@ -298,7 +312,7 @@ class H1Connection(asyncio.Protocol):
         try:
             found = self._heads.read(data)
         except MalformedRequest as error:
-            self._refuse(error.status, str(error))
+            self.refuse(error.status, str(error))
             return
         if found is None:
             self.deadline = min(self.deadline, monotonic() + self._times.header)
@@ -347,7 +361,7 @@ class H1Connection(asyncio.Protocol):
             try:
                 pieces, end = self._chunks.feed(data)
             except MalformedBody as error:
-                self._refuse(400, str(error))
+                self.refuse(400, str(error))
                 return
             trailers = self._chunks.trailers
         if self._lent is not None:
@@ -364,19 +378,6 @@ class H1Connection(asyncio.Protocol):
         self._phase, self._pending, self.deadline = _Phase.LATER, data[end:] + self._pending, NEVER
         if self._sink is not None:
             self._sink.body_end(trailers)
-
-    def _refuse(self, status: int, why: str) -> None:
-        """Answer what cannot be served, unless an answer has begun, and close."""
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.abandoned()
-        if self._answers:
-            self.abort()
-            return
-        if self._phase is _Phase.HEAD:
-            self.request = UNREADABLE
-        self._phase, self._keeps, self._out = _Phase.NOTHING, False, []
-        self._owner.refuse(self, status, why)
 
     def _linger(self) -> None:
         """Close when the client has had time to read what it was sent, although it goes on sending."""

@@ -1,12 +1,17 @@
 """What a wire test works with: the daemon between a raw client and a recording upstream."""
 
+import contextlib
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import wire_message
+from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream
@@ -144,3 +149,27 @@ def cases(*attacks: tuple[str, bytes]) -> "pytest.MarkDecorator":
     """Parametrise a test with named bytes."""
     names, values = zip(*attacks, strict=True)
     return pytest.mark.parametrize("attack", values, ids=names)
+
+
+@contextlib.contextmanager
+def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[str, Any]) -> Iterator[Wire]:
+    """Run a daemon with these options before a recording upstream. HOST and NEIGHBOUR share a certificate."""
+    daemon = DaemonProcess(directory)
+    # All are in the cache: there is nothing to order, and no CA.
+    pems = {HOST: make_pem(HOST, NEIGHBOUR), OTHER: make_pem(OTHER)}
+    daemon.cache.mkdir(mode=0o700)
+    for host, pem in pems.items():
+        (daemon.cache / host).write_bytes(pem)
+        (daemon.cache / host).chmod(0o600)
+    leaves = "".join(pem[pem.index(b"-----BEGIN CERT") :].decode() for pem in pems.values())
+    with RawUpstream() as upstream:
+        options = {"upstream": upstream.port, **host_options}
+        hosts: dict[str, object] = {HOST: {"aliases": [NEIGHBOUR], "certificate": "shared", **options}, OTHER: options}
+        daemon.configure(hosts, acme={"server": "https://127.0.0.1:9/directory"}, **daemon_options)
+        daemon.start()
+        one = Wire(daemon, upstream, ssl.create_default_context(cadata=leaves))
+        yield one
+        one.all_refused_have_ended()
+        assert daemon.stop() == 0
+    faults = [line for line in daemon.log().splitlines() if "unforeseen" in line or "Traceback" in line]
+    assert not faults[:1], f"{len(faults)} faults"
