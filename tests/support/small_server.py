@@ -88,7 +88,7 @@ async def small_server(
 @contextlib.contextmanager
 def threaded_server(name: str = "", **more: Any) -> Iterator[SmallServer]:
     """Serve from a thread, for a daemon in a process of its own."""
-    loop, begun, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    begun, stop = threading.Event(), asyncio.Event()
     made: list[SmallServer] = []
 
     async def serve() -> None:
@@ -99,10 +99,9 @@ def threaded_server(name: str = "", **more: Any) -> Iterator[SmallServer]:
 
     def run() -> None:
         try:
-            loop.run_until_complete(serve())
+            asyncio.run(serve())
         finally:
             begun.set()
-            loop.close()
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -110,5 +109,5 @@ def threaded_server(name: str = "", **more: Any) -> Iterator[SmallServer]:
     try:
         yield made[0]
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        made[0].loop.call_soon_threadsafe(stop.set)
         thread.join()
