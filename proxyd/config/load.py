@@ -117,7 +117,7 @@ class _Reading:
                 self._check_listed(("hosts", key), own)
         if top is not None and top.default_host is not None:
             self._check_default(top.default_host, options)
-        warnings = self._check_acme(top, acme) if top else []
+        warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_upstreams(written, defaults)
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._mistakes)
@@ -201,6 +201,12 @@ class _Reading:
         if options.certificate == "shared":
             message = f"names under {host} are not known beforehand: each gets a certificate of its own; remove it"
             self._wrong((*place, "certificate"), message)
+
+    def _check_trust(self, config: Config) -> Iterator[Mistake]:
+        for index, network in enumerate(config.trusted_proxies):
+            if network.prefixlen == 0:
+                message = f"warning: {network} is everybody, and each may say who it is: name your proxies' networks"
+                yield self._document.mistake(("trusted_proxies", index), message)
 
     def _check_default(self, default: Hostname, options: Mapping[Hostname | HostPattern, HostOptions]) -> None:
         names = {one for host, own in options.items() for one in (host, *own.aliases)}

@@ -153,10 +153,12 @@ class Daemon:
         await self._certificates.apply(config)
         upstreams = await asyncio.to_thread(lambda: pools.prepare(config.served))
         sites = await asyncio.to_thread(lambda: self._sites.table(config, upstreams))
+        trusted = Networks(config.trusted_proxies)
         self._seats.most, self._seats.most_each = config.limits.max_connections, config.limits.max_connections_per_ip
+        self._seats.crowds = trusted
         self._handler.snapshot = Snapshot(
             sites=sites,
-            trusted=Networks(config.trusted_proxies),
+            trusted=trusted,
             default_host=config.default_host,
             ready_path=config.ready_path.encode() if config.ready_path else None,
             access_log=config.log.access is not None,

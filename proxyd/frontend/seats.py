@@ -5,15 +5,21 @@ from collections import Counter
 from ipaddress import IPv6Address, ip_address
 from time import monotonic
 
+from proxyd.core.networks import NOBODY
+
 _log = logging.getLogger("proxyd.listener")
 _TELL_AGAIN = 60.0
 
 
 class Seats:
-    """`most` in all, `most_each` of one client (0: no limit); an IPv6 client is a /64, in which it has any address."""
+    """`most` in all, `most_each` of one client (0: no limit); an IPv6 client is a /64, in which it has any address.
+
+    `crowds`: addresses behind which are many clients, as those of trusted proxies.
+    """
 
     def __init__(self, *, most: int, most_each: int) -> None:
         self.most, self.most_each = most, most_each
+        self.crowds = NOBODY
         self.taken = 0
         self.refused = 0
         self._by_client: Counter[str] = Counter()
@@ -29,7 +35,7 @@ class Seats:
 
     def sit(self, client: str) -> str | None:
         """Count a connection of a client; return as whom, or None: it has too many."""
-        if not self.most_each:
+        if not self.most_each or self.crowds.has(client):
             return ""
         key = _network(client)
         if self._by_client[key] >= self.most_each:

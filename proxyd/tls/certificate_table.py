@@ -95,13 +95,12 @@ class CertificateTable:
         else `default`.
         """
         host = Hostname.from_wire(server_name) if server_name else reached
-        if host is None:
-            return None
+        family = self._certificates.get(host) if host is not None else None
+        if host is None or family is None:
+            return self._select_default(default) if default is not None and not server_name else None
         if selection := self._selections.get(host):
             self._selections.move_to_end(host)
             return selection
-        if (family := self._certificates.get(host)) is None:
-            return self._select_default(default) if default is not None and not server_name else None
         selection = _select(host, family)
         self._remember(selection)
         return selection

@@ -213,6 +213,11 @@ def test_networks_of_trusted_proxies() -> None:
     assert parse(HOST + "trusted_proxies: private\n", "f").trusted_proxies == config.trusted_proxies[:-2]
 
 
+def test_who_believes_everybody_is_warned() -> None:
+    (warning,) = parse(HOST + "trusted_proxies: [10.0.0.0/8, '::/0']\n", "f").warnings
+    assert warning.startswith("f:3:31: trusted_proxies[1]: warning: ::/0 is everybody")
+
+
 def test_the_default_host_may_be_an_alias() -> None:
     text = "default_host: www.example.com\nhosts: {example.com: {upstream: 80, aliases: [www.example.com]}}\n"
     assert parse(text, "f").default_host == Hostname("www.example.com")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxyd.core.networks import Networks, network_of
 from proxyd.frontend.seats import Seat, Seats
 
 
@@ -37,3 +38,15 @@ def test_a_client_has_so_many(one: str, same: str, other: str) -> None:
     assert last
     assert last.sit(same)
     assert seats.taken == 2
+
+
+def test_a_trusted_proxy_is_not_one_client() -> None:
+    seats = Seats(most=3, most_each=1)
+    seats.crowds = Networks([network_of("192.0.2.0/24")])
+    taken = [seats.take() for _ in range(3)]
+    assert all(one and one.sit("192.0.2.1") for one in taken)
+    assert seats.take() is None
+    for one in taken:
+        if one:
+            one.leave()
+    assert seats.taken == 0

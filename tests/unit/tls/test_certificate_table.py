@@ -1,6 +1,7 @@
 """Which certificate serves which name."""
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.tls.certificate_table import CertificateTable
+from proxyd.tls.context import certificate_context
 from tests.support.certs import make_pem
 
 HOST, OTHER, WILDCARD = Hostname("example.com"), Hostname("other.example"), Hostname("*.example.com")
@@ -156,3 +158,51 @@ async def test_a_host_that_is_removed_during_a_change_does_not_come_back(before:
     await change
     assert table.certificates(HOST) == ()
     assert table.select(HOST.text) is None
+
+
+def test_who_sends_no_name_gets_the_default_and_never_an_old_one() -> None:
+    one, other = Hostname("one.example"), Hostname("two.example")
+    table = CertificateTable()
+    first, second = (Certificate.parse(make_pem(one.text)) for _ in range(2))
+    assert (table.first(), table.select(None, None, one)) == (None, None)
+    table.put(one, [first])
+    assert table.first() == one
+    named, nameless = table.select("one.example"), table.select(None, Hostname("192.0.2.1"), one)
+    assert named
+    assert nameless
+    assert nameless.context is not named.context
+    assert table.select(None, None, one) is nameless
+    assert table.select("two.example", None, one) is None
+    assert table.select(None, None, other) is None
+    table.put(one, [second])
+    changed = table.select(None, None, one)
+    assert changed
+    assert changed.certificate == second
+    table.keep_only([other])
+    assert table.select(None, None, one) is None
+
+
+def test_a_context_for_no_name_serves_no_name() -> None:
+    host = Hostname("one.example")
+    certificate = Certificate.parse(make_pem(host.text))
+    nameless = certificate_context(host, [certificate], nameless=True)
+    named = certificate_context(host, [certificate])
+    assert handshake(nameless, None)
+    assert handshake(named, "one.example")
+    for context, name in ((nameless, "one.example"), (named, None), (named, "two.example")):
+        with pytest.raises(ssl.SSLError):
+            handshake(context, name)
+
+
+def handshake(context: ssl.SSLContext, name: str | None) -> bool:
+    """Return whether a client that sends `name` is served. Raises ssl.SSLError."""
+    client_context = ssl.create_default_context()
+    client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (client, server):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return client.version() is not None
