@@ -56,7 +56,7 @@ class UpstreamGroup:
         now = monotonic()
         found = [_absence(pool, now) for pool in self.pools]
         reasons = "; ".join(why for why, _ in found if why)
-        return f"no upstream is available: {reasons}", min(seconds for _, seconds in found)
+        return f"no upstream is available: {reasons or 'none is set'}", min((one[1] for one in found), default=1)
 
     def _choose(self, client: str, tried: Collection[UpstreamPool]) -> UpstreamPool | None:
         now = monotonic()

@@ -17,11 +17,11 @@ _REQUEST = (
 
 
 class HealthCheck:
-    """Asks one upstream again and again. `authority`, the Host that is asked for, may be replaced at any time."""
+    """Asks one upstream again and again. `host`, which is asked for, may be replaced at any time."""
 
     def __init__(self, dialer: Dialer, options: Health) -> None:
         self.state = ActiveHealth(fails=options.fails, passes=options.passes)
-        self.authority = dialer.address.authority
+        self.host = dialer.address.host_field
         self._dialer = dialer
         self._options = options
         self._name = str(dialer.address)
@@ -63,7 +63,7 @@ class HealthCheck:
                 connection = await self._dialer.connect(seconds)
                 answer = _Answer()
                 try:
-                    head = _REQUEST % (self._options.path.encode(), self.authority.encode())
+                    head = _REQUEST % (self._options.path.encode(), self.host)
                     connection.begin(answer, head, is_head=False, has_body=False)
                     return await answer.trouble
                 finally:

@@ -53,7 +53,7 @@ class Upstreams:
     groups: dict[_GroupKey, UpstreamGroup] = field(default_factory=dict)
     trust: dict[UpstreamTls, _Trust] = field(default_factory=dict)
     checks: dict[_PoolKey, HealthCheck] = field(default_factory=dict)
-    asked_for: dict[_PoolKey, str | None] = field(default_factory=dict)
+    asked_for: dict[_PoolKey, bytes | None] = field(default_factory=dict)
 
     def group(self, options: HostOptions, addresses: tuple[UpstreamAddress, ...] | None = None) -> UpstreamGroup:
         """Return the upstreams of a host, or those of one of its paths."""
@@ -95,7 +95,7 @@ class Pools:
         for key in self._checking.keys() - upstreams.checks.keys():
             self._checking.pop(key).cancel()
         for key, check in upstreams.checks.items():
-            check.authority = upstreams.asked_for[key] or key.address.authority
+            check.host = upstreams.asked_for[key] or key.address.host_field
             if key not in self._checking:
                 self._checking[key] = self._tasks.create_task(check.run())
         self._book.forget_all_but({key.address.host for key in upstreams.pools})
@@ -131,9 +131,9 @@ class Pools:
             return kept or _Trust(files, error)
 
 
-def _asked_for(host: Hostname | HostPattern, options: HostOptions) -> str | None:
+def _asked_for(host: Hostname | HostPattern, options: HostOptions) -> bytes | None:
     """Return the Host that the application knows, None where it is its own."""
-    return host.authority if isinstance(host, Hostname) and options.host_header == "keep" else None
+    return host.authority.encode() if isinstance(host, Hostname) and options.host_header == "keep" else None
 
 
 def _upstreams(options: HostOptions) -> Iterable[tuple[UpstreamAddress, ...]]:

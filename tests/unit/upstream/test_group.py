@@ -81,6 +81,13 @@ async def test_who_fails_its_checks_is_left_out_and_who_was_not_checked_yet_come
         assert group.pick(CLIENT, (two,)) is None
 
 
+def test_there_may_be_none() -> None:
+    group = UpstreamGroup(())
+    assert group.pick(CLIENT) is None
+    assert not group.is_available()
+    assert group.unavailable() == ("no upstream is available: none is set", 1)
+
+
 async def test_picking_the_only_one_makes_nothing() -> None:
     async with made_group(1) as group:
         pick, client = group.pick, CLIENT

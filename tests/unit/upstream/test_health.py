@@ -17,13 +17,18 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_asked() -> None:
-    async with small_server() as server, made_group(server.url, health=QUICK) as group:
+@pytest.mark.parametrize("host_header", ["keep", "upstream"])
+async def test_what_is_asked(host_header: str) -> None:
+    async with (
+        small_server() as server,
+        made_group(server.url, health=QUICK, host_header=host_header) as group,
+    ):
         await until(lambda: server.heads)
         assert group.pools[0].checked is not None
         head = server.heads[0].split(b"\r\n")
         assert head[0] == b"GET /up?deep=1 HTTP/1.1"
-        assert b"Host: 0.example.com" in head
+        host = "0.example.com" if host_header == "keep" else f"127.0.0.1:{server.port}"
+        assert f"Host: {host}".encode() in head
         assert b"X-Forwarded-Proto: https" in head
 
 
