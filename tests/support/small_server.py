@@ -88,7 +88,7 @@ async def small_server(
 @contextlib.contextmanager
 def threaded_server(name: str = "", **more: Any) -> Iterator[SmallServer]:
     """Serve from a thread, for a daemon in a process of its own."""
-    begun, stop = threading.Event(), asyncio.Event()
+    loop, begun, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     made: list[SmallServer] = []
 
     async def serve() -> None:
@@ -99,9 +99,10 @@ def threaded_server(name: str = "", **more: Any) -> Iterator[SmallServer]:
 
     def run() -> None:
         try:
-            asyncio.run(serve())
+            loop.run_until_complete(serve())
         finally:
             begun.set()
+            loop.close()
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -109,5 +110,5 @@ def threaded_server(name: str = "", **more: Any) -> Iterator[SmallServer]:
     try:
         yield made[0]
     finally:
-        made[0].loop.call_soon_threadsafe(stop.set)
+        loop.call_soon_threadsafe(stop.set)
         thread.join()

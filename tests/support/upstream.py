@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,12 +78,10 @@ class _Application(BaseHTTPRequestHandler):
 
 
 class Upstream:
-    """The application on a free port of 127.0.0.1; `port` says which. `context`: it speaks TLS."""
+    """The application on a free port of 127.0.0.1; `port` says which."""
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Application)
-        if context is not None:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 

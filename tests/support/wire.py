@@ -1,6 +1,7 @@
 """What a wire test works with: the daemon between a raw client and a recording upstream."""
 
 import contextlib
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -153,7 +154,10 @@ def cases(*attacks: tuple[str, bytes]) -> "pytest.MarkDecorator":
 
 @contextlib.contextmanager
 def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[str, Any]) -> Iterator[Wire]:
-    """Run a daemon with these options before a recording upstream. HOST and NEIGHBOUR share a certificate."""
+    """Run a daemon with these options before a recording upstream. HOST and NEIGHBOUR share a certificate.
+
+    With FAST_PATH=false in the environment all the corpus goes through aiohttp's server.
+    """
     daemon = DaemonProcess(directory)
     # All are in the cache: there is nothing to order, and no CA.
     pems = {HOST: make_pem(HOST, NEIGHBOUR), OTHER: make_pem(OTHER)}
@@ -165,6 +169,8 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
     with RawUpstream() as upstream:
         options = {"upstream": upstream.port, **host_options}
         hosts: dict[str, object] = {HOST: {"aliases": [NEIGHBOUR], "certificate": "shared", **options}, OTHER: options}
+        if os.environ.get("FAST_PATH") == "false":
+            daemon_options = {"fast_path": False, **daemon_options}
         daemon.configure(hosts, acme={"server": "https://127.0.0.1:9/directory"}, **daemon_options)
         daemon.start()
         one = Wire(daemon, upstream, ssl.create_default_context(cadata=leaves))

@@ -8,6 +8,7 @@ _REQUEST_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+) ([\x21-\x7e\x80-\xff
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9]\d\d) ([^\x00-\x08\x0a-\x1f\x7f]*)")
 _FIELD = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 _CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_EXTENDED_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}(;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _END = b"\r\n\r\n"
 
 
@@ -71,20 +72,28 @@ def requests(data: bytes) -> tuple[list[Message], bytes]:
     return found, data
 
 
-def request(data: bytes) -> tuple[Message, bytes]:
-    """Return the first request and what follows it. Raises Incomplete, Ambiguous."""
+def request(data: bytes, *, is_original: bool = False) -> tuple[Message, bytes]:
+    """Return the first request and what follows it. Raises Incomplete, Ambiguous.
+
+    `is_original`: as its sender wrote it, with what is read in one way only and not passed on: chunk extensions, zeros
+    before numbers.
+    """
     first, lines, rest = _head(data)
     if not _REQUEST_LINE.fullmatch(first):
         raise Ambiguous(f"request line {first!r}")
     head = Message(first=first, lines=lines)
     if len(head.values(b"Host")) != 1:
         raise Ambiguous(f"Host {lines!r}")
-    return _with_body(head, rest, default=0)
+    return _with_body(head, rest, default=0, is_original=is_original)
 
 
-def response(data: bytes, *, method: bytes = b"GET", ended: bool = False) -> tuple[Message, bytes]:
+def response(
+    data: bytes, *, method: bytes = b"GET", ended: bool = False, is_original: bool = False
+) -> tuple[Message, bytes]:
     """Return the first response, interim or final, and what follows it. `ended`: the connection was closed."""
     first, lines, rest = _head(data)
+    if is_original and first.count(b" ") == 1:
+        first += b" "  # many leave it out when there is no reason
     if not _STATUS_LINE.fullmatch(first):
         raise Ambiguous(f"status line {first!r}")
     head = Message(first=first, lines=lines)
@@ -92,7 +101,7 @@ def response(data: bytes, *, method: bytes = b"GET", ended: bool = False) -> tup
         if head.status < 200 and (head.values(b"Content-Length") or head.values(b"Transfer-Encoding")):
             raise Ambiguous("an interim response with a length")
         return head, rest
-    return _with_body(head, rest, default=None if not ended else len(rest))
+    return _with_body(head, rest, default=None if not ended else len(rest), is_original=is_original)
 
 
 def _head(data: bytes) -> tuple[bytes, tuple[bytes, ...], bytes]:
@@ -112,16 +121,16 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     return match[1], match[2]
 
 
-def _with_body(head: Message, rest: bytes, *, default: int | None) -> tuple[Message, bytes]:
+def _with_body(head: Message, rest: bytes, *, default: int | None, is_original: bool = False) -> tuple[Message, bytes]:
     codings, lengths = head.values(b"Transfer-Encoding"), head.values(b"Content-Length")
     if len(codings) + len(lengths) > 1:
         raise Ambiguous(f"framing {head.lines!r}")
     if codings:
         if codings[0].lower() != b"chunked":
             raise Ambiguous(f"transfer coding {codings[0]!r}")
-        body, trailers, rest = _chunked(rest)
+        body, trailers, rest = _chunked(rest, _EXTENDED_LINE if is_original else _CHUNK_LINE)
         return Message(first=head.first, lines=head.lines, body=body, chunked=True, trailers=trailers), rest
-    if lengths and not re.fullmatch(rb"0|[1-9]\d*", lengths[0]):
+    if lengths and not re.fullmatch(rb"[0-9]{1,18}" if is_original else rb"0|[1-9][0-9]*", lengths[0]):
         raise Ambiguous(f"length {lengths[0]!r}")
     length = int(lengths[0]) if lengths else default
     if length is None or len(rest) < length:
@@ -129,9 +138,9 @@ def _with_body(head: Message, rest: bytes, *, default: int | None) -> tuple[Mess
     return Message(first=head.first, lines=head.lines, body=rest[:length]), rest[length:]
 
 
-def _chunked(data: bytes) -> tuple[bytes, tuple[bytes, ...], bytes]:
+def _chunked(data: bytes, line: re.Pattern[bytes]) -> tuple[bytes, tuple[bytes, ...], bytes]:
     body: list[bytes] = []
-    for size, after in _chunks(data):
+    for size, after in _chunks(data, line):
         if size == 0:
             block, end, rest = after.partition(_END)
             if after.startswith(b"\r\n"):
@@ -139,21 +148,21 @@ def _chunked(data: bytes) -> tuple[bytes, tuple[bytes, ...], bytes]:
             if not end:
                 raise Incomplete(after[-200:])
             trailers = tuple(block.split(b"\r\n"))
-            for line in trailers:
-                _field(line)
+            for trailer in trailers:
+                _field(trailer)
             return b"".join(body), trailers, rest
         body.append(after[:size])
     raise AssertionError("unreachable")
 
 
-def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _chunks(data: bytes, form: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
     while True:
         line, end, data = data.partition(b"\r\n")
         if not end:
             raise Incomplete(line[-200:])
-        if not _CHUNK_LINE.fullmatch(line):
+        if not form.fullmatch(line):
             raise Ambiguous(f"chunk line {line!r}")
-        size = int(line, 16)
+        size = int(line.split(b";")[0], 16)
         yield size, data
         if len(data) < size + 2:
             raise Incomplete(data[-200:])
