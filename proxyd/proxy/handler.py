@@ -112,8 +112,12 @@ class Handler:
         request = exchange.request
         if known.snapshot.is_look(request):
             return _READY
-        rules = known.site.rules
-        return (known.site, request) if rules is None else rules.apply(known.site, request, exchange.downstream.client)
+        site, authority = known.site, known.authority
+        if site.rules is None:
+            return site, request
+        if known.claims is not None:
+            authority = believed_host(known.claims, authority)
+        return site.rules.apply(site, request, client=exchange.downstream.client, authority=authority)
 
     def _find(self, exchange: Exchange) -> _Known | None:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority

@@ -36,8 +36,13 @@ class SiteRules:
     request_fields: HeaderChange | None = None
     routes: RouteTable[Route] | None = None
 
-    def apply(self, site: "Site", request: RequestHead, client: str) -> "Answer | tuple[Site, RequestHead]":
-        """Return what `client` is answered, or which site serves the request, as its upstream is to see it."""
+    def apply(
+        self, site: "Site", request: RequestHead, *, client: str, authority: bytes
+    ) -> "Answer | tuple[Site, RequestHead]":
+        """Return what `client` is answered, or which site serves the request, as its upstream is to see it.
+
+        `authority`: what the client knows this host as.
+        """
         if not self._admits(client):
             return _DENIED
         if self.maintenance is not None:
@@ -51,7 +56,7 @@ class SiteRules:
             if route.strips:
                 request = request._replace(path=left if left.startswith(b"/") else b"/" + left)
         if redirection is not None:
-            return _moved(redirection.location(request.authority, rest), redirection.status)
+            return _moved(redirection.location(authority, rest), redirection.status)
         if self.request_fields is not None:
             block = request.block
             request = request._replace(block=block._replace(kept=self.request_fields.applied(block.kept)))

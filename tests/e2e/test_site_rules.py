@@ -84,11 +84,15 @@ def test_redirects(daemon: DaemonProcess, upstream: Upstream) -> None:
             "paths": {"/old/": {"redirect": "/new/"}, "/gone": {"redirect": {"to": "/", "status": 302}}},
         },
     }
-    start_cached(daemon, hosts)
+    start_cached(daemon, hosts, trusted_proxies=["127.0.0.3"])
     moved = ask(daemon, path="/a//b?x=%2F")
     assert moved.startswith(b"HTTP/1.1 308 ")
     assert location(moved) == b"https://new.example/a//b?x=%2F"
     assert location(ask(daemon, host=OTHER, path="/old/x?y")) == f"https://{OTHER}/new/x?y".encode()
+    claim = "X-Forwarded-Host: shop.example"
+    for source, host in (("127.0.0.3", "shop.example"), ("127.0.0.2", OTHER)):
+        seen_there = ask(daemon, claim, host=OTHER, path="/old", source=source)
+        assert location(seen_there) == f"https://{host}/new/".encode()
     there = ask(daemon, host=OTHER, path="/gone//evil.example")
     assert there.startswith(b"HTTP/1.1 302 ")
     assert location(there) == f"https://{OTHER}//evil.example".encode()
