@@ -388,8 +388,9 @@ class H1Connection(asyncio.Protocol):
     def _close(self) -> None:
         self._phase, self._pending = _Phase.NOTHING, b""
         if self._transport is not None:
-            self._transport.close()
-            self.deadline = monotonic() + self._times.idle  # for a client that takes nothing
+            takes_nothing = self._transport.get_write_buffer_size() > 0
+            self._transport.close()  # whose end many clients answer when they want something again
+            self.deadline = monotonic() + (self._times.idle if takes_nothing else _LINGER_SECONDS)
 
     def _is_closing(self) -> bool:
         return self._transport is None or self._transport.is_closing()

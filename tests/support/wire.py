@@ -56,11 +56,13 @@ class Wire:
     daemon: DaemonProcess
     upstream: RawUpstream
     context: ssl.SSLContext
+    other_context: ssl.SSLContext
     #: What was refused: connections that have to end soon, each with what was sent on it.
     refused: list[tuple[RawClient, bytes]] = field(default_factory=list)
 
     def client(self, name: str = HOST, *, receive_buffer: int = 0) -> RawClient:
-        return RawClient(self.daemon.https_port, self.context, name, receive_buffer=receive_buffer)
+        context = self.other_context if name == OTHER else self.context
+        return RawClient(self.daemon.https_port, context, name, receive_buffer=receive_buffer)
 
     def get(self, target: bytes = b"/", *lines: bytes) -> Message:
         """Return the answer to an ordinary request on a connection of its own."""
@@ -165,7 +167,7 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
     for host, pem in pems.items():
         (daemon.cache / host).write_bytes(pem)
         (daemon.cache / host).chmod(0o600)
-    leaves = "".join(pem[pem.index(b"-----BEGIN CERT") :].decode() for pem in pems.values())
+    leaves = [pem[pem.index(b"-----BEGIN CERT") :].decode() for pem in pems.values()]
     with RawUpstream() as upstream:
         options = {"upstream": upstream.port, **host_options}
         hosts: dict[str, object] = {HOST: {"aliases": [NEIGHBOUR], "certificate": "shared", **options}, OTHER: options}
@@ -173,7 +175,9 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
             daemon_options = {"fast_path": False, **daemon_options}
         daemon.configure(hosts, acme={"server": "https://127.0.0.1:9/directory"}, **daemon_options)
         daemon.start()
-        one = Wire(daemon, upstream, ssl.create_default_context(cadata=leaves))
+        # One context for each: they have the same subject, and OpenSSL finds issuers by it.
+        context, other_context = (ssl.create_default_context(cadata=leaf) for leaf in leaves)
+        one = Wire(daemon, upstream, context, other_context)
         yield one
         one.all_refused_have_ended()
         assert daemon.stop() == 0
