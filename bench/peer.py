@@ -40,7 +40,12 @@ class Peer:
         with self.log.open("wb") as log:
             environment = {**os.environ, **self.plan.environment}
             self._process = subprocess.Popen(
-                self.plan.command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.plan.command,
+                cwd=self.log.parent,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         try:
             self._wait()
