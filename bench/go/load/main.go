@@ -20,6 +20,9 @@ import (
 	"time"
 )
 
+// So many connections are opened at a time: a thousand handshakes at once would leave a mark in a server's memory.
+const opening = 8
+
 type result struct {
 	Requests int     `json:"requests"`
 	Errors   int     `json:"errors"`
@@ -69,7 +72,7 @@ func main() {
 		log.Fatalf("no mode %q", *mode)
 	}
 	workers := make([]*worker, *connections)
-	each(len(workers), func(index int) {
+	each(len(workers), opening, func(index int) {
 		one := &worker{client: newClient(*address, *host, config), ask: ask(*host, index)}
 		if err := one.client.use(one.ask); err != nil {
 			log.Fatal(err)
@@ -83,17 +86,23 @@ func main() {
 	}
 	began := time.Now()
 	until := began.Add(time.Duration(*seconds * float64(time.Second)))
-	each(len(workers), func(index int) { workers[index].run(until, *count) })
+	each(len(workers), len(workers), func(index int) { workers[index].run(until, *count) })
 	if err := json.NewEncoder(os.Stdout).Encode(summary(workers, time.Since(began))); err != nil {
 		log.Fatal(err)
 	}
 	_, _ = io.Copy(io.Discard, input)
 }
 
-func each(count int, do func(index int)) {
+// each calls `do` for all numbers, for at most so many at a time.
+func each(count, most int, do func(index int)) {
 	var group sync.WaitGroup
+	places := make(chan struct{}, most)
 	for index := range count {
-		group.Go(func() { do(index) })
+		places <- struct{}{}
+		group.Go(func() {
+			do(index)
+			<-places
+		})
 	}
 	group.Wait()
 }
