@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Measure:
     """A question of the load generator. `count`: so many requests of each connection, not so many seconds.
 
-    `mebibytes`: what one request moves, where that is what matters.
+    `mebibytes`: what one request moves, where that is what matters. `twins`: whether a log makes a difference.
     """
 
     title: str
@@ -16,6 +16,7 @@ class Measure:
     connections: int = 32
     count: int = 0
     mebibytes: int = 0
+    twins: bool = True
 
 
 class Figures(NamedTuple):
@@ -36,7 +37,11 @@ MEASURES = {
     ),
     "connect": Measure(title="A new TLS connection for each request, 16 at a time", mode="connect", connections=16),
     "post": Measure(title="POST of 10 KiB, 32 connections", mode="post"),
-    "websocket": Measure(title="WebSocket, 1 KiB there and back, 32 connections", mode="websocket"),
-    "download": Measure(title="100 MiB down, one connection", mode="download", connections=1, count=2, mebibytes=100),
-    "upload": Measure(title="100 MiB up, one connection", mode="upload", connections=1, count=2, mebibytes=100),
+    "websocket": Measure(title="WebSocket, 1 KiB there and back, 32 connections", mode="websocket", twins=False),
+    "download": Measure(
+        title="100 MiB down, one connection", mode="download", connections=1, count=10, mebibytes=100, twins=False
+    ),
+    "upload": Measure(
+        title="100 MiB up, one connection", mode="upload", connections=1, count=10, mebibytes=100, twins=False
+    ),
 }

@@ -18,12 +18,13 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerPlan:
-    """How one is started. `version` is what it says of itself."""
+    """How one is started. `version` is what it says of itself. `twin`: the same as another one, but without a log."""
 
     name: str
     version: str
     command: list[str]
     port: int
+    twin: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -19,6 +19,7 @@ _HOSTS = 100
 _BIN = Path(__file__).resolve().parent / "bin"
 _ROOT = _BIN.parent.parent
 
+
 _NGINX = Template("""\
 worker_processes 1;
 daemon off;
@@ -155,7 +156,8 @@ class Plans:
         port = free_port()
         file = self._write(_NGINX, name, port, log=log)
         version = _said(["/usr/sbin/nginx", "-v"]).removeprefix("nginx version: nginx/")
-        return PeerPlan(name=name, version=version, command=["/usr/sbin/nginx", "-c", str(file)], port=port)
+        command = ["/usr/sbin/nginx", "-c", str(file)]
+        return PeerPlan(name=name, version=version, command=command, port=port, twin=log == "off")
 
     def _haproxy(self, name: str) -> PeerPlan:
         port = free_port()
@@ -171,9 +173,8 @@ class Plans:
         found = re.search(r"caddyserver/caddy/v2\s+v(\S+)", _said([str(_BIN / "caddy"), "build-info"]))
         # GOMAXPROCS: the nearest to one worker.
         homes = {"GOMAXPROCS": "1", "HOME": str(self._directory), "XDG_CONFIG_HOME": str(self._directory)}
-        return PeerPlan(
-            name=name, version=found[1] if found else "unknown", command=command, port=port, environment=homes
-        )
+        version = found[1] if found else "unknown"
+        return PeerPlan(name=name, version=version, command=command, port=port, twin=not log, environment=homes)
 
     def _write(self, text: Template, name: str, port: int, *, log: str = "") -> Path:
         file = self._directory / f"{_slug(name)}.conf"

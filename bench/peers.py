@@ -126,6 +126,7 @@ def _run(only: Sequence[str], names: Sequence[str] | None, *, rounds: int, secon
 
 def _measure_all(report: Report, key: str, peers: list[Peer], root: Path, *, rounds: int, seconds: float) -> None:
     what = MEASURES[key]
+    peers = [peer for peer in peers if what.twins or not peer.plan.twin]
     print(f"{what.title} …", flush=True)
     for number in range(rounds):
         # Another begins each time: nobody always follows the same one.

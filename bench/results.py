@@ -20,7 +20,7 @@ Written by `python -m bench.peers`. Numbers are recorded, never asserted.
 - Everything on 127.0.0.1, at the same time: a client and an upstream in Go, both cheap, take their share of the
   processors, so requests a second are of the whole machine. One worker each (Caddy: GOMAXPROCS=1), the same P-256
   certificate and chain, TLS 1.3, X25519, never resumed: {tls}.
-- {rounds} rounds of {seconds:g} s (bodies: 2 requests), the servers in turns. Processor time is of all processes of a
+- {rounds} rounds of {seconds:g} s (bodies: 10 requests), the servers in turns. Processor time is of all processes of a
   server, from /proc. A figure is the median of the rounds; a ratio is that of the processor time: the median of the
   rounds' own ratios, and their range.
 - proxyd, nginx and Caddy write one line of JSON a request to a file, unless it says "no log"; all send X-Forwarded-For,
@@ -90,7 +90,8 @@ class Report:
         lines = [head + titles, "|---" * (titles.count("|") - 1) + "|"]
         for name, rounds in rows.items():
             cells = _cells(rounds, what.mebibytes)
-            cells += [ratio(rounds, rows[other]) if other != name else "1" for other in references]
+            found = [ratio(rounds, rows[other]) if other != name else "1" for other in references]
+            cells += found if name == "proxyd" else [one.partition(" ")[0] for one in found]
             errors = sum(one.errors for one in rounds)
             lines.append(f"| {name}{f' ({errors} errors)' if errors else ''} | {' | '.join(cells)} |")
         return "\n".join(lines)
