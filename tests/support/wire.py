@@ -57,8 +57,8 @@ class Wire:
     upstream: RawUpstream
     context: ssl.SSLContext
     other_context: ssl.SSLContext
-    #: What was refused: connections that have to end soon, each with what was sent on it.
-    refused: list[tuple[RawClient, bytes]] = field(default_factory=list)
+    #: What was refused: when, connections that have to end soon, and what was sent on them.
+    refused: list[tuple[float, RawClient, bytes]] = field(default_factory=list)
 
     def client(self, name: str = HOST, *, receive_buffer: int = 0) -> RawClient:
         context = self.other_context if name == OTHER else self.context
@@ -88,20 +88,21 @@ class Wire:
     def is_refused(self, attack: bytes, *statuses: int) -> None:
         """The client gets one answer, and the end, for which nobody waits here."""
         client = self.client()
-        self.refused.append((client, attack))
+        self.refused.append((time.monotonic(), client, attack))
         client.send(attack)
         answer = client.answer()
         assert answer.status in (statuses or (400,)), answer
         assert answer.value(b"Connection").lower() == b"close", answer
         assert not client.unread
 
-    def all_refused_have_ended(self) -> None:
-        """A server may go on reading for a while, lest the end destroys its answer on the way."""
+    def refused_have_ended(self, *, before: float) -> None:
+        """Look at what was refused before a moment. A server may go on reading for a while, lest its answer is lost."""
+        due = [one for one in self.refused if one[0] < before]
+        self.refused = [one for one in self.refused if one[0] >= before]
         deadline = time.monotonic() + LINGERING
-        for client, attack in self.refused:
+        for _, client, attack in due:
             with client:
                 assert client.has_ended(max(0.1, deadline - time.monotonic())), f"open after {attack!r}"
-        self.refused.clear()
 
     def cuts_off(self, attack: bytes) -> None:
         """What turns out to be malformed when a part of it is on its way never becomes a complete request.
@@ -110,7 +111,7 @@ class Wire:
         """
         self.first()
         client = self.client()
-        self.refused.append((client, attack))
+        self.refused.append((time.monotonic(), client, attack))
         client.send(attack)
         data = client.some(seconds=2.0)
         assert not data or data.split(b" ")[1] in (b"400", b"413", b"431", b"502"), data
@@ -179,7 +180,7 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
         context, other_context = (ssl.create_default_context(cadata=leaf) for leaf in leaves)
         one = Wire(daemon, upstream, context, other_context)
         yield one
-        one.all_refused_have_ended()
+        one.refused_have_ended(before=time.monotonic())
         assert daemon.stop() == 0
     faults = [line for line in daemon.log().splitlines() if "unforeseen" in line or "Traceback" in line]
     assert not faults[:1], f"{len(faults)} faults"
