@@ -1,12 +1,14 @@
 """The first message of a TLS connection, as far as the choice of a certificate needs it (RFC 8446 §4.1.2)."""
 
 from dataclasses import dataclass
+from struct import Struct
 
 #: More than this is no honest hello: with post-quantum key shares and ECH they stay under 4 KiB.
 MAX_BYTES = 65_536
 _MAX_RECORD = 16_384
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN = 0, 16
+_EXTENSION = Struct(">HH")  # its kind, and the length of its content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +74,22 @@ def _parse_body(body: bytes) -> ClientHello:
     server_name: str | None = None
     alpn: tuple[bytes, ...] = ()
     seen: set[int] = set()
-    extensions = _Reader(reader.vector(2) if reader.left else b"")
-    while extensions.left:
-        kind = extensions.number(2)
-        content = _Reader(extensions.vector(2))
+    extensions = reader.vector(2) if reader.left else b""
+    position, end = 0, len(extensions)
+    while position < end:  # a dozen of them, of which two matter
+        if position + 4 > end:
+            raise NotClientHello("a truncated ClientHello")
+        kind, length = _EXTENSION.unpack_from(extensions, position)
+        start, position = position + 4, position + 4 + length
+        if position > end:
+            raise NotClientHello("a truncated ClientHello")
         if kind in seen:
             raise NotClientHello("an extension twice")
         seen.add(kind)
         if kind == _SERVER_NAME:
-            server_name = _parse_server_name(content)
+            server_name = _parse_server_name(_Reader(extensions[start:position]))
         elif kind == _ALPN:
-            protocols = _Reader(content.vector(2))
+            protocols = _Reader(_Reader(extensions[start:position]).vector(2))
             names = []
             while protocols.left:
                 names.append(protocols.vector(1))

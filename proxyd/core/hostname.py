@@ -77,9 +77,7 @@ class Hostname:
     @classmethod
     def from_socket(cls, address: str) -> "Hostname":
         """Return an address as a socket tells it, without zone, IPv4 as such."""
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-        return cls((mapped or parsed).compressed)
+        return cls(_of_socket(address))
 
     def __str__(self) -> str:
         return self.text
@@ -100,6 +98,13 @@ def _compressed(bare: str) -> str | None:
         return ipaddress.ip_address(bare).compressed
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=1024)  # asked twice for each connection: its client's, and ours
+def _of_socket(address: str) -> str:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).compressed
 
 
 def _ascii_name(text: str, written: str) -> str:
