@@ -376,6 +376,8 @@ class H1Connection(asyncio.Protocol):
             self.deadline = NEVER if self._body_held else monotonic() + self._times.idle
             return
         self._phase, self._pending, self.deadline = _Phase.LATER, data[end:] + self._pending, NEVER
+        if len(self._pending) > _MOST_PENDING:  # who takes the body may have asked for more of it
+            self._read(False)
         if self._sink is not None:
             self._sink.body_end(trailers)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.wire import HOST_LINE, LINGERING, SMUGGLED, Wire, cases, raw, request
+from tests.support.wire import BY_AIOHTTP, HOST_LINE, LINGERING, SMUGGLED, Wire, cases, raw, request
 
 _CHUNKED = b"5\r\nhello\r\n0\r\n\r\n"
 
@@ -183,9 +183,11 @@ def test_the_body_of_a_head_is_its_body(wire: Wire) -> None:
     ],
 )
 def test_a_chunked_body_is_forwarded_whole(wire: Wire, line: bytes) -> None:
-    (seen,) = wire.serves(
-        request(line, method=b"POST", target=b"/p", body=b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"), b"/p"
-    )
+    sent = request(line, method=b"POST", target=b"/p", body=b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+    if BY_AIOHTTP and b"\t" in line:
+        wire.refuses(sent, 400)
+        return
+    (seen,) = wire.serves(sent, b"/p")
     assert seen.body == b"hello world"
 
 
