@@ -1,6 +1,8 @@
 """One HTTP/1.1 connection to an upstream: bytes in, events out, no task and no future per request."""
 
 import asyncio
+import contextlib
+import os
 import ssl
 from enum import Enum, auto
 from math import inf
@@ -11,7 +13,7 @@ from proxyd.core.chunked_body import ChunkedBody, MalformedBody
 from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_response
 from proxyd.upstream.tls_error import refusal
 
-_HEAD_LIMIT = 65_536
+_HEAD_LIMIT = _READ_BYTES = 65_536
 #: Informational responses before the final one; more are a flood.
 _MOST_INTERIM = 16
 _START, _END = b"HTTP/1.", b"\r\n\r\n"
@@ -183,7 +185,9 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        transport, self._transport = self._transport, None
+        if exc is not None and transport is not None:
+            self._take_rest(transport)
         sink, self._sink = self._sink, None
         if sink is None:
             return
@@ -208,6 +212,18 @@ class UpstreamConnection(asyncio.Protocol):
             self._sink.upload_paused(False)
 
     # Inside
+
+    def _take_rest(self, transport: asyncio.Transport) -> None:
+        """Read what was there before our writing met the end: an answer that came before the whole request was read.
+
+        The loop closes the socket after `connection_lost`. What TLS had still to say is lost.
+        """
+        sock = transport.get_extra_info("socket")
+        if sock is None or transport.get_extra_info("ssl_object") is not None:
+            return
+        with contextlib.suppress(OSError):
+            while self._sink is not None and (data := os.read(sock.fileno(), _READ_BYTES)):
+                self.data_received(data)
 
     def _take(self, sink: ResponseSink, data: bytes) -> None:
         while self._phase is _Phase.HEAD:
