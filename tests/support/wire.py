@@ -181,8 +181,11 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
         # One context for each: they have the same subject, and OpenSSL finds issuers by it.
         context, other_context = (ssl.create_default_context(cadata=leaf) for leaf in leaves)
         one = Wire(daemon, upstream, context, other_context)
-        yield one
-        one.refused_have_ended(before=time.monotonic())
-        assert daemon.stop() == 0
+        try:
+            yield one
+            one.refused_have_ended(before=time.monotonic())
+        finally:
+            status = daemon.stop()
+        assert status == 0
     faults = [line for line in daemon.log().splitlines() if "unforeseen" in line or "Traceback" in line]
     assert not faults[:1], f"{len(faults)} faults"
