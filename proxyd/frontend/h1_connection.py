@@ -17,6 +17,7 @@ from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import MalformedRequest, is_plain, keeps_open
 from proxyd.frontend.aiohttp_front import AiohttpExchange
 from proxyd.frontend.head_reader import UNREADABLE, HeadReader
+from proxyd.frontend.response_head import response_head
 from proxyd.proxy.exchange import Downstream, RequestSink
 from proxyd.proxy.times import Times
 
@@ -180,24 +181,11 @@ class H1Connection(asyncio.Protocol):
     def start(self, status: int, reason: bytes, lines: bytes, body: int) -> None:
         self._answers = True
         self.late_at = NEVER
-        request = self.request
-        is_bodyless = request.method == b"HEAD" or status in (204, 304)
-        framing = b""
-        if body >= 0:
-            if status != 204:
-                framing = b"\r\nContent-Length: %d" % body
-        elif not is_bodyless and request.version == 11:
-            self._framed = True
-            framing = b"\r\nTransfer-Encoding: chunked"
-        elif not is_bodyless:
-            self._keeps = False
-        if self._phase is _Phase.BODY:  # an answer before the end of the body: what follows may be no request
-            self._keeps = False
-        if not self._keeps:
-            framing += b"\r\nConnection: close"
-        elif request.version == 10:
-            framing += b"\r\nConnection: keep-alive"
-        self._out.append(b"HTTP/1.1 %d %b%b%b\r\n\r\n" % (status, reason, lines, framing))
+        # An answer before the end of the body: what follows may be no request.
+        keeps = self._keeps and self._phase is not _Phase.BODY
+        written = response_head(self.request, status, reason, lines, body, keeps=keeps)
+        data, self._framed, self._keeps = written
+        self._out.append(data)
 
     def switch(self, lines: bytes) -> None:
         self._answers, self._phase, self._keeps = True, _Phase.TUNNEL, False
