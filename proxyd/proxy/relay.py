@@ -127,7 +127,7 @@ class Relay:
             self._connection.write(b"0%b\r\n\r\n" % trailers)
         self._connection.finish()
         if not self.status:
-            self.exchange.expect(self.site.timeouts.response.total_seconds())
+            self.exchange.expect(self.site.times.response)
 
     def abandoned(self) -> None:
         if self._is_over:
@@ -191,7 +191,6 @@ class Relay:
         if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22
             lines += b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade
         self.exchange.start(head.status, head.reason, lines, body)
-        self._expect_more()
 
     def switched(self, head: ResponseHead) -> None:
         self._answered()
@@ -202,7 +201,6 @@ class Relay:
     def data(self, data: bytes) -> None:
         self.sent += len(data)
         self.exchange.write(data)
-        self._expect_more()
 
     def end(self, trailers: bytes) -> None:
         connection, self._connection = self._connection, None
@@ -239,6 +237,8 @@ class Relay:
             self._refuse(504 if error.timed_out else 502)
 
     def flush(self) -> None:
+        if not self._is_over:  # once for all that one read brought
+            self._expect_more()
         self.exchange.flush()
 
     def upload_paused(self, paused: bool) -> None:
@@ -304,7 +304,7 @@ class Relay:
         head = self._head()
         if not block.body and not block.upgrade:
             connection.begin(self, head, is_head=request.method == b"HEAD", has_body=False)
-            exchange.expect(self.site.timeouts.response.total_seconds())
+            exchange.expect(self.site.times.response)
         else:
             connection.begin(
                 self,
@@ -317,7 +317,7 @@ class Relay:
                 self._awaits_continue = True
                 exchange.expect(_CONTINUE_SECONDS)
             elif not block.body:
-                exchange.expect(self.site.timeouts.response.total_seconds())
+                exchange.expect(self.site.times.response)
         if self._download_paused:  # the client stopped reading before the upstream was there
             connection.pause()
         if block.body:
@@ -355,9 +355,9 @@ class Relay:
     def _expect_more(self) -> None:
         """A body that stops for long is over, one that moves never; a tunnel as its host's options say."""
         if self._tunnels:
-            self.exchange.expect(self.site.timeouts.tunnel.total_seconds())
+            self.exchange.expect(self.site.times.tunnel)
         elif not self._download_paused and self.status:
-            self.exchange.expect(self.site.timeouts.idle.total_seconds())
+            self.exchange.expect(self.site.times.idle)
 
     def _refuse(self, status: int, *, lines: bytes = b"") -> None:
         """Tell the client that there is no answer; what has begun of one is cut off."""

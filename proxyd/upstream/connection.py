@@ -16,6 +16,7 @@ from proxyd.upstream.tls_error import refusal
 _HEAD_LIMIT = _READ_BYTES = 65_536
 #: Informational responses before the final one; more are a flood.
 _MOST_INTERIM = 16
+_MOST_REMEMBERED = 2048  # bytes of a head
 _START, _END = b"HTTP/1.", b"\r\n\r\n"
 
 
@@ -77,6 +78,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_chunks",
         "_interims",
         "_is_head",
+        "_known",
+        "_known_bytes",
         "_left",
         "_name",
         "_offered",
@@ -108,6 +111,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._served = False  # a request before this one
         self._answered = False  # any byte of the answer came
         self._interims = 0
+        self._known_bytes = b""
+        self._known: ResponseHead | None = None
         self._reusable = True
         self._paused = False
 
@@ -237,7 +242,7 @@ class UpstreamConnection(asyncio.Protocol):
                     raise MalformedResponse("it speaks something else than HTTP/1.1")
                 self._partial = data
                 return
-            head, data = scan_response(data[:end]), data[end + 4 :]
+            head, data = self._scanned(data[:end]), data[end + 4 :]
             if head.status >= 200:
                 self._final(sink, head, data)
                 return
@@ -245,6 +250,15 @@ class UpstreamConnection(asyncio.Protocol):
             if not data:
                 return
         self._content(sink, data)
+
+    def _scanned(self, head: bytes) -> ResponseHead:
+        """Within a second an upstream often writes the same."""
+        if head == self._known_bytes and self._known is not None:
+            return self._known
+        found = scan_response(head)
+        if len(head) <= _MOST_REMEMBERED:
+            self._known_bytes, self._known = head, found
+        return found
 
     def _informational(self, sink: ResponseSink, head: ResponseHead) -> None:
         self._interims += 1
