@@ -126,9 +126,9 @@ class Authority:
 
     def recall_issued(self, order: CertificateOrder, times: Collection[datetime], now: datetime) -> None:
         """Count for our ceiling what the cache tells of certificates, where the history was lost."""
-        lately = {at for at in times if now - _WEEK < at <= now + TOLERANCE}
-        if lately:
-            self._issued[_key(order)] = sorted(lately.union(self._issued.get(_key(order), ())))
+        lately = [at for at in times if now - _WEEK < at <= now + TOLERANCE]  # two may have begun in the same second
+        if len(lately) > len(self._issued.get(_key(order), ())):
+            self._issued[_key(order)] = sorted(lately)
             self._changed.add(_key(order))
 
     def vanished(self, order: CertificateOrder, now: datetime) -> None:

@@ -316,8 +316,8 @@ class Certificates:
         self._authorities.forget_accounts()
         self.on_demand.open()
         await self._pickup.look()
-        await before_orders()
         self.renewer.take_over(self._stand_ins.own)
+        await before_orders()  # what it wishes is for what was just taken over
         self.on_demand.cache_read()
 
     def _ours(self) -> Iterator[tuple[Lineage, Certificate]]:

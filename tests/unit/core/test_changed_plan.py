@@ -149,7 +149,7 @@ def test_what_is_due_is_tried_at_the_ca_that_is_the_right_one_again() -> None:
 
 def test_our_ceiling_counts_the_certificates_in_the_cache_when_nobody_remembers_them() -> None:
     fleet = fleet_with(PLAN)
-    fleet.issued_before(SHARED, [NOW - timedelta(hours=one) for one in (1, 2, 200)], NOW)
+    fleet.issued_before(SHARED, [NOW - timedelta(hours=one) for one in (2, 2, 200)], NOW)
     assert not fleet.tasks(NOW, 1)
     refused = fleet.refusal(SHARED, NOW)
     assert refused is not None
