@@ -88,9 +88,8 @@ class Certificates:
         directory = DirectoryStore(root, clock=clock)
         self.store = CertificateStore(directory, clock=clock, told=self._repaired)
         self._orders = PendingOrders(self.store.store)
-        place, owner = root / PRIVATE / "lease", Owner.this_process()
-        lease = Lease(place, clock=clock, owner=owner, make_place=directory.make_directories)
-        self.turn = OrderTurn(lease, memory=self.memory)
+        place, owner, make = root / PRIVATE / "lease", Owner.this_process(), directory.make_directories
+        self.turn = OrderTurn(Lease(place, clock=clock, owner=owner, make_place=make), memory=self.memory)
         turn = Pace(is_serving=traffic.is_flowing, clock=clock).turn
         self._installation = Installation(
             table=table,
@@ -191,8 +190,8 @@ class Certificates:
         await asyncio.to_thread(self.memory.close)
         await self.turn.end()  # last: who follows reads what we wrote
 
-    async def run(self, before_orders: Callable[[], Awaitable[None]]) -> None:
-        """Renew for ever. Ends only by cancellation. `before_orders` ends before the first order.
+    async def run(self, before_orders: Callable[[], Awaitable[Sequence[Lineage]]]) -> None:
+        """Renew for ever. Ends only by cancellation. `before_orders` ends before the first one, and says which.
 
         It is called again when another process ordered meanwhile.
         """
@@ -205,7 +204,8 @@ class Certificates:
             group.create_task(self.names.run())
             group.create_task(self.alarms.run())
             if self.turn.reason is None:
-                await before_orders()
+                for lineage in await before_orders():
+                    self.renewer.wish(lineage, forced=True)
             group.create_task(self.renewer.run())
             group.create_task(self.turn.run(partial(self._take_over, before_orders), self._pickup.look))
             if self.turn.reason is None:
@@ -311,13 +311,15 @@ class Certificates:
         self.renewer.clock_righted()
         self.names.clock_righted()
 
-    async def _take_over(self, before_orders: Callable[[], Awaitable[None]]) -> None:
+    async def _take_over(self, before_orders: Callable[[], Awaitable[Sequence[Lineage]]]) -> None:
         await self.renewer.read_again()
         self._authorities.forget_accounts()
         self.on_demand.open()
         await self._pickup.look()
+        first = await before_orders()
         self.renewer.take_over(self._stand_ins.own)
-        await before_orders()  # what it wishes is for what was just taken over
+        for lineage in first:
+            self.renewer.wish(lineage, forced=True)
         self.on_demand.cache_read()
 
     def _ours(self) -> Iterator[tuple[Lineage, Certificate]]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from proxyd.admin.control_address import OTHER_CACHE
 from proxyd.admin.control_socket import Refused, Request, Tell
@@ -14,6 +14,7 @@ from proxyd.core.clock import Clock
 from proxyd.core.held_document import held_documents
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.lineage import Lineage
 from proxyd.core.on_demand_view import OnDemandView
 from proxyd.core.status import budget_document, host_statuses, status_document
 from proxyd.daemon.account_command import AccountCommand
@@ -28,6 +29,7 @@ from proxyd.daemon.revoke_command import RevokeCommand
 from proxyd.version import __version__
 
 Document = Mapping[str, Any]
+_Result = TypeVar("_Result")
 _log = logging.getLogger("proxyd.control")
 
 
@@ -62,9 +64,9 @@ class Commands:
         await self._certificates.ready()
         return await command(request, tell)
 
-    async def before_orders(self) -> None:
+    async def before_orders(self) -> list[Lineage]:
         """Do what commands that a kill cut off want done before any order is sent."""
-        await _gone_on(self._revoke.before_orders())
+        return await _gone_on(self._revoke.before_orders()) or []
 
     async def go_on(self) -> None:
         """Go on with the commands that a kill cut off."""
@@ -120,8 +122,9 @@ class Commands:
         return {"hosts": hosts, "options": option_fingerprint(config), "held": held}
 
 
-async def _gone_on(work: Awaitable[None]) -> None:
+async def _gone_on(work: Awaitable[_Result]) -> _Result | None:
     try:
-        await work
+        return await work
     except Exception:  # noqa: BLE001 - no old command may end the daemon
         _log.exception("an interrupted command could not be gone on with")
+        return None

@@ -81,11 +81,12 @@ class RevokeCommand:
         complete = all(replaced) and all(one["revoked"] for one in results)
         return {"results": results, "complete": complete, "replaced": all(replaced), "configured": True}
 
-    async def before_orders(self) -> None:
+    async def before_orders(self) -> list[Lineage]:
         """Do first, when orders are ours to send, what a kill cut off: resume none whose key lay beside a stolen one.
 
-        What has that key, or cannot serve because of it, is ordered past our own ceiling, as the command would have.
+        Return what has that key, or cannot serve because of it: to be ordered past our own ceiling, as by the command.
         """
+        wished = []
         stolen: dict[Lineage, list[Certificate]] = {}
         for host, certificate, reason in await self._cut_off():
             for lineage in self._fleet.lineages_of(host) if reason == KEY_COMPROMISE else ():
@@ -96,8 +97,9 @@ class RevokeCommand:
             mine = [one for one in certificates if one.family == lineage.key_family]
             if any(serving is None or serving.has_key_of(one) for one in mine):
                 _log.warning("ordering the successor of a compromised key", extra={"host": lineage.host})
-                self._certificates.renewer.wish(lineage, forced=True)
+                wished.append(lineage)
         self._ours_to_end.set()
+        return wished
 
     async def go_on(self) -> None:
         """Ask again for what another process was asking for when it was killed, until a CA says that it did it.

@@ -180,8 +180,8 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
         daemon.start()
         # One context for each: they have the same subject, and OpenSSL finds issuers by it.
         context, other_context = (ssl.create_default_context(cadata=leaf) for leaf in leaves)
-        for one in (context, other_context):  # an end without close_notify is no end; not every Python's default
-            one.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+        for each in (context, other_context):  # an end without close_notify is no end; not every Python's default
+            each.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         one = Wire(daemon, upstream, context, other_context)
         try:
             yield one
