@@ -2,7 +2,7 @@
 
 import re
 
-from proxyd.core.field_names import DROP, FRAMING, HOP_BY_HOP, MALFORMED, OURS, FieldTable
+from proxyd.core.field_names import DROP, FRAMING, HOP_BY_HOP, IN_LINES, MALFORMED, OURS, FieldTable
 
 
 class MalformedBody(ValueError):
@@ -15,7 +15,6 @@ _MAX_EXTENSIONS = 65_536
 _MOST_PIECES = 8
 _MAX_TRAILERS = 8192
 _MAX_TRAILER_LINES = 64
-_IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 #: Without the white space that RFC 9112 §7.1.1 calls bad.
@@ -146,7 +145,7 @@ class ChunkedBody:
         action = _ACTIONS[name]
         if name.lower() in _DECIDED:
             raise MalformedBody("framing or Host after the body")
-        if not colon or action == MALFORMED or line.translate(None, _IN_LINES):
+        if not colon or action == MALFORMED or line.translate(None, IN_LINES):
             raise MalformedBody("a trailer that is no header field")
         kept = action != DROP and not name.lower().startswith(_FORBIDDEN_PREFIXES)
         self._trailer_lines.append(b"\r\n" + line if kept else b"")

@@ -1,7 +1,7 @@
 """What the names of header fields mean to a proxy (RFC 9110 §7.6.1, RFC 7239). Names are bytes in lower case."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 #: Meaningful for one connection only; framing fields are written anew for the next one.
@@ -52,6 +52,9 @@ _END_TO_END = frozenset(
 )
 _END_TO_END_PREFIXES = (b"accept", b"access-control-", b"content-", b"if-", b"sec-")
 
+#: HTAB, visible ASCII with space, obs-text (RFC 9110 §5.5): without them only line ends are left of a good block.
+IN_LINES: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+
 PASS: Final = 0
 MALFORMED: Final = -1
 DROP: Final = 1
@@ -76,6 +79,12 @@ def is_end_to_end(name: bytes) -> bool:
     Heeding them would let a client, or whoever adds to its header, take the Cookie off a request.
     """
     return name in _END_TO_END or name.startswith(_END_TO_END_PREFIXES)
+
+
+def is_nominated(line: bytes, nominated: Container[bytes]) -> bool:
+    """Return whether `Connection` makes the field of a line hop-by-hop; `nominated`: what it names, in lower case."""
+    name = line.partition(b":")[0].lower()
+    return name in nominated and not is_end_to_end(name)
 
 
 class FieldTable(dict[bytes, int]):

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, content_length
-from proxyd.core.field_names import DROP, HOP_BY_HOP, MALFORMED, OURS, FieldTable, is_end_to_end, is_token
+from proxyd.core.field_names import DROP, HOP_BY_HOP, IN_LINES, MALFORMED, OURS, FieldTable, is_nominated, is_token
 from proxyd.core.host_field import host_of
 
 
@@ -74,8 +74,6 @@ _ACTIONS = FieldTable(
     | {b"x-forwarded-for": _FOR, b"x-forwarded-proto": _PROTO, b"x-forwarded-host": _FOR_HOST},
     aliases=HOP_BY_HOP | OURS,
 )
-#: HTAB, visible ASCII with space, obs-text (RFC 9110 §5.5): without them only line ends are left of a good block.
-_IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 #: What may stand in a request target (RFC 9112 §3.2): no space, no control character, no fragment. Others that RFC 3986
 #: wants escaped, non-ASCII too, are passed on as they are: there is one way to read them, and clients send them.
 _IN_TARGET = bytes(byte for byte in (*range(0x21, 0x7F), *range(0x80, 0x100)) if byte != 0x23)
@@ -124,7 +122,7 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
     count = len(lines) - 1
     if count > max_count:
         raise MalformedRequest("too many header lines", 431)
-    if lines[0] or block.translate(None, _IN_LINES) != b"\r\n" * count:
+    if lines[0] or block.translate(None, IN_LINES) != b"\r\n" * count:
         raise MalformedRequest("a control character or a bare line end in the header")
     authority = user_agent = length = coding = None
     closes = keeps = expects = trailers = False
@@ -190,7 +188,7 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
     if nominated:
         if upgrades and body == NO_BODY and b"upgrade" in nominated:
             upgrade = _offered(upgrades)
-        lines = [line for line in lines if not _is_nominated(line, nominated)]
+        lines = [line for line in lines if not is_nominated(line, nominated)]
     return RequestBlock(
         authority,
         b"\r\n".join(lines),
@@ -261,11 +259,6 @@ def _body(length: bytes | None, coding: bytes | None) -> int:
         return content_length(length)
     except ValueError as error:
         raise MalformedRequest(str(error)) from None
-
-
-def _is_nominated(line: bytes, nominated: set[bytes]) -> bool:
-    name = line.partition(b":")[0].lower()
-    return name in nominated and not is_end_to_end(name)
 
 
 def _has_trailers(te: bytes) -> bool:

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE, content_length
-from proxyd.core.field_names import DROP, HOP_BY_HOP, MALFORMED, FieldTable, is_end_to_end
+from proxyd.core.field_names import DROP, HOP_BY_HOP, IN_LINES, MALFORMED, FieldTable, is_nominated
 
 
 class MalformedResponse(ValueError):
@@ -41,14 +41,13 @@ _ACTIONS = FieldTable(
     | {b"connection": _CONNECTION, b"content-length": _LENGTH, b"transfer-encoding": _CODING, b"upgrade": _UPGRADE}
     | {b"date": _DATE, b"keep-alive": _KEEP_ALIVE},
 )
-_IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _VERSIONS = {b"HTTP/1.1 ": 11, b"HTTP/1.0 ": 10}
 
 
 def scan_response(head: bytes) -> ResponseHead:
     """Return what a head says, given without the CRLFCRLF at its end. Raises MalformedResponse."""
     lines = head.split(b"\r\n")
-    if head.translate(None, _IN_LINES) != b"\r\n" * (len(lines) - 1):
+    if head.translate(None, IN_LINES) != b"\r\n" * (len(lines) - 1):
         raise MalformedResponse("a control character or a bare line end in the header")
     start = lines[0]
     version = _VERSIONS.get(start[:9])
@@ -99,7 +98,7 @@ def scan_response(head: bytes) -> ResponseHead:
     for line in dropped:
         lines.remove(line)
     if nominated:
-        lines = [line for line in lines if not _is_nominated(line, nominated)]
+        lines = [line for line in lines if not is_nominated(line, nominated)]
     status = int(code)
     body = UNTIL_CLOSE if length is None and coding is None else _body(length, coding, version)
     if body not in (UNTIL_CLOSE, NO_BODY) and (status == 204 or status < 200):  # RFC 9110 §8.6, RFC 9112 §6.1
@@ -133,11 +132,6 @@ def _body(length: bytes | None, coding: bytes | None, version: int) -> int:
         return content_length(length)
     except ValueError as error:
         raise MalformedResponse(str(error)) from None
-
-
-def _is_nominated(line: bytes, nominated: set[bytes]) -> bool:
-    name = line.partition(b":")[0].lower()
-    return name in nominated and not is_end_to_end(name)
 
 
 def _timeout(keep_alive: bytes) -> float | None:
