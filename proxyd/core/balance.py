@@ -1,12 +1,12 @@
 """Which of several upstreams a request goes to."""
 
-import ipaddress
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Literal, Protocol, TypeVar
 
+from proxyd.core.client_network import network_of
+
 Policy = Literal["least_conn", "round_robin", "ip_hash", "first"]
-_SAME_CLIENT_BITS = 64  # of an IPv6 address: the rest changes daily
 
 
 class Candidate(Protocol):
@@ -36,7 +36,7 @@ class Balance:
             return candidates[0]
         if self.policy == "ip_hash":
             # By the highest of one value each: when an upstream leaves, only its own clients go elsewhere.
-            key = _client_key(client)
+            key = network_of(client, ipv4=32, ipv6=64).encode()  # the rest of an IPv6 address changes daily
             return max(candidates, key=lambda one: blake2b(key + one.name.encode(), digest_size=8).digest())
         self._turn += 1
         count = len(candidates)
@@ -48,15 +48,3 @@ class Balance:
                 if one.active < best.active:
                     best = one
         return best
-
-
-def _client_key(client: str) -> bytes:
-    try:
-        address = ipaddress.ip_address(client.partition("%")[0])
-    except ValueError:
-        return client.encode()
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
-            return address.packed[: _SAME_CLIENT_BITS // 8]
-        address = address.ipv4_mapped
-    return address.packed

@@ -2,9 +2,9 @@
 
 import logging
 from collections import Counter
-from ipaddress import IPv6Address, ip_address
 from time import monotonic
 
+from proxyd.core.client_network import network_of
 from proxyd.core.networks import NOBODY
 
 _log = logging.getLogger("proxyd.listener")
@@ -37,7 +37,7 @@ class Seats:
         """Count a connection of a client; return as whom, or None: it has too many."""
         if not self.most_each or self.crowds.has(client):
             return ""
-        key = _network(client)
+        key = network_of(client, ipv4=32, ipv6=64)
         if self._by_client[key] >= self.most_each:
             self._tell("limits.max_connections_per_ip", self.most_each, client)
             return None
@@ -83,11 +83,3 @@ class Seat:
         if self._seats is not None:
             self._seats.left(self._key)
             self._seats = None
-
-
-def _network(client: str) -> str:
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return client
-    return str(int(address) >> 64) if isinstance(address, IPv6Address) else client
