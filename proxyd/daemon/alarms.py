@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from itertools import count
 
-from proxyd.certs.certificate import Certificate
 from proxyd.core.alarm import Alarm
 from proxyd.core.lineage import Lineage
 from proxyd.core.status import Facts
@@ -37,7 +36,7 @@ class Alarms:
         commit: Commit,
         installation: Installation,
         look_again: Callable[[], Awaitable[None]] = at_once,
-        ours: Callable[[], Iterable[tuple[Lineage, Certificate]]] = tuple,
+        keep_lost: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._store = store
         self._orders = orders
@@ -45,7 +44,7 @@ class Alarms:
         self._commit = commit
         self._installation = installation
         self._look_again = look_again
-        self._ours = ours
+        self._keep_lost = keep_lost
         self._told: str | None = None
 
     @property
@@ -81,7 +80,7 @@ class Alarms:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._told or self._store.trouble or number % _LOOKS_AT_REST == 0:
                 await self._probe()
-            await self._commit.keep_lost(self._ours())
+            await self._keep_lost()
             await self._look_again()
             await self._installation.look_again()
 

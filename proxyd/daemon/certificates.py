@@ -155,7 +155,7 @@ class Certificates:
             commit=self.renewer.commit,
             installation=self._installation,
             look_again=lambda: self._stand_ins.look_again(self._fleet.lineages()),
-            ours=self._ours,
+            keep_lost=self._keep_lost,
         )
         self._pickup = Pickup(
             store=self.store,
@@ -185,7 +185,7 @@ class Certificates:
     async def close(self) -> None:
         """Close the connections to the CAs, keep what the disk did not take before, and write the journal."""
         await self.renewer.commit.save_again()
-        await self.renewer.commit.keep_lost(self._ours())
+        await self._keep_lost()
         await self._authorities.close()
         await asyncio.to_thread(self.memory.close)
         await self.turn.end()  # last: who follows reads what we wrote
@@ -322,11 +322,11 @@ class Certificates:
             self.renewer.wish(lineage, forced=True)
         self.on_demand.cache_read()
 
-    def _ours(self) -> Iterator[tuple[Lineage, Certificate]]:
-        """Return what this process has to keep: it orders, and nothing else is about to come."""
-        for lineage, state in self._fleet.states().items() if self.turn.reason is None else ():
-            if not isinstance(state, Ordering) and (one := self._stand_ins.own(lineage)):
-                yield lineage, one
+    async def _keep_lost(self) -> None:
+        """Keep again what this process has to keep: it orders, and nothing else is about to come."""
+        states = self._fleet.states().items() if self.turn.reason is None else ()
+        lineages = [lineage for lineage, state in states if not isinstance(state, Ordering)]
+        await self.renewer.commit.keep_lost(lineages, self._stand_ins.own)
 
     def _plans_on_demand(self, host: Hostname) -> list[Plan]:
         plans = plans_on_demand(self._config, [host])

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -144,21 +144,21 @@ class Commit:
         for lineage, delayed in list(self._unsaved.items()):
             await self._save(lineage, delayed.certificate)
 
-    async def keep_lost(self, ours: Iterable[tuple[Lineage, Certificate]]) -> None:
-        """Keep again what serves and somebody took out of the cache; `ours`: what serves."""
-        for lineage, certificate in await asyncio.to_thread(self._lost, [*ours]):
-            if lineage not in self._unsaved:
+    async def keep_lost(self, lineages: Iterable[Lineage], own: Callable[[Lineage], Certificate | None]) -> None:
+        """Keep again what serves of these, by `own`, and somebody took out of the cache."""
+        try:
+            there = {*await asyncio.to_thread(self._store.store.names)}
+        except StoreError:
+            return
+        gone = [one for one in lineages if live_file(one.host, one.key_family) not in there]
+        for lineage in gone:
+            certificate = own(lineage)  # of a lone lineage it may be of the other family
+            if certificate is None or lineage in self._unsaved or live_file(lineage.host, certificate.family) in there:
+                continue
+            if not await asyncio.to_thread(self._store.is_condemned, certificate):
                 _log.warning("the certificate's file had gone from the cache", extra={"host": lineage.host})
                 self._unsaved[lineage] = _Delayed(certificate, "its file had gone from the cache")
                 await self._save(lineage, certificate)
-
-    def _lost(self, ours: Sequence[tuple[Lineage, Certificate]]) -> list[tuple[Lineage, Certificate]]:
-        try:
-            there = {*self._store.store.names()}
-        except StoreError:
-            return []
-        gone = [one for one in ours if live_file(one[0].host, one[1].family) not in there]
-        return [one for one in gone if not self._store.is_condemned(one[1])]
 
     async def _save(self, lineage: Lineage, certificate: Certificate) -> None:
         try:

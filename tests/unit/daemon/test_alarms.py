@@ -94,14 +94,14 @@ async def test_a_file_that_somebody_took_is_written_again_unless_it_must_not_ser
     await world.commit.keep(LINEAGE, mine, held_of(mine, issuer="x", is_owned=True))
     file.unlink()
     with nothing_can_be_written():
-        await world.commit.keep_lost([(LINEAGE, mine)])
+        await world.commit.keep_lost([LINEAGE], lambda _: mine)
         assert "in memory only" in " ".join(world.told())
     await world.commit.save_again()
     assert world.told() == []
     assert Certificate.parse(file.read_bytes()) == mine
     world.store.condemn(HOST, mine, "revoked")
     assert not file.exists()
-    await world.commit.keep_lost([(LINEAGE, mine)])
+    await world.commit.keep_lost([LINEAGE], lambda _: mine)
     assert not file.exists()
 
 
