@@ -178,7 +178,7 @@ def test_new_addresses_of_a_name_are_used(daemon: DaemonProcess, names: Path) ->
         eventually(lambda: body(ask(daemon)) == "new", what=daemon.log)  # although it was never idle
         assert "upstream has new addresses" in daemon.log()
         names.write_text("")  # nobody knows the name: what was known holds
-        time.sleep(5)
+        time.sleep(5)  # so long what is known of a name counts as fresh
         assert body(ask(daemon)) == "new"
         daemon.wait_for("its last addresses are used")
 
