@@ -41,7 +41,6 @@ class Sites:
             made = Site(
                 host=host,
                 upstream=upstreams.group(options) if options.upstream else _NOWHERE,
-                timeouts=options.timeouts,
                 times=Times.of(options.timeouts),
                 max_body=options.max_body,
                 needs_own_connection=options.tls.client_ca is not None,

@@ -1,5 +1,6 @@
 """The way of a request: check, route, relay, log."""
 
+import logging
 import secrets
 from collections.abc import Callable
 from time import monotonic
@@ -19,6 +20,7 @@ from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
 
+_log = logging.getLogger("proxyd.proxy")
 _READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
 _ELSEWHERE, _TOO_LARGE = Answer(421), Answer(413)
 
@@ -104,9 +106,11 @@ class Handler:
         return True
 
     def refuse(self, exchange: Exchange, status: int, why: str) -> None:
-        """Answer what could not be read; `why` is for people."""
-        exchange.downstream.client = exchange.downstream.peer
-        self._answer(exchange, Answer(status), None, self._request_id(), monotonic())
+        """Answer what could not be read; `why` is for the log, by the id that the client saw."""
+        client, request_id = exchange.downstream.peer, self._request_id()
+        exchange.downstream.client = client
+        _log.debug("refused a request", extra={"client": client, "reason": why, "request_id": request_id})
+        self._answer(exchange, Answer(status), None, request_id, monotonic())
 
     def _by_rules(self, known: _Known, exchange: Exchange) -> Answer | tuple[Site, RequestHead]:
         request = exchange.request

@@ -106,11 +106,9 @@ class Relay:
         if self._connection is None or self._is_over:
             return
         self._awaits_continue = False
-        if self._tunnels:
-            self._connection.write(data)
+        if self.status:  # the answer has begun, or it is a tunnel: what moves does not stall
             self._expect_more()
-            return
-        if self._request.block.body != CHUNKED:
+        if self._tunnels or self._request.block.body != CHUNKED:
             self._connection.write(data)
             return
         self._uploaded += len(data)
@@ -163,12 +161,12 @@ class Relay:
             self.exchange.finish()
             self._end(self.status)
             return
-        times = self.site.timeouts
+        times = self.site.times
         upstream = self._pool.name if self._pool is not None else ""
         if self.status:
-            message = f"{upstream} stopped in the middle of its response for {times.idle.total_seconds():g} s"
+            message = f"{upstream} stopped in the middle of its response for {times.idle:g} s"
         else:
-            message = f"{upstream} gave no answer within {times.response.total_seconds():g} s"
+            message = f"{upstream} gave no answer within {times.response:g} s"
         self.failed(UpstreamError(message, timed_out=True))
 
     # ResponseSink: from the upstream
@@ -262,7 +260,7 @@ class Relay:
         if self._pool is None:
             return False
         self._tried = (*self._tried, self._pool)
-        if len(self._tried) > 1 and monotonic() - self.began > self.site.timeouts.connect.total_seconds():
+        if len(self._tried) > 1 and monotonic() - self.began > self.site.times.connect:
             return False
         pool = self.site.upstream.pick(self.exchange.downstream.client, self._tried)
         if pool is None:
@@ -285,7 +283,7 @@ class Relay:
 
     def _connect(self) -> None:
         assert self._pool is not None
-        self._connecting = self._pool.connect(self.site.timeouts.connect, self._connected)
+        self._connecting = self._pool.connect(self.site.times.connect, self._connected)
 
     def _connected(self, result: UpstreamConnection | UpstreamError) -> None:
         self._connecting = None

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from proxyd.config.host import Timeouts
 from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
@@ -23,8 +22,7 @@ class Site:
 
     host: Hostname | HostPattern
     upstream: UpstreamGroup
-    timeouts: Timeouts
-    times: Times = field(default_factory=Times)
+    times: Times
     max_body: int = 0
     needs_own_connection: bool = False
     keeps_host: bool = True

@@ -1,5 +1,6 @@
 """How long a connection may take for what."""
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from proxyd.config.host import Timeouts
@@ -7,7 +8,7 @@ from proxyd.config.host import Timeouts
 
 class Times(NamedTuple):
     """Seconds that a client has for a request head, a body that does not move, the next request; that an upstream has
-    for its answer, and a tunnel may rest.
+    for its answer, a tunnel may rest, and connecting may take.
     """
 
     header: float = 30.0
@@ -15,9 +16,20 @@ class Times(NamedTuple):
     keepalive: float = 75.0
     response: float = 60.0
     tunnel: float = float("inf")
+    connect: float = 3.0
 
     @classmethod
     def of(cls, timeouts: Timeouts) -> "Times":
-        """Return what a host's options say; 0: for ever."""
-        wanted = (timeouts.header, timeouts.idle, timeouts.keepalive, timeouts.response, timeouts.tunnel)
-        return cls(*(one.total_seconds() or float("inf") for one in wanted))
+        """Return what a host's options say; 0: for ever, but for connecting."""
+        return cls(
+            header=_seconds(timeouts.header),
+            idle=_seconds(timeouts.idle),
+            keepalive=_seconds(timeouts.keepalive),
+            response=_seconds(timeouts.response),
+            tunnel=_seconds(timeouts.tunnel),
+            connect=timeouts.connect.total_seconds(),
+        )
+
+
+def _seconds(limit: timedelta) -> float:
+    return limit.total_seconds() or float("inf")

@@ -5,7 +5,6 @@ import errno
 import hashlib
 import os
 import ssl
-from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from proxyd.config.host import UpstreamTls
 from proxyd.config.upstream_trust import UpstreamTlsError
 from proxyd.config.values import UpstreamAddress
+from proxyd.core.hostname import Hostname
 from proxyd.upstream.addresses import AddressBook
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 from proxyd.upstream.tls_error import pin_reason, tls_reason
@@ -49,7 +49,7 @@ class Dialer:
         self._tls = tls
         self._asked = tls.server_name.text if tls.server_name is not None else address.host
         self._book = book
-        self._is_literal = _is_literal(address.host)
+        self._is_literal = Hostname(address.host).is_ip_address
         self._worked: str | None = None  # when one before it did not
 
     async def connect(self, seconds: float) -> UpstreamConnection:
@@ -136,11 +136,3 @@ class Dialer:
 def _pin_of(certificate: bytes) -> str:
     key = x509.load_der_x509_certificate(certificate).public_key()
     return f"sha256:{hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()}"
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from datetime import timedelta
 
 from proxyd.core.active_health import ActiveHealth
 from proxyd.core.passive_health import PassiveHealth
@@ -63,11 +62,9 @@ class UpstreamPool:
                 return connection
         return None
 
-    def connect(
-        self, timeout: timedelta, done: Callable[[UpstreamConnection | UpstreamError], None]
-    ) -> asyncio.Task[None]:
-        """Begin to connect; `done` is called once, unless the returned task is cancelled first."""
-        return self._tasks.create_task(self._connect(timeout, done))
+    def connect(self, seconds: float, done: Callable[[UpstreamConnection | UpstreamError], None]) -> asyncio.Task[None]:
+        """Begin to connect, for so many seconds; `done` is called once, unless the returned task is cancelled."""
+        return self._tasks.create_task(self._connect(seconds, done))
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or let it go."""
@@ -119,10 +116,10 @@ class UpstreamPool:
         if kept:
             self._sweep_in(min(until for until, _ in kept))
 
-    async def _connect(self, timeout: timedelta, done: Callable[[UpstreamConnection | UpstreamError], None]) -> None:
+    async def _connect(self, seconds: float, done: Callable[[UpstreamConnection | UpstreamError], None]) -> None:
         result: UpstreamConnection | UpstreamError
         try:
-            result = await self.dialer.connect(timeout.total_seconds())
+            result = await self.dialer.connect(seconds)
         except ConnectFailed as error:
             # Its traceback leads to this frame, and from here to the request: a cycle for each failure.
             result, error.__context__ = error.with_traceback(None), None

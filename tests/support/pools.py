@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 from proxyd.config.host import HostOptions
 from proxyd.core.host_pattern import HostPattern
@@ -49,7 +48,7 @@ async def made_group(*upstream: object, **more: object) -> AsyncIterator[Upstrea
 async def connected(pool: UpstreamPool, seconds: float = 3) -> UpstreamConnection | UpstreamError:
     """Return a new connection, or why there is none."""
     result: asyncio.Future[UpstreamConnection | UpstreamError] = asyncio.get_running_loop().create_future()
-    pool.connect(timedelta(seconds=seconds), result.set_result)
+    pool.connect(seconds, result.set_result)
     return await result
 
 

@@ -102,6 +102,11 @@ def _script(peer: Peer) -> None:
         peer.head()
         with contextlib.suppress(Ended):
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n", *[bytes(1 << 20)] * 190)
+    elif target == b"/begun":
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        peer.exactly(10)
+        peer.send(b"ok")
     elif target == b"/moving":
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", *[b"x"] * 10, pause=0.3)
@@ -180,6 +185,12 @@ def test_who_moves_does_not_end(wire: Wire) -> None:
             client.send(*[b"x"] * 10, pause=0.3)
             assert client.final().status == 200
 
+    def upload_under_an_answer() -> None:
+        with wire.client() as client:
+            client.send(request(b"Content-Length: 10", method=b"POST", target=b"/begun"))
+            client.send(*[b"x"] * 10, pause=0.3)
+            assert client.final().body == b"ok"
+
     def download() -> None:
         with wire.client() as client:
             client.send(request(target=b"/moving"))
@@ -194,6 +205,6 @@ def test_who_moves_does_not_end(wire: Wire) -> None:
                 assert client.exactly(1) == b"x"
                 time.sleep(0.3)
 
-    with ThreadPoolExecutor(3) as pool:
-        for done in [pool.submit(act) for act in (upload, download, tunnel)]:
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(act) for act in (upload, upload_under_an_answer, download, tunnel)]:
             done.result()

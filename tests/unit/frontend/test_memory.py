@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxyd.config.host import Timeouts
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.h1 import H1Frontend
@@ -15,6 +14,7 @@ from proxyd.frontend.h1_connection import H1Connection
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.proxy.times import Times
 from proxyd.upstream.connection import UpstreamConnection
 from proxyd.upstream.dialer import ConnectFailed
 from tests.support.handler import make_handler
@@ -31,7 +31,7 @@ async def served(*upstream: str, fast_path: bool) -> AsyncIterator[int]:
         addresses = [one or application.port for one in upstream]
         async with made_group(*addresses, balance="first") as group:
             handler = make_handler()
-            site = Site(host=HOST, upstream=group, timeouts=Timeouts())
+            site = Site(host=HOST, upstream=group, times=Times())
             handler.snapshot = Snapshot(sites=HostTable({HOST: site}), access_log=True)
             frontend = H1Frontend(handler, fast_path=fast_path)
             downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}))

@@ -14,6 +14,7 @@ from proxyd.core.host_pattern import HostTable
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.proxy.times import Times
 from proxyd.upstream.group import UpstreamGroup
 from tests.support.handler import make_handler
 from tests.support.pools import HOST, made_group
@@ -24,7 +25,7 @@ from tests.support.small_server import small_server
 async def served(group: UpstreamGroup, **timeouts: str) -> AsyncIterator[int]:
     """Serve a host from `group`; give the port."""
     handler = make_handler()
-    site = Site(host=HOST, upstream=group, timeouts=Timeouts.model_validate(timeouts))
+    site = Site(host=HOST, upstream=group, times=Times.of(Timeouts.model_validate(timeouts)))
     handler.snapshot = Snapshot(sites=HostTable({HOST: site}))
     frontend = H1Frontend(handler)
     downstream = Downstream(client="192.0.2.1", names=frozenset({HOST}))
