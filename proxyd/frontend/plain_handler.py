@@ -1,5 +1,6 @@
 """What port 80 answers: HTTP-01 first, always; then what somebody else takes; else 308 to https."""
 
+import logging
 from collections.abc import Callable, Container
 from http import HTTPStatus
 from time import monotonic
@@ -10,6 +11,8 @@ from proxyd.core.redirection import https_location
 from proxyd.proxy.answer import send_answer
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.traffic import Traffic
+
+_log = logging.getLogger("proxyd.plain")
 
 _CHALLENGE = b"/.well-known/acme-challenge/"
 
@@ -60,7 +63,8 @@ class PlainHandler:
             self._say(exchange, 308, f"{location.decode()}\n", b"\r\nLocation: " + location)
 
     def refuse(self, exchange: Exchange, status: int, why: str) -> None:
-        """Answer what could not be read."""
+        """Answer what could not be read; `why` is for the log."""
+        _log.debug("refused a request", extra={"client": exchange.downstream.peer, "reason": why})
         self._say(exchange, status, f"{status} {HTTPStatus(status).phrase}\n")
 
     def _prove(self, exchange: Exchange, host: Hostname, token: str) -> None:
