@@ -63,7 +63,10 @@ _LONG_EXPIRED = timedelta(days=30)
 
 
 class Certificates:
-    """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None."""
+    """Implements Keeper. `listening_at` gives the address of our own TLS listener for the confirmation, or None.
+
+    `spread` waits until all processes that serve know what is in `table`, `board` and `challenges`.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Certificates:
         traffic: Traffic,
         clock: SteadyClock,
         rng: random.Random,
+        spread: Callable[[], Awaitable[None]],
     ) -> None:
         root = self._root = config.cache_directory
         self.board = ChallengeBoard()
@@ -101,6 +105,7 @@ class Certificates:
             is_managed=lambda lineage: self._fleet.state(lineage) is not None,
             clock=clock,
             turn=turn,
+            spread=spread,
         )
         self._stand_ins = StandIns(table=table, store=self.store, clock=clock, serving=self.serving)
         self._fleet = Fleet(
@@ -112,7 +117,7 @@ class Certificates:
         self._authorities = Authorities(
             store=self.store,
             orders=self._orders,
-            solvers=(TlsAlpn01Solver(self.challenges), Http01Solver(self.board)),
+            solvers=(TlsAlpn01Solver(self.challenges, spread=spread), Http01Solver(self.board, spread=spread)),
             authority=self._authority,
             clock=clock,
             rng=rng,

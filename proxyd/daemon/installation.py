@@ -31,7 +31,8 @@ class Installation:
 
     `is_alone` tells whether a lineage's certificate is the host's only one; `is_managed`, whether a reload has left it:
     else nothing is installed; `look_again` is the pause between two
-    looks at the listener, each of which ends after `patience` seconds; `turn` is awaited before each piece of the work.
+    looks at the listener, each of which ends after `patience` seconds; `turn` is awaited before each piece of the work;
+    `spread` waits until all processes that serve have what is in the table.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Installation:
         look_again: timedelta = _LOOK_AGAIN,
         patience: float = PATIENCE,
         turn: Callable[[], Awaitable[None]] = at_once,
+        spread: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._table = table
         self._memory = memory
@@ -60,6 +62,7 @@ class Installation:
         self._look_again = look_again
         self._patience = patience
         self._turn = turn
+        self._spread = spread
         self._unconfirmed: dict[Lineage, str] = {}
 
     def alarms(self) -> Iterator[tuple[Lineage, Alarm]]:
@@ -131,6 +134,7 @@ class Installation:
         if wrong:
             reason = f"a handshake in memory for {wrong[0]} showed another certificate"
             return self._take_back(lineage, certificate, before, reason)
+        await self._spread()
         self._installed()
         return await self._confirm(lineage, certificate, before)
 

@@ -146,7 +146,7 @@ class OnlineCheck:
         sockets: list[socket.socket] = []
         try:
             for address in self._config.listen.http:
-                sockets += bind(address, key="listen.http")
+                sockets += bind(address, key="listen.http")[0]
         except ListenError as error:
             for sock in sockets:
                 sock.close()

@@ -6,16 +6,25 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 _log = logging.getLogger("proxyd.systemd")
 _STATUS_SECONDS = 1.0
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+
+
+class Notify(Protocol):
+    """Tells the service manager."""
+
+    def __call__(self, *lines: str) -> None: ...
 
 
 class StatusLine:
     """What the service manager shows of us; however often it changes, it is told at most every so many `seconds`."""
 
-    def __init__(self, words: Callable[[], str], *, seconds: float = _STATUS_SECONDS) -> None:
+    def __init__(self, words: Callable[[], str], notify: Notify, *, seconds: float = _STATUS_SECONDS) -> None:
         self._words = words
+        self._notify = notify
         self._seconds = seconds
         self._told = float("-inf")
         self._waiting = False
@@ -30,7 +39,7 @@ class StatusLine:
     def _tell(self) -> None:
         self._waiting = False
         self._told = asyncio.get_running_loop().time()
-        notify(f"STATUS={self._words()}")
+        self._notify(f"STATUS={self._words()}")
 
 
 def notify(*lines: str) -> None:
@@ -46,6 +55,30 @@ def notify(*lines: str) -> None:
         _log.warning("systemd was not notified", extra={"reason": error.strerror})
 
 
-def notify_reloading() -> None:
-    """Tell that a reload began; `READY=1` tells its end."""
-    notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+def reloading() -> tuple[str, str]:
+    """Return what tells that a reload began; `READY=1` tells its end."""
+    return "RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
+
+
+def passed_sockets() -> list[socket.socket]:
+    """Return the listening sockets of sd_listen_fds(3) that are for this process; the second call returns none."""
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit():
+        return []
+    found = []
+    for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
+        try:
+            sock = socket.socket(fileno=descriptor)
+            is_listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            _log.warning("systemd passed what is no socket", extra={"number": descriptor, "reason": error.strerror})
+            continue
+        if not is_listening or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            _log.warning("systemd passed a socket that listens on no TCP port", extra={"number": descriptor})
+            sock.close()
+            continue
+        os.set_inheritable(descriptor, False)
+        sock.setblocking(False)
+        found.append(sock)
+    return found

@@ -19,35 +19,63 @@ class ListenError(Exception):
     """The address cannot be used; the text says why and what to do."""
 
 
-def bind(address: ListenAddress, *, key: str) -> list[socket.socket]:
-    """Return listening sockets for an address: two for both families. Raises ListenError.
+def bind(address: ListenAddress, *, key: str, copies: int = 1) -> list[list[socket.socket]]:
+    """Return `copies` times the listening sockets for an address: two for both families. Raises ListenError.
 
-    Without SO_REUSEPORT: with it a second program on the same port would go unnoticed.
+    The first try is without SO_REUSEPORT: with it another program on the same port would go unnoticed.
     """
-    if address.host is not None:
-        return [_bind(address.host, address.port, key=key, written=address)]
-    first = _bind("0.0.0.0", address.port, key=key, written=address)
-    port = first.getsockname()[1]
+    hosts = [address.host] if address.host is not None else ["0.0.0.0", "::"]
+    found = [[_bind(hosts[0], address.port, key=key, written=address)]]
+    port = found[0][0].getsockname()[1]
     try:
-        return [first, _bind("::", port, key=key, written=address)]
-    except _FamilyMissing:
-        return [first]  # a machine without IPv6 is not an error
+        for host in list(hosts[1:]):
+            try:
+                found[0].append(_bind(host, port, key=key, written=address))
+            except _FamilyMissing:
+                hosts.remove(host)  # a machine without IPv6 is not an error
+        if copies > 1:
+            _close(found)
+            for _ in range(copies):
+                found.append([])
+                for host in hosts:
+                    found[-1].append(_bind(host, port, key=key, written=address, shares=True))
+            del found[0]
     except ListenError:
-        first.close()
+        _close(found)
         raise
+    return found
+
+
+def _close(found: list[list[socket.socket]]) -> None:
+    for sock in (sock for copy in found for sock in copy):
+        sock.close()
+
+
+def address_of(sock: socket.socket) -> str:
+    """Return where a socket listens, as it is written."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def local_address_of(sock: socket.socket) -> tuple[str, int]:
+    """Return where a client on this machine reaches a listening socket."""
+    host, port = sock.getsockname()[:2]
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
 
 class _FamilyMissing(ListenError):
     pass
 
 
-def _bind(host: str, port: int, *, key: str, written: ListenAddress) -> socket.socket:
+def _bind(host: str, port: int, *, key: str, written: ListenAddress, shares: bool = False) -> socket.socket:
     sock: socket.socket | None = None
     try:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         sock.listen(_BACKLOG)
         sock.setblocking(False)
@@ -86,24 +114,19 @@ class Listener:
     def port(self) -> int:
         return int(self._sock.getsockname()[1])
 
-    @property
-    def address(self) -> str:
-        host, port = self._sock.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    @property
-    def local_address(self) -> tuple[str, int]:
-        """Return where a client on this machine reaches it."""
-        host, port = self._sock.getsockname()[:2]
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
-
     def start(self) -> None:
         """Accept from now on."""
         asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
     def stop(self) -> None:
-        """Accept no more and close the socket."""
+        """Accept what has come already, no more, and close the socket; harmless when it was stopped."""
+        if self._sock.fileno() < 0:
+            return
         asyncio.get_running_loop().remove_reader(self._sock)
+        if self._resume is not None:
+            self._resume.cancel()
+        else:
+            self._accept()
         if self._resume is not None:
             self._resume.cancel()
         self._sock.close()
@@ -117,7 +140,7 @@ class Listener:
             except OSError as error:  # EMFILE, ENFILE, ENOBUFS: without a pause this would spin
                 _log.error(
                     "cannot accept connections; pausing",
-                    extra={"listen": self.address, "reason": error.strerror, "next": "raise LimitNOFILE"},
+                    extra={"listen": address_of(self._sock), "reason": error.strerror, "next": "raise LimitNOFILE"},
                 )
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(self._sock)

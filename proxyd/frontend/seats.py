@@ -1,56 +1,61 @@
 """How many connections clients may have open at a time, on both ports together and from one address."""
 
 import logging
-from collections import Counter
 from time import monotonic
 
 from proxyd.core.client_network import network_of
 from proxyd.core.networks import NOBODY
+from proxyd.core.shared_counts import SharedCounts, alone
 
 _log = logging.getLogger("proxyd.listener")
 _TELL_AGAIN = 60.0
+Place = tuple[int, ...]
 
 
 class Seats:
     """`most` in all, `most_each` of one client (0: no limit); an IPv6 client is a /64, in which it has any address.
 
-    `crowds`: addresses behind which are many clients, as those of trusted proxies.
+    `crowds`: addresses behind which are many clients, as those of trusted proxies. `counts`: what all processes of the
+    daemon have. Each counts itself before it looks: there are never too many, if two look at once perhaps one less.
     """
 
-    def __init__(self, *, most: int, most_each: int) -> None:
+    def __init__(self, *, most: int, most_each: int, counts: SharedCounts | None = None) -> None:
         self.most, self.most_each = most, most_each
         self.crowds = NOBODY
-        self.taken = 0
         self.refused = 0
-        self._by_client: Counter[str] = Counter()
+        self._counts = counts or alone()
         self._told_at = float("-inf")
+
+    @property
+    def taken(self) -> int:
+        """Return how many are taken, in all processes."""
+        return self._counts.total
 
     def take(self) -> "Seat | None":
         """Return the seat of a new connection, or None: there is none left."""
-        if self.taken >= self.most:
+        self._counts.add_to_total(1)
+        if self._counts.total > self.most:
+            self._counts.add_to_total(-1)
             self._tell("limits.max_connections", self.most)
             return None
-        self.taken += 1
         return Seat(self)
 
-    def sit(self, client: str) -> str | None:
-        """Count a connection of a client; return as whom, or None: it has too many."""
+    def sit(self, client: str) -> Place | None:
+        """Count a connection of a client; return where, or None: it has too many."""
         if not self.most_each or self.crowds.has(client):
-            return ""
-        key = network_of(client, ipv4=32, ipv6=64)
-        if self._by_client[key] >= self.most_each:
+            return ()
+        place = self._counts.cells(network_of(client, ipv4=32, ipv6=64))
+        self._counts.add(place, 1)
+        if self._counts.count(place) > self.most_each:
+            self._counts.add(place, -1)
             self._tell("limits.max_connections_per_ip", self.most_each, client)
             return None
-        self._by_client[key] += 1
-        return key
+        return place
 
-    def left(self, key: str) -> None:
+    def left(self, place: Place) -> None:
         """Count a connection no longer."""
-        self.taken -= 1
-        if key:
-            self._by_client[key] -= 1
-            if self._by_client[key] <= 0:
-                del self._by_client[key]
+        self._counts.add_to_total(-1)
+        self._counts.add(place, -1)
 
     def _tell(self, limit: str, most: int, client: str | None = None) -> None:
         """Say so now and then: under attack it happens thousands of times a second."""
@@ -64,22 +69,22 @@ class Seats:
 class Seat:
     """Of one connection, from its acceptance to its end."""
 
-    __slots__ = ("_key", "_seats")
+    __slots__ = ("_place", "_seats")
 
     def __init__(self, seats: Seats) -> None:
         self._seats: Seats | None = seats
-        self._key = ""
+        self._place: Place = ()
 
     def sit(self, client: str) -> bool:
         """Say whose it is; return whether that client may have one more."""
-        key = self._seats.sit(client) if self._seats is not None else ""
-        if key is None:
+        place = self._seats.sit(client) if self._seats is not None else ()
+        if place is None:
             return False
-        self._key = key
+        self._place = place
         return True
 
     def leave(self) -> None:
         """Give it back; harmless when it was."""
         if self._seats is not None:
-            self._seats.left(self._key)
+            self._seats.left(self._place)
             self._seats = None

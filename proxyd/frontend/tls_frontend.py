@@ -11,7 +11,7 @@ from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
 from proxyd.frontend.seats import Seat, Seats
-from proxyd.issuance.on_demand import OnDemand, Outcome
+from proxyd.issuance.on_demand import Outcome
 from proxyd.proxy.exchange import Downstream
 from proxyd.tls.certificate_table import CertificateTable, Selection
 from proxyd.tls.challenge_table import ALPN, ChallengeTable
@@ -26,8 +26,9 @@ _VALIDATOR = (ALPN.encode(),)
 class TlsFrontend:
     """Serves sockets of the https listeners. Its tasks live in the given group, each with a deadline.
 
-    `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not. `default_for` says
-    which host's certificate a client at an address gets that sends no name; None: it is refused.
+    `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not. `obtain` waits, for
+    a bounded time, for the certificate of a name under a wildcard host; it is given the client's address too.
+    `default_for` says which host's certificate a client at an address gets that sends no name; None: it is refused.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class TlsFrontend:
         *,
         table: CertificateTable,
         challenges: ChallengeTable,
-        on_demand: OnDemand,
+        obtain: Callable[[str | None, str], Awaitable[Outcome]],
         cache_read: Callable[[Hostname], Awaitable[bool]],
         default_for: Callable[[str], Hostname | None],
         gate: ArrivalGate,
@@ -45,7 +46,7 @@ class TlsFrontend:
     ) -> None:
         self._table = table
         self._challenges = challenges
-        self._on_demand = on_demand
+        self._wait = obtain
         self._cache_read = cache_read
         self._default_for = default_for
         self._gate = gate
@@ -125,7 +126,7 @@ class TlsFrontend:
                     return Outcome.LATER
                 if self._select(hello, client, reached) is not None:
                     return Outcome.SERVED
-            return await self._on_demand.wait(hello.server_name, client)
+            return await self._wait(hello.server_name, client)
         except asyncio.CancelledError:
             sock.close()
             raise

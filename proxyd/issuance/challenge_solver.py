@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.core.hostname import Hostname
 from proxyd.issuance.challenge_board import ChallengeBoard
+from proxyd.issuance.pace import at_once
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,512}\Z")  # RFC 8555 §8.3: base64url, at least 128 bits of entropy
 
@@ -42,32 +43,36 @@ class AlpnChallenges(Protocol):
 
 
 class Http01Solver:
-    """HTTP-01 through port 80 of this process (RFC 8555 §8.3)."""
+    """HTTP-01 through our port 80 (RFC 8555 §8.3). `spread` waits until all who serve it know the answer."""
 
     kind = "http-01"
 
-    def __init__(self, board: ChallengeBoard) -> None:
+    def __init__(self, board: ChallengeBoard, *, spread: Callable[[], Awaitable[None]] = at_once) -> None:
         self._board = board
+        self._spread = spread
 
     async def present(self, name: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
         token = _token(name, challenge)
         self._board.publish(name, token, f"{token}.{thumbprint}")
+        await self._spread()
 
     async def clean_up(self, name: Hostname, challenge: Mapping[str, Any]) -> None:
         self._board.withdraw(name, str(challenge.get("token")))
 
 
 class TlsAlpn01Solver:
-    """TLS-ALPN-01 through port 443 of this process (RFC 8737)."""
+    """TLS-ALPN-01 through our port 443 (RFC 8737). `spread` waits until all who serve it know the answer."""
 
     kind = "tls-alpn-01"
 
-    def __init__(self, challenges: AlpnChallenges) -> None:
+    def __init__(self, challenges: AlpnChallenges, *, spread: Callable[[], Awaitable[None]] = at_once) -> None:
         self._challenges = challenges
+        self._spread = spread
 
     async def present(self, name: Hostname, challenge: Mapping[str, Any], thumbprint: str) -> None:
         token = _token(name, challenge)
         self._challenges.publish(name, token, hashlib.sha256(f"{token}.{thumbprint}".encode()).digest())
+        await self._spread()
 
     async def clean_up(self, name: Hostname, challenge: Mapping[str, Any]) -> None:
         self._challenges.withdraw(name)

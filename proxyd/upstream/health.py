@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from zlib import crc32
 
 from proxyd.config.host import Health
@@ -17,13 +18,17 @@ _REQUEST = (
 
 
 class HealthCheck:
-    """Asks one upstream again and again. `host`, which is asked for, may be replaced at any time."""
+    """Asks one upstream again and again. `host`, which is asked for, may be replaced at any time.
 
-    def __init__(self, dialer: Dialer, options: Health) -> None:
+    `judged` hears each new verdict.
+    """
+
+    def __init__(self, dialer: Dialer, options: Health, *, judged: Callable[[bool], None] = lambda _: None) -> None:
         self.state = ActiveHealth(fails=options.fails, passes=options.passes)
         self.host = dialer.address.host_field
         self._dialer = dialer
         self._options = options
+        self._judged = judged
         self._name = str(dialer.address)
 
     async def run(self) -> None:
@@ -47,6 +52,7 @@ class HealthCheck:
             _log.debug("health check failed", extra={"upstream": self._name, "reason": trouble})
         if not self.state.record(trouble is None):
             return
+        self._judged(trouble is None)
         if trouble is not None:
             _log.warning("upstream is left out: its health checks fail", extra=self._said(trouble))
         elif was is not None:

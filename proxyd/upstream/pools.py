@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from proxyd.config.values import UpstreamAddress
 from proxyd.core.balance import Policy
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.shared_counts import SharedCounts
 from proxyd.upstream.addresses import AddressBook
 from proxyd.upstream.dialer import Dialer
 from proxyd.upstream.group import UpstreamGroup
 from proxyd.upstream.health import HealthCheck
 from proxyd.upstream.pool import UpstreamPool
+from proxyd.upstream.shared_pool import SharedPool
 
 _log = logging.getLogger("proxyd.upstream")
+#: More requests than this are never under way.
+_MANY = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +45,14 @@ class _PoolKey:
     health: Health | None
     most: int
 
+    @property
+    def check(self) -> str:
+        """Return what all processes call the checks of this upstream."""
+        return f"{self.address} {self.tls!r} {self.health!r}"
 
+
+#: By the names of checks.
+Verdicts = dict[str, bool]
 _GroupKey = tuple[tuple[_PoolKey, ...], Policy]
 
 
@@ -61,16 +72,34 @@ class Upstreams:
 
 
 class Pools:
-    """Hosts with the same upstream, and the same options for it, share one pool."""
+    """Hosts with the same upstream, and the same options for it, share one pool.
 
-    def __init__(self, *, tasks: asyncio.TaskGroup) -> None:
+    `counts`: what the processes of the daemon count together. `checks`: whether the health of upstreams is asked for
+    here, and `judged` hears of it; else `judge` tells it.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: asyncio.TaskGroup,
+        counts: SharedCounts | None = None,
+        checks: bool = True,
+        judged: Callable[[Verdicts], None] = lambda _: None,
+    ) -> None:
         self._tasks = tasks
+        self._counts = counts
+        self._runs_checks = checks
+        self._judged = judged
+        self._verdicts: Verdicts = {}
         self._book = AddressBook(tasks=tasks)
         self._now = Upstreams()
         self._checking: dict[_PoolKey, asyncio.Task[None]] = {}
 
-    def prepare(self, hosts: Mapping[Hostname | HostPattern, HostOptions]) -> Upstreams:
-        """Make what `hosts` need; what is in use and stays is in it. Reads files: not for the event loop."""
+    def prepare(self, hosts: Mapping[Hostname | HostPattern, HostOptions], *, at_once: int = _MANY) -> Upstreams:
+        """Make what `hosts` need; what is in use and stays is in it. Reads files: not for the event loop.
+
+        `at_once`: so many requests can be under way.
+        """
         found = Upstreams()
         for host, options in hosts.items():
             for addresses in _upstreams(options):
@@ -79,7 +108,7 @@ class Pools:
                 key = _group_key(addresses, options, found.trust)
                 for one in key[0]:
                     if one not in found.pools:
-                        self._make(one, found)
+                        self._make(one, found, at_once)
                     if found.asked_for.get(one) is None:
                         found.asked_for[one] = _asked_for(host, options)
                 if key not in found.groups:
@@ -96,22 +125,40 @@ class Pools:
             self._checking.pop(key).cancel()
         for key, check in upstreams.checks.items():
             check.host = upstreams.asked_for[key] or key.address.host_field
-            if key not in self._checking:
+            if not self._runs_checks:
+                check.state.is_healthy = self._verdicts.get(key.check)
+            elif key not in self._checking:
                 self._checking[key] = self._tasks.create_task(check.run())
         self._book.forget_all_but({key.address.host for key in upstreams.pools})
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Return what is known of the health of upstreams."""
+        found = ((key.check, check.state.is_healthy) for key, check in self._now.checks.items())
+        return {name: verdict for name, verdict in found if verdict is not None}
+
+    def judge(self, verdicts: Verdicts) -> None:
+        """Go by the checks of another process."""
+        self._verdicts |= verdicts
+        for key, check in self._now.checks.items():
+            check.state.is_healthy = self._verdicts.get(key.check)
 
     def close(self) -> None:
         """End all checks and close what is idle."""
         self.adopt(Upstreams())
         self._book.close()
 
-    def _make(self, key: _PoolKey, into: Upstreams) -> None:
+    def _make(self, key: _PoolKey, into: Upstreams, at_once: int) -> None:
         pool, check = self._now.pools.get(key), self._now.checks.get(key)
         if pool is None:
             trust = key.trust.context if key.trust is not None else None
             dialer = Dialer(key.address, tls=key.tls, trust=trust, book=self._book)
-            check = HealthCheck(dialer, key.health) if key.health is not None else None
-            pool = UpstreamPool(dialer, tasks=self._tasks, most=key.most, checked=check.state if check else None)
+            if key.health is not None:
+                check = HealthCheck(dialer, key.health, judged=lambda verdict: self._judged({key.check: verdict}))
+            state = check.state if check else None
+            pool = UpstreamPool(dialer, tasks=self._tasks, most=key.most, checked=state)
+            if self._counts is not None and key.most < at_once:
+                pool = SharedPool(dialer, tasks=self._tasks, most=key.most, checked=state, counts=self._counts)
         into.pools[key] = pool
         if check is not None:
             into.checks[key] = check

@@ -13,7 +13,7 @@ from proxyd.core.networks import NOBODY, Networks
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
-from proxyd.frontend.listener import Listener, bind
+from proxyd.frontend.listener import Listener, bind, local_address_of
 from proxyd.frontend.seats import Seats
 from proxyd.frontend.tls_frontend import TlsFrontend
 from proxyd.issuance.memory import Memory
@@ -50,7 +50,7 @@ async def our_listener(
         frontend = TlsFrontend(
             table=table,
             challenges=ChallengeTable(clock=clock, arrived=lambda *_: None),
-            on_demand=on_demand,
+            obtain=on_demand.wait,
             cache_read=cache_read,
             default_for=lambda _: None,
             gate=ArrivalGate(balancers),
@@ -58,9 +58,10 @@ async def our_listener(
             h1=h1,
             tasks=tasks,
         )
-        listener = Listener(bind(ListenAddress.parse("127.0.0.1:0"), key="test")[0], frontend.accepted)
+        ((sock,),) = bind(ListenAddress.parse("127.0.0.1:0"), key="test")
+        listener = Listener(sock, frontend.accepted)
         listener.start()
-        yield listener.local_address
+        yield local_address_of(sock)
         listener.stop()
         await h1.drain(1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.daemon.systemd import StatusLine
+from proxyd.daemon.systemd import StatusLine, notify
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 async def test_a_status_that_changes_often_is_told_at_once_and_then_as_it_is_at_last(manager: socket.socket) -> None:
     ready, loop = set[int](), asyncio.get_running_loop()
-    line = StatusLine(lambda: f"{len(ready)} of 300", seconds=0.2)
+    line = StatusLine(lambda: f"{len(ready)} of 300", notify, seconds=0.2)
     began = loop.time()
     line.changed()
     assert await loop.sock_recv(manager, 100) == b"STATUS=0 of 300"

@@ -1,0 +1,90 @@
+"""The half of the daemon that obtains certificates and answers commands."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from proxyd.admin.control_address import candidates, last_resorts
+from proxyd.admin.control_socket import ControlSocket
+from proxyd.config.model import Config
+from proxyd.core.clock import MachineClock
+from proxyd.daemon.certificates import Certificates
+from proxyd.daemon.commands import Commands
+from proxyd.daemon.systemd import Notify, StatusLine
+from proxyd.issuance.pace import at_once
+from proxyd.issuance.steady_clock import SteadyClock
+from proxyd.proxy.traffic import Traffic
+from proxyd.tls.certificate_table import CertificateTable
+from proxyd.version import RELEASED
+
+
+class Issuing:
+    """Takes care of the certificates of `config`, then of those of the configuration that was applied last.
+
+    `listening_at`: where a client on this machine reaches us; `spread` waits until all who serve know what was
+    published or put into the table.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        listening_at: Callable[[], tuple[str, int] | None],
+        notify: Notify,
+        clock: MachineClock,
+        rng: random.Random,
+        spread: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
+        self.clock = SteadyClock(clock, released=RELEASED)
+        self.table = CertificateTable()
+        self.traffic = Traffic(clock=self.clock)
+        self._config = self._started = config
+        self.certificates = Certificates(
+            config,
+            table=self.table,
+            listening_at=listening_at,
+            installed=StatusLine(self.status, notify).changed,
+            traffic=self.traffic,
+            clock=self.clock,
+            rng=rng,
+            spread=spread,
+        )
+        self._commands = Commands(
+            certificates=self.certificates,
+            cache=config.cache_directory,
+            config=lambda: self._config,
+            clock=self.clock,
+        )
+        self._control = ControlSocket(self._commands.answer)
+        self._working: list[asyncio.Task[None]] = []
+
+    def open(self) -> None:
+        """Read what the cache knows. Blocks; raises StoreError."""
+        self.certificates.open()
+
+    async def apply(self, config: Config) -> None:
+        """Take care of the names of `config`."""
+        await self.certificates.apply(config)
+        self._config = config
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Order, renew and take commands from now on."""
+        chosen = self._started.admin.socket
+        self._control.listen([*candidates(chosen, self._started.cache_directory), *last_resorts(chosen)])
+        for work in (self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()):
+            self._working.append(tasks.create_task(work))
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        for task in self._working:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Keep what has to be kept."""
+        await self.certificates.close()
+
+    def status(self) -> str:
+        """Return in one line how things are."""
+        names = self._config.names
+        ready = sum(1 for host in names if self.table.certificate(host) is not None)
+        return f"{ready} of {len(names)} hosts have a certificate"

@@ -1,0 +1,95 @@
+"""The sockets that clients reach us by: those that systemd passed in, and those that we bind."""
+
+import errno
+import logging
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from proxyd.config.model import ListenOptions
+from proxyd.config.values import ListenAddress
+from proxyd.daemon.systemd import passed_sockets
+from proxyd.frontend.listener import ListenError, address_of, bind, local_address_of
+
+_log = logging.getLogger("proxyd.daemon")
+#: The workers of a supervisor that was killed end a moment after it.
+_AGAIN_SECONDS, _PAUSE = 1.0, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sockets:
+    """What one process accepts from."""
+
+    https: Sequence[socket.socket] = ()
+    http: Sequence[socket.socket] = ()
+
+    @property
+    def https_at(self) -> tuple[str, int] | None:
+        """Return where a client on this machine reaches us by TLS."""
+        return local_address_of(self.https[0]) if self.https else None
+
+    def all(self) -> Iterator[socket.socket]:
+        yield from self.https
+        yield from self.http
+
+    def close(self) -> None:
+        """Close them all."""
+        for sock in self.all():
+            sock.close()
+
+
+def bound(listen: ListenOptions, *, workers: int = 1) -> list[Sockets]:
+    """Return the sockets of each worker. Raises ListenError.
+
+    What was passed in is shared by all of them; of what we bind each has its own (SO_REUSEPORT), so that what waits
+    at one is not lost with another.
+    """
+    passed = passed_sockets()
+    try:
+        https = [_bound(one, passed, key="listen.https", copies=workers) for one in listen.https]
+        http = [_bound(one, passed, key="listen.http", copies=workers) for one in listen.http]
+    except BaseException:
+        for sock in passed:
+            sock.close()
+        raise
+    for sock in passed:
+        _log.warning(
+            "systemd passed a socket that listen does not name: it is closed", extra={"address": address_of(sock)}
+        )
+        sock.close()
+    return [
+        Sockets(
+            https=[sock for copies in https for sock in copies[number]],
+            http=[sock for copies in http for sock in copies[number]],
+        )
+        for number in range(workers)
+    ]
+
+
+def log_listening(sockets: Sockets) -> None:
+    """Tell where clients reach us."""
+    for name, group in (("https", sockets.https), ("http", sockets.http)):
+        addresses = ", ".join(map(address_of, group)) or "nothing"
+        _log.info("listening", extra={"on": name, "address": addresses})
+
+
+def _bound(address: ListenAddress, passed: list[socket.socket], *, key: str, copies: int) -> list[list[socket.socket]]:
+    if ours := [sock for sock in passed if _is_at(sock, address)]:
+        for sock in ours:
+            passed.remove(sock)
+        return [ours] * copies
+    deadline = time.monotonic() + _AGAIN_SECONDS
+    while True:
+        try:
+            return bind(address, key=key, copies=copies)
+        except ListenError as error:
+            is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if not is_taken or copies == 1 or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
+
+
+def _is_at(sock: socket.socket, address: ListenAddress) -> bool:
+    host, port = sock.getsockname()[:2]
+    return port == address.port and (address.host is None or address.host == host)

@@ -1,0 +1,177 @@
+"""The half of the daemon that serves clients: listeners, TLS, requests, upstreams."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from proxyd.config.model import Config
+from proxyd.core.clock import Clock
+from proxyd.core.host_pattern import HostTable
+from proxyd.core.hostname import Hostname
+from proxyd.core.networks import Networks
+from proxyd.core.shared_counts import SharedCounts
+from proxyd.daemon.listening import Sockets
+from proxyd.daemon.logs import access_line, write_lines
+from proxyd.daemon.sites import Sites
+from proxyd.frontend.arrival import ArrivalGate
+from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.head_reader import HeadLimits
+from proxyd.frontend.listener import Listener
+from proxyd.frontend.plain import PlainFrontend
+from proxyd.frontend.plain_handler import PlainHandler
+from proxyd.frontend.seats import Seats
+from proxyd.frontend.tls_frontend import TlsFrontend
+from proxyd.issuance.challenge_board import ChallengeBoard
+from proxyd.issuance.on_demand import Outcome
+from proxyd.proxy.access_log import AccessLog
+from proxyd.proxy.date_line import DateLine
+from proxyd.proxy.handler import Handler
+from proxyd.proxy.snapshot import Site, Snapshot
+from proxyd.proxy.times import Times
+from proxyd.proxy.traffic import Traffic
+from proxyd.tls.certificate_table import CertificateTable
+from proxyd.tls.challenge_table import ChallengeTable
+from proxyd.upstream.pools import Pools, Upstreams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What serving asks of the half that obtains certificates, in this process or another one."""
+
+    table: CertificateTable
+    challenges: ChallengeTable
+    board: ChallengeBoard
+    #: Waits for a bounded time until the cache was read for a name; false: it was not.
+    cache_read: Callable[[Hostname], Awaitable[bool]]
+    #: Waits for a bounded time for the certificate of a name under a wildcard host; given the client's address too.
+    obtain: Callable[[str | None, str], Awaitable[Outcome]]
+    #: Hears of a validation request on port 80: name, client, token, agent.
+    arrived: Callable[[Hostname, str, str, str], None]
+    #: Answers a look of our own at port 80, or returns None.
+    nonce: Callable[[str], str | None]
+    #: Any name that is served: for who takes any.
+    first: Callable[[], Hostname | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A configuration with all that is made of it beforehand."""
+
+    config: Config
+    upstreams: Upstreams
+    sites: HostTable[Site]
+
+
+class Serving:
+    """Serves the configuration that was adopted last. `counts`: what all processes count together."""
+
+    def __init__(
+        self, config: Config, *, source: Source, traffic: Traffic, counts: SharedCounts | None = None, clock: Clock
+    ) -> None:
+        self._config = self._started = config  # where we listen stays as it was at the start
+        self._source = source
+        limits = config.limits
+        self._seats = Seats(most=limits.max_connections, most_each=limits.max_connections_per_ip, counts=counts)
+        self._counts = counts
+        self._access = AccessLog(access_line(config.log.format), write=write_lines, clock=clock)
+        date = DateLine(clock)
+        self._handler = Handler(traffic, log=self._access, date=date)
+        self._plain_handler = PlainHandler(
+            answer=source.board.answer,
+            arrived=source.arrived,
+            nonce=source.nonce,
+            takes=self._handler.takes_plain,
+            traffic=traffic,
+            https_port=lambda: self._https_port,
+            date=date,
+        )
+        self._sites = Sites()
+        self._https_port = 443
+        self._listeners: list[Listener] = []
+
+    def open(self, sockets: Sockets, tasks: asyncio.TaskGroup, *, checks: bool = True) -> None:
+        """Make everything that needs the event loop; nothing is accepted before `start`.
+
+        `checks`: ask upstreams for their health here.
+        """
+        gate = ArrivalGate(Networks(self._started.listen.proxy_protocol))
+        self.pools = Pools(tasks=tasks, counts=self._counts, checks=checks)
+        self._h1 = H1Frontend(
+            self._handler,
+            swept=self._access.flush,
+            limits=self._head_limits,
+            fast_path=self._started.fast_path,
+            times=self._times,
+        )
+        tls = TlsFrontend(
+            table=self._source.table,
+            challenges=self._source.challenges,
+            obtain=self._source.obtain,
+            cache_read=self._source.cache_read,
+            default_for=self._default_for,
+            gate=gate,
+            seats=self._seats,
+            h1=self._h1,
+            tasks=tasks,
+        )
+        self._plain = PlainFrontend(self._plain_handler, gate=gate, seats=self._seats, tasks=tasks)
+        self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
+        if self._listeners:
+            self._https_port = self._listeners[0].port
+        self._listeners += [Listener(sock, self._plain.accepted) for sock in sockets.http]
+
+    async def prepare(self, config: Config) -> Prepared:
+        """Make what serving `config` needs; nothing of it is used before `adopt`."""
+        upstreams = await asyncio.to_thread(
+            lambda: self.pools.prepare(config.served, at_once=config.limits.max_connections)
+        )
+        sites = await asyncio.to_thread(lambda: self._sites.table(config, upstreams))
+        return Prepared(config=config, upstreams=upstreams, sites=sites)
+
+    def adopt(self, prepared: Prepared) -> None:
+        """Serve what was prepared, from the next request on."""
+        config = prepared.config
+        trusted = Networks(config.trusted_proxies)
+        self._seats.most, self._seats.most_each = config.limits.max_connections, config.limits.max_connections_per_ip
+        self._seats.crowds = trusted
+        self._handler.snapshot = Snapshot(
+            sites=prepared.sites,
+            trusted=trusted,
+            default_host=config.default_host,
+            ready_path=config.ready_path.encode() if config.ready_path else None,
+            access_log=config.log.access is not None,
+        )
+        self._plain_handler.hosts = prepared.sites
+        self.pools.adopt(prepared.upstreams)
+        self._access.show = access_line(config.log.format)
+        self._config = config
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        for listener in self._listeners:
+            listener.start()
+
+    def stop(self) -> None:
+        """Accept no more."""
+        for listener in self._listeners:
+            listener.stop()
+
+    async def drain(self) -> None:
+        """Accept no more, finish what is in flight, and cut what takes longer than `drain`."""
+        self.stop()
+        seconds = self._config.drain.total_seconds()
+        await asyncio.gather(self._h1.drain(seconds), self._plain.drain(seconds))
+        self.pools.close()
+
+    def _default_for(self, client: str) -> Hostname | None:
+        """Return whose certificate a client gets that sends no name: a proxy of ours seldom looks at it."""
+        snapshot = self._handler.snapshot
+        return snapshot.default_host or (self._source.first() if snapshot.trusted.has(client) else None)
+
+    def _head_limits(self) -> HeadLimits:
+        limits = self._config.limits
+        return HeadLimits(size=limits.max_header, fields=limits.max_header_count, target=limits.max_uri)
+
+    def _times(self, host: Hostname | None) -> Times:
+        site = self._handler.snapshot.sites.get(host) if host is not None else None
+        return site.times if site is not None else Times()

@@ -1,0 +1,45 @@
+"""The pool of an upstream whose bound counts what several processes have under way there."""
+
+import asyncio
+
+from proxyd.core.active_health import ActiveHealth
+from proxyd.core.shared_counts import SharedCounts
+from proxyd.upstream.dialer import Dialer
+from proxyd.upstream.pool import UpstreamPool
+
+
+class SharedPool(UpstreamPool):
+    """`most` is what the other processes leave of it."""
+
+    __slots__ = ("_active", "_counts", "_most", "_place")
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        *,
+        tasks: asyncio.TaskGroup,
+        most: int,
+        checked: ActiveHealth | None,
+        counts: SharedCounts,
+    ) -> None:
+        self._counts = counts
+        self._active = 0
+        self._place = counts.cells(f"upstream {dialer.address} {most}")
+        super().__init__(dialer, tasks=tasks, most=most, checked=checked)
+
+    @property
+    def active(self) -> int:
+        return self._active
+
+    @active.setter
+    def active(self, active: int) -> None:
+        self._counts.add(self._place, active - self._active)
+        self._active = active
+
+    @property
+    def most(self) -> int:
+        return self._most - (self._counts.count(self._place) - self._active)
+
+    @most.setter
+    def most(self, most: int) -> None:
+        self._most = most
