@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -17,12 +18,15 @@ from proxyd.config.model import Config
 from proxyd.daemon import descriptors
 from proxyd.daemon.daemon import Daemon
 from proxyd.daemon.logs import set_up
+from proxyd.daemon.supervisor import Supervisor
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.listener import ListenError
 from proxyd.store.store import StoreError
 
 #: How long a thread may keep the interpreter from the event loop, which asks for it several times in each request.
 _SWITCH_SECONDS = 0.0001
+#: With `auto`.
+_MOST_WORKERS = 8
 
 
 @click.command()
@@ -38,6 +42,24 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     if reason := descriptors.objection():
         logging.getLogger("proxyd").error("cannot start: %s", reason)
         sys.exit(2)
+    workers = _workers(config)
+    status = _alone(config, reload) if workers == 1 else _several(config, reload, workers)
+    sys.exit(status)
+
+
+def _workers(config: Config) -> int:
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if config.workers == "auto" else config.workers
+
+
+def _several(config: Config, reload: Callable[[], Config], workers: int) -> int:
+    try:
+        return Supervisor(config, load=reload, workers=workers).run()
+    except ListenError as error:
+        logging.getLogger("proxyd").error("cannot start: %s", error)
+        return 2
+
+
+def _alone(config: Config, reload: Callable[[], Config]) -> int:
     daemon = Daemon(config, load=reload, clock=SystemClock(), rng=random.Random())
     status = 0
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -46,7 +68,7 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
         except* (StoreError, ListenError) as group:
             _say_why(group)
             status = 2  # leaving from inside except* would wrap SystemExit in a group
-    sys.exit(status)
+    return status
 
 
 def _from_file(chosen: Path | None) -> tuple[Callable[[], Config], Config]:

@@ -82,6 +82,9 @@ class LogOptions(Options):
     access: Annotated[AccessLog, switch()] | None = option(AccessLog(), "one line a request; false turns it off")
 
 
+Workers = Annotated[int, Field(ge=1, le=64)]
+
+
 class Config(Options):
     """What the user wrote, checked and completed. Below this no code knows YAML."""
 
@@ -98,7 +101,7 @@ class Config(Options):
     )
     resolvers: DnsServers = option((), "DNS servers for our own look-ups, IP or IP:PORT; empty: the system's")
     limits: Limits = option(Limits(), "bounds on what clients may use")
-    workers: Literal["auto"] | int = option("auto", "processes; auto: one a core, at most 8", today=[1])
+    workers: Literal["auto"] | Workers = option("auto", "processes that serve; auto: one a core, at most 8")
     drain: Duration = option("30s", "how long a stop waits for what is in flight")
     fast_path: bool = option(True, "false: requests are read by aiohttp's server")
     watch: bool = option(False, "reload when the file changes", today=[False])

@@ -146,6 +146,10 @@ class Serving:
         self._access.show = access_line(config.log.format)
         self._config = config
 
+    def has(self, host: Hostname) -> bool:
+        """Return whether a name is served, by its own entry or a wildcard host's."""
+        return self._handler.snapshot.sites.get(host) is not None
+
     def start(self) -> None:
         """Accept connections from now on."""
         for listener in self._listeners:

@@ -17,13 +17,20 @@ class Traffic:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._last: dict[Hostname, float] = {}
-        self._latest = float("-inf")
+        self._latest = self._told = float("-inf")
 
     def note(self, host: Hostname, monotonic: float) -> None:
         """Note a request of now."""
         self._last[host] = self._latest = monotonic
         if len(self._last) > _MOST:
             del self._last[next(iter(self._last))]
+
+    def noted(self) -> dict[Hostname, float]:
+        """Return what was noted since the last call of this: the moments, by the monotonic clock."""
+        since, self._told = self._told, self._latest
+        if self._latest <= since:
+            return {}
+        return {host: at for host, at in self._last.items() if at > since}
 
     def is_flowing(self) -> bool:
         """Return whether requests come now."""

@@ -34,6 +34,8 @@ class CertificateTable:
         self._selections: OrderedDict[Hostname, Selection] = OrderedDict()
         self._nameless: dict[Hostname, Selection] = {}
         self._max_contexts = max_contexts
+        #: Hears of each host that is served with others from now on.
+        self.changed: Callable[[Hostname], None] = lambda _: None
 
     def put(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
         """Serve exactly these from the next handshake on, the preferred first. Raises ssl.SSLError, OSError.
@@ -45,6 +47,7 @@ class CertificateTable:
             self._selections[host] = _select(host, kept)
         self._certificates[host] = kept
         self._nameless.pop(host, None)
+        self.changed(host)
 
     async def change(self, host: Hostname, wanted: Callable[[tuple[Certificate, ...]], Sequence[Certificate]]) -> None:
         """Serve what is `wanted` in the place of what serves now; nothing wanted: leave it. Raises what `put` does.
@@ -62,6 +65,7 @@ class CertificateTable:
         self._certificates[host] = kept
         self._nameless.pop(host, None)
         self._remember(selection)
+        self.changed(host)
 
     def restore(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
         """Serve what served before; never fails. None: refuse the host again."""
@@ -70,17 +74,22 @@ class CertificateTable:
             self._certificates[host] = tuple(certificates)
         else:
             self._certificates.pop(host, None)
+        self.changed(host)
 
     def keep_only(self, hosts: Iterable[Hostname]) -> None:
         """Forget all other hosts."""
         for gone in self._certificates.keys() - set(hosts):
-            del self._certificates[gone]
-            self._forget(gone)
+            self.remove(gone)
 
     def remove(self, host: Hostname) -> None:
         """Forget a host; harmless when it is not known."""
         self._certificates.pop(host, None)
         self._forget(host)
+        self.changed(host)
+
+    def hosts(self) -> Iterable[Hostname]:
+        """Return all that are served."""
+        return self._certificates.keys()
 
     def first(self) -> Hostname | None:
         """Return a name that is served, if there is one: for who takes any."""

@@ -1,7 +1,7 @@
 """TLS-ALPN-01 (RFC 8737): the certificates that prove control of a name to a validator, and to nobody else."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 
@@ -20,20 +20,41 @@ _VALID = timedelta(days=1)
 
 
 class ChallengeTable:
-    """Pending names to contexts. `arrived` is told the name, the client's address and the token of each validator."""
+    """Pending names to contexts. `arrived` is told the name, the client's address and the token of each validator.
+
+    `changed` hears of each change.
+    """
 
     def __init__(self, *, clock: Clock, arrived: Callable[[Hostname, str, str], None]) -> None:
         self._clock = clock
         self._arrived = arrived
         self._contexts: dict[str, tuple[Hostname, str, ssl.SSLContext]] = {}
+        self._pending: dict[Hostname, tuple[str, bytes]] = {}
+        self.changed: Callable[[], None] = lambda: None
 
     def publish(self, name: Hostname, token: str, digest: bytes) -> None:
         """Answer validators of `name` from now on; `digest`: SHA-256 of the key authorization (RFC 8737 §3)."""
         self._contexts[_server_name(name)] = name, token, self._context(name, digest)
+        self._pending[name] = token, digest
+        self.changed()
 
     def withdraw(self, name: Hostname) -> None:
         """Stop answering; harmless when it never began."""
         self._contexts.pop(_server_name(name), None)
+        self._pending.pop(name, None)
+        self.changed()
+
+    def only(self, pending: Mapping[Hostname, tuple[str, bytes]]) -> None:
+        """Answer for these names from now on, and no other; each with its token and digest."""
+        for name in self._pending.keys() - pending.keys():
+            self.withdraw(name)
+        for name, (token, digest) in pending.items():
+            if self._pending.get(name) != (token, digest):
+                self.publish(name, token, digest)
+
+    def pending(self) -> Mapping[Hostname, tuple[str, bytes]]:
+        """Return the token and digest of each name."""
+        return self._pending
 
     def select(self, server_name: str | None, client: str) -> ssl.SSLContext | None:
         """Return what a validator that sent `server_name` is shown, or None: refuse it."""

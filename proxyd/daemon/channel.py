@@ -1,0 +1,133 @@
+"""Messages between two processes of the daemon: whole, in order, over a socket pair that outlives both.
+
+A message is a JSON object; `payload` are bytes beside it, which travel as a sealed memory file: whoever reads them
+knows that nobody changes them any more (memfd_create(2)).
+"""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+_log = logging.getLogger("proxyd.daemon")
+#: Longer ones travel beside.
+_LONGEST = 32 << 10
+_MOST_WAITING = 10_000
+_BATCH = 64
+_DESCRIPTOR = Struct("i")
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+Message = dict[str, Any]
+Receive = Callable[[Message, bytes], None]
+
+
+def channel_pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of a channel; both survive a process that is replaced."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
+    return ends
+
+
+class Channel:
+    """One end, in an event loop. `receive` is called with each message and its payload."""
+
+    def __init__(self, end: socket.socket, receive: Receive) -> None:
+        self._end = end
+        self._receive = receive
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(end, self._read)
+
+    def send(self, message: Message, payload: bytes = b"") -> None:
+        """Send it, now or as soon as the other end takes it; for one that takes nothing any more it is dropped."""
+        text = json.dumps(message, separators=(",", ":")).encode()
+        if len(text) > _LONGEST:
+            assert not payload, "a message with a payload is short"
+            text, payload = b"", text
+        if len(self._waiting) >= _MOST_WAITING:
+            return  # frozen: it is replaced, and the next one is told everything
+        self._waiting.append((text, payload))
+        if len(self._waiting) == 1:
+            self._write()
+
+    def close(self) -> None:
+        """Neither read nor write any more."""
+        self._loop.remove_reader(self._end)
+        self._loop.remove_writer(self._end)
+
+    def _write(self) -> None:
+        while self._waiting:
+            try:
+                send(self._end, *self._waiting[0])
+            except BlockingIOError:
+                self._loop.add_writer(self._end, self._write)
+                return
+            except OSError as error:
+                _log.error("a message to another process is lost", extra={"reason": error.strerror})
+            self._waiting.popleft()
+        self._loop.remove_writer(self._end)
+
+    def _read(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                found = receive(self._end)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                _log.error("a message of another process is lost", extra={"reason": error.strerror})
+                return
+            if found is None:
+                self.close()  # the supervisor is gone, and so are we in a moment
+                return
+            self._receive(*found)
+
+
+def send(end: socket.socket, text: bytes, payload: bytes) -> None:
+    """Send one message. Raises BlockingIOError when the other end has too many, OSError."""
+    if not payload:
+        end.send(text)
+        return
+    descriptor = _sealed(payload)
+    try:
+        rights = _DESCRIPTOR.pack(descriptor)
+        end.sendmsg([text or b" "], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    finally:
+        os.close(descriptor)
+
+
+def receive(end: socket.socket) -> tuple[Message, bytes] | None:
+    """Return the next message, and its payload; None: the other end is gone. Raises BlockingIOError, OSError."""
+    text, ancillary, _, _ = end.recvmsg(_LONGEST + 1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
+    if not text:
+        return None
+    payload = b"".join(_unsealed(*_DESCRIPTOR.unpack(data[:4])) for _, _, data in ancillary)
+    if not text.strip():
+        text, payload = payload, b""
+    return json.loads(text), payload
+
+
+def _sealed(payload: bytes) -> int:
+    descriptor = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(payload)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _unsealed(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as file:
+        if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+            raise OSError(0, "a message's payload is not sealed")
+        file.seek(0)
+        return file.read()

@@ -1,0 +1,108 @@
+"""The process that obtains certificates and answers commands; others serve."""
+
+import asyncio
+import logging
+import pickle
+import random
+import socket
+from collections.abc import Callable, Sequence
+
+from uvloop import new_event_loop
+
+from proxyd.config.model import Config
+from proxyd.daemon.child import Life
+from proxyd.daemon.daemon import signals
+from proxyd.daemon.garbage import keep_all
+from proxyd.daemon.issuing import Issuing
+from proxyd.daemon.reload import Reload
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.daemon.workers import Workers
+from proxyd.store.store import StoreError
+from proxyd.upstream.pools import Pools
+
+_log = logging.getLogger("proxyd.issuer")
+
+
+class IssuerProcess:
+    """Takes care of the certificates of `config`, of `generation`, and brings each new one to all workers or none."""
+
+    def __init__(
+        self,
+        config: Config,
+        generation: int,
+        *,
+        load: Callable[[], Config],
+        to_workers: Sequence[socket.socket],
+        https_at: tuple[str, int] | None,
+        life: Life,
+    ) -> None:
+        self._config = config
+        self._life = life
+        self._issuing = Issuing(
+            config,
+            listening_at=lambda: https_at,
+            notify=life.notify,
+            clock=SystemClock(),
+            rng=random.Random(),
+            spread=lambda: self._workers.spread(),
+        )
+        self._workers = Workers(self._issuing, to_workers, config=config, generation=generation)
+        status = self._issuing.status
+        self._reload = Reload(config, load=load, apply=self._apply, notify=life.notify, status=status)
+
+    def run(self) -> int:
+        """Work until TERM; return the exit status."""
+        status = 0
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(self._run())
+        except* StoreError as group:
+            for error in _each(group):
+                logging.getLogger("proxyd").error("cannot start: %s", error)
+            status = 2
+        return status
+
+    async def _run(self) -> None:
+        stop, reload = signals()
+        self._life.begin()
+        self._issuing.open()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._pools = Pools(tasks=tasks, judged=self._workers.judged)
+                await self._issuing.apply(self._config)
+                await self._check_upstreams(self._config)
+                self._workers.open(tasks)
+                keep_all()
+                self._issuing.start(tasks)
+                working = [tasks.create_task(self._reload.run(reload)), tasks.create_task(self._workers.run())]
+                self._life.notify(f"STATUS={self._issuing.status()}")
+                self._life.ready()
+                await stop.wait()
+                for task in working:
+                    task.cancel()
+                self._issuing.stop()
+                self._workers.close()
+                self._pools.close()
+        finally:
+            await self._issuing.close()
+
+    async def _apply(self, config: Config) -> None:
+        """Put `config` in force everywhere, or raise ReloadRefused. A worker that starts meanwhile is told as well."""
+        pickled = await asyncio.to_thread(pickle.dumps, config)
+        generation = await self._workers.prepare(config, pickled)
+        await self._issuing.apply(config)
+        await self._check_upstreams(config)
+        self._life.configuration(generation, pickled)
+        await self._workers.adopt(generation)
+
+    async def _check_upstreams(self, config: Config) -> None:
+        """Ask for the health of the upstreams: once, whoever serves."""
+        self._pools.adopt(await asyncio.to_thread(self._pools.prepare, config.served))
+
+
+def _each(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        one
+        for error in group.exceptions
+        for one in (_each(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]

@@ -1,0 +1,245 @@
+"""Keeps the listening sockets, one issuer and the workers, and replaces whoever ends or answers no more.
+
+It has no event loop, no thread and no configuration to load: nothing in it can hang, and it can fork at any time.
+"""
+
+import gc
+import logging
+import mmap
+import os
+import pickle
+import secrets
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from proxyd.config.model import Config
+from proxyd.core.shared_counts import SharedCounts, size_for
+from proxyd.daemon.channel import channel_pair, receive
+from proxyd.daemon.child import Child, Life, how_it_ended
+from proxyd.daemon.issuer_process import IssuerProcess
+from proxyd.daemon.listening import Sockets, bound, log_listening
+from proxyd.daemon.reload import log_warnings
+from proxyd.daemon.systemd import notify
+from proxyd.daemon.worker_process import WorkerProcess
+
+_log = logging.getLogger("proxyd.supervisor")
+_TICK = 1.0
+#: After the drain, until whoever is still there is killed.
+_MERCY = 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Supervisor:
+    """Runs `workers` processes that serve, and one that obtains certificates. `load` reads the configuration anew."""
+
+    def __init__(self, config: Config, *, load: Callable[[], Config], workers: int) -> None:
+        self._pid = os.getpid()
+        self._config, self._generation = config, 0
+        self._load = load
+        self._sockets: list[Sockets] = []
+        self._https_at: tuple[str, int] | None = None
+        self._channels = [channel_pair() for _ in range(workers)]
+        self._children = [Child("issuer"), *(Child(f"worker {number}") for number in range(1, workers + 1))]
+        self._beats = memoryview(mmap.mmap(-1, 8 * len(self._children))).cast("Q")
+        secret, memory = secrets.token_bytes(32), memoryview(mmap.mmap(-1, size_for(workers)))
+        self._counts = [SharedCounts(memory, number, secret=secret) for number in range(workers)]
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._wakes = socket.socketpair()
+        self._status = ""
+        self._wants_reload = self._is_up = False
+        self._exit: int | None = None
+        self._deadline = float("inf")
+
+    def run(self) -> int:
+        """Serve until TERM or INT, then drain; return the exit status. Raises ListenError."""
+        self._sockets = bound(self._config.listen, workers=len(self._counts))
+        self._https_at = self._sockets[0].https_at
+        log_warnings(self._config)
+        self._hear_signals()
+        gc.collect()
+        gc.freeze()  # what is shared stays shared
+        tick = time.monotonic()
+        while self._exit is None or any(child.pid for child in self._children):
+            self._spawn_missing()
+            for key, _ in self._selector.select(max(0.0, tick - time.monotonic())):
+                key.data()
+            if (now := time.monotonic()) >= tick:
+                tick = now + _TICK
+                self._look(now)
+        _log.info("stopped")
+        return self._exit
+
+    # Children
+
+    def _spawn_missing(self) -> None:
+        if self._exit is None:
+            now = time.monotonic()
+            for number, child in enumerate(self._children):
+                if not child.pid and child.born_from <= now:
+                    self._spawn(number, child)
+
+    def _spawn(self, number: int, child: Child) -> None:
+        line, theirs = channel_pair()
+        self._beats[number] = 0
+        pid = os.fork()
+        if not pid:
+            line.close()
+            self._become(number, theirs)
+        theirs.close()
+        child.began(pid, line, time.monotonic())
+        self._selector.register(line, selectors.EVENT_READ, lambda: self._heard(child))
+
+    def _become(self, number: int, line: socket.socket) -> None:
+        """Be the child from now on."""
+        status = 1
+        try:
+            self._leave_behind(number)
+            life = Life(line, self._beats, number, supervisor=self._pid)
+            if number:
+                status = WorkerProcess(
+                    self._config,
+                    self._generation,
+                    sockets=self._sockets[number - 1],
+                    to_issuer=self._channels[number - 1][1],
+                    counts=self._counts[number - 1],
+                    life=life,
+                ).run()
+            else:
+                status = IssuerProcess(
+                    self._config,
+                    self._generation,
+                    load=self._load,
+                    to_workers=[issuer for issuer, _ in self._channels],
+                    https_at=self._https_at,
+                    life=life,
+                ).run()
+        except BaseException:  # noqa: BLE001 - the root of this process
+            _log.exception("a process failed")
+        finally:
+            os._exit(status)  # nothing of the supervisor's is to be undone here
+
+    def _leave_behind(self, number: int) -> None:
+        """Close what is for others: a listening socket that nobody accepts from would keep its clients waiting."""
+        signal.set_wakeup_fd(-1)
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_IGN if one in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+        self._selector.close()
+        self._woken.close()
+        self._wakes.close()
+        for child in self._children:
+            child.close()
+        mine = set(self._sockets[number - 1].all()) if number else set()
+        for sock in {sock for sockets in self._sockets for sock in sockets.all()} - mine:
+            sock.close()
+        for place, (issuer, worker) in enumerate(self._channels, 1):
+            if number:
+                issuer.close()
+            if number != place:
+                worker.close()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for number, child in enumerate(self._children):
+                if child.pid == pid:
+                    self._ended(number, child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, number: int, child: Child, code: int) -> None:
+        while self._heard(child):  # its last words
+            pass
+        if child.line is not None:
+            self._selector.unregister(child.line)
+        child.ended(time.monotonic())
+        if number:
+            self._counts[number - 1].clear()
+        if self._exit is not None:
+            return
+        if not self._is_up:
+            self._stop(code if code > 0 else 1)
+            return
+        fields = {"process": child.name, "how": how_it_ended(code)}
+        _log.error("a process ended: it is replaced", extra=fields)
+
+    def _look(self, now: float) -> None:
+        """Kill who answers no more."""
+        for number, child in enumerate(self._children):
+            if child.pid and child.is_frozen(self._beats[number]):
+                _log.error("a process does not answer: it is killed, and replaced", extra={"process": child.name})
+                child.signal(signal.SIGKILL)
+        if now >= self._deadline:
+            self._signal(signal.SIGKILL)
+
+    # What is heard
+
+    def _heard(self, child: Child) -> bool:
+        """Take one message of a child; return whether there was one."""
+        try:
+            found = receive(child.line) if child.line is not None else None
+        except BlockingIOError:
+            found = None
+        if found is None:
+            return False
+        message, payload = found
+        if "ready" in message:
+            child.is_ready = True
+            self._all_ready()
+        elif "notify" in message:
+            self._told(message["notify"])
+        elif "configuration" in message:
+            self._config, self._generation = pickle.loads(payload), message["configuration"]
+        return True
+
+    def _all_ready(self) -> None:
+        if not self._is_up and all(child.is_ready for child in self._children):
+            self._is_up = True
+            log_listening(self._sockets[0])
+            notify("READY=1", f"STATUS={self._status}")
+        if self._wants_reload and self._children[0].is_ready:
+            self._wants_reload = False
+            self._children[0].signal(signal.SIGHUP)
+
+    def _told(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            if line.startswith("STATUS="):
+                self._status = line.removeprefix("STATUS=")
+        if self._is_up and self._exit is None:
+            notify(*lines)
+
+    def _hear_signals(self) -> None:
+        self._woken.setblocking(False)
+        self._wakes.setblocking(False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._signalled)
+
+    def _signalled(self) -> None:
+        numbers = set(self._woken.recv(4096))
+        if signal.SIGCHLD in numbers:
+            self._reap()
+        if signal.SIGHUP in numbers:
+            self._wants_reload = True
+            self._all_ready()
+        if numbers & {signal.SIGTERM, signal.SIGINT} and self._exit is None:
+            notify("STOPPING=1")
+            _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
+            self._stop(0)
+
+    def _stop(self, status: int) -> None:
+        self._exit = status
+        self._deadline = time.monotonic() + self._config.drain.total_seconds() + _MERCY
+        for sockets in self._sockets:
+            sockets.close()
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for child in self._children:
+            child.signal(number)

@@ -1,0 +1,125 @@
+"""A process that serves clients; another one obtains the certificates."""
+
+import asyncio
+import contextlib
+import logging
+import pickle
+import signal
+import socket
+
+from uvloop import new_event_loop
+
+from proxyd.config.model import Config
+from proxyd.core.shared_counts import SharedCounts
+from proxyd.daemon.channel import Channel, Message
+from proxyd.daemon.child import Life
+from proxyd.daemon.garbage import building, keep_all
+from proxyd.daemon.listening import Sockets
+from proxyd.daemon.logs import set_up
+from proxyd.daemon.mirror import Mirror
+from proxyd.daemon.serving import Prepared, Serving
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.issuance.steady_clock import SteadyClock
+from proxyd.proxy.traffic import Traffic
+from proxyd.version import RELEASED
+
+_log = logging.getLogger("proxyd.worker")
+_TRAFFIC_SECONDS = 0.5
+#: A validator must not come to who does not know the answer yet.
+_TOLD_SECONDS = 2.0
+
+
+class WorkerProcess:
+    """Serves `config`, of `generation`, until TERM; the issuer, at the other end of `to_issuer`, brings others."""
+
+    def __init__(
+        self,
+        config: Config,
+        generation: int,
+        *,
+        sockets: Sockets,
+        to_issuer: socket.socket,
+        counts: SharedCounts,
+        life: Life,
+    ) -> None:
+        self._config, self._generation = config, generation
+        self._sockets = sockets
+        self._end = to_issuer
+        self._life = life
+        clock = SteadyClock(SystemClock(), released=RELEASED)
+        self._traffic = Traffic(clock=clock)
+        self._mirror = Mirror(
+            config.cache_directory, send=self._send, is_ours=lambda host: self._serving.has(host), clock=clock
+        )
+        source = self._mirror.source()
+        self._serving = Serving(config, source=source, traffic=self._traffic, counts=counts, clock=clock)
+        self._prepared: dict[int, Prepared] = {}
+
+    def run(self) -> int:
+        """Serve; return the exit status."""
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._run())
+        return 0
+
+    async def _run(self) -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        self._life.begin()
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._serving.open(self._sockets, tasks, checks=False)
+            self._serving.adopt(await self._serving.prepare(self._config))
+            keep_all()
+            self._channel = Channel(self._end, self._heard)
+            working = [tasks.create_task(one) for one in (self._mirror.run(), self._tell_traffic())]
+            self._send({"joined": self._generation})
+            with contextlib.suppress(TimeoutError):  # without a word of the issuer the cache serves
+                async with asyncio.timeout(_TOLD_SECONDS):
+                    await self._mirror.is_told.wait()
+            self._serving.start()
+            self._life.ready()
+            await stop.wait()
+            await self._serving.drain()
+            for task in working:
+                task.cancel()
+
+    def _send(self, message: Message) -> None:
+        self._channel.send(message)
+
+    def _heard(self, message: Message, payload: bytes) -> None:
+        if "prepare" in message:
+            self._tasks.create_task(self._prepare(message["prepare"], pickle.loads(payload)))
+        elif "adopt" in message:
+            self._adopt(message["adopt"])
+        elif "judge" in message:
+            self._serving.pools.judge(message["judge"])
+        elif "hello" in message:  # a new issuer
+            self._send({"joined": self._generation})
+        else:
+            self._mirror.heard(message, payload)
+
+    async def _prepare(self, generation: int, config: Config) -> None:
+        try:
+            with building():
+                self._prepared = {generation: await self._serving.prepare(config)}
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was changed
+            _log.exception("a configuration could not be prepared")
+            self._send({"failed": generation, "why": f"{type(error).__name__}: {error}"})
+        else:
+            self._send({"prepared": generation})
+
+    def _adopt(self, generation: int) -> None:
+        prepared = self._prepared.pop(generation, None)
+        if prepared is None:
+            return
+        self._serving.adopt(prepared)
+        self._generation = generation
+        log = prepared.config.log
+        set_up(level=log.level, format=log.format)
+        self._send({"adopted": generation})
+
+    async def _tell_traffic(self) -> None:
+        while True:
+            await asyncio.sleep(_TRAFFIC_SECONDS)
+            if noted := self._traffic.noted():
+                self._send({"traffic": {host.text: at for host, at in noted.items()}})

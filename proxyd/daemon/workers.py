@@ -1,0 +1,273 @@
+"""The processes that serve, as the one that obtains certificates sees them: who is told what, and who has heard it."""
+
+import asyncio
+import logging
+import pickle
+import socket
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from proxyd.config.model import Config
+from proxyd.core.hostname import Hostname
+from proxyd.daemon.channel import Channel, Message
+from proxyd.daemon.issuing import Issuing
+from proxyd.daemon.mirror import fingerprint
+from proxyd.daemon.reload import ReloadRefused
+
+_log = logging.getLogger("proxyd.issuer")
+_SPREAD_SECONDS = 5.0
+_PREPARE_SECONDS = 60.0
+#: Files that may hold a certificate, told with it; whoever does not find it there has it handed over.
+_PLACES = 4
+
+
+class _Worker:
+    """One place; `generation` is the configuration of the process there, None while there is none."""
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+        self.generation: int | None = None
+        self.prepared: int | None = None
+        self.failure = ""
+        self.synced = 0
+        self.questions: dict[int, asyncio.Task[None]] = {}
+
+
+class Workers:
+    """Keeps the workers at the other ends of `sockets` up to date with `issuing`, and with the configuration."""
+
+    def __init__(self, issuing: Issuing, sockets: Sequence[socket.socket], *, config: Config, generation: int) -> None:
+        self._issuing = issuing
+        self._certificates = issuing.certificates
+        self._sockets = sockets
+        self._workers = [_Worker() for _ in sockets]
+        self._heard_something = asyncio.Event()
+        self._generation = generation
+        self._config = config
+        self._preparing: tuple[int, bytes] | None = None
+        self._syncs = 0
+        self._changed: set[Hostname] = set()
+        self._has_new_challenges = False
+        self._is_flush_due = False
+        self._is_read = False
+        self._verdicts: dict[str, bool] = {}
+        issuing.table.changed = self._table_changed
+        self._certificates.board.changed = self._certificates.challenges.changed = self._challenges_changed
+
+    def open(self, tasks: asyncio.TaskGroup) -> None:
+        """Talk to the workers from now on."""
+        self._tasks = tasks
+        for worker, sock in zip(self._workers, self._sockets, strict=True):
+            worker.channel = Channel(sock, partial(self._heard, worker))
+            worker.channel.send({"hello": True})
+
+    async def run(self) -> None:
+        """Tell when all is known that the cache has."""
+        await self._certificates.ready()
+        self._is_read = True
+        for worker in self._joined():
+            self._tell_state(worker)
+
+    def close(self) -> None:
+        """Answer nothing any more."""
+        for worker in self._workers:
+            self._forget_questions(worker)
+            if worker.channel is not None:
+                worker.channel.close()
+
+    # Configurations
+
+    async def prepare(self, config: Config, pickled: bytes) -> int:
+        """Have all workers prepare a configuration; return its generation. Raises ReloadRefused: one cannot."""
+        generation = self._generation + 1
+        self._preparing = generation, pickled
+        try:
+            await self._prepare(generation, pickled)
+        finally:
+            self._preparing = None
+        self._generation, self._config = generation, config
+        return generation
+
+    async def _prepare(self, generation: int, pickled: bytes) -> None:
+        for worker in self._joined():
+            worker.prepared, worker.failure = None, ""
+            self._send(worker, {"prepare": generation}, pickled)
+
+        def is_over() -> bool:
+            return all(one.prepared == generation or one.failure for one in self._joined())
+
+        if not await self._until(is_over, _PREPARE_SECONDS):
+            raise ReloadRefused(f"a process did not prepare it within {_PREPARE_SECONDS:g} s")
+        if failure := next((one.failure for one in self._joined() if one.failure), ""):
+            raise ReloadRefused(f"a process could not prepare it: {failure}")
+
+    async def adopt(self, generation: int) -> None:
+        """Have all workers serve what they prepared. Who started meanwhile gets it too; who hangs is replaced."""
+        for worker in self._joined():
+            self._send(worker, {"adopt": generation})
+        if not await self._until(lambda: all(one.generation == generation for one in self._joined()), _SPREAD_SECONDS):
+            _log.error("a process does not serve the new configuration yet: if it hangs, it is replaced soon")
+
+    # News
+
+    async def spread(self) -> None:
+        """Wait until all workers know what was published and put into the table; not for one that hangs."""
+        self._flush()
+        self._syncs += 1
+        sync = self._syncs
+        for worker in self._joined():
+            self._send(worker, {"sync": sync})
+        if not await self._until(lambda: all(one.synced >= sync for one in self._joined()), _SPREAD_SECONDS):
+            _log.warning("a process does not take news of certificates: if it hangs, it is replaced soon")
+
+    def judged(self, verdicts: dict[str, bool]) -> None:
+        """Tell what checks say of upstreams."""
+        self._verdicts |= verdicts
+        for worker in self._joined():
+            self._send(worker, {"judge": verdicts})
+
+    def _table_changed(self, host: Hostname) -> None:
+        self._changed.add(host)
+        self._flush_soon()
+
+    def _challenges_changed(self) -> None:
+        self._has_new_challenges = True
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        news: Message = {}
+        if self._changed:
+            changed, self._changed = self._changed, set()
+            news["serve"] = self._references(changed)
+        if self._has_new_challenges:
+            self._has_new_challenges = False
+            news["challenges"] = self._challenges()
+        if news:
+            for worker in self._joined():
+                self._send(worker, news)
+
+    def _tell_state(self, worker: _Worker) -> None:
+        """Tell a worker everything that there is to know."""
+        state = {
+            "state": self._references(self._issuing.table.hosts()),
+            "complete": self._is_read,
+            "challenges": self._challenges(),
+            "key": self._certificates.names.self_check.key.hex(),
+        }
+        self._send(worker, state)
+        self._send(worker, {"judge": self._verdicts})
+
+    def _references(self, hosts: Iterable[Hostname]) -> dict[str, Any]:
+        table = self._issuing.table
+        return {
+            host.text: [
+                (fingerprint(one), [host.text, *_exact(one.names, host)][:_PLACES]) for one in table.certificates(host)
+            ]
+            for host in hosts
+        }
+
+    def _challenges(self) -> dict[str, Any]:
+        http, tls = self._certificates.board.pending(), self._certificates.challenges.pending()
+        return {
+            "http": [(host.text, token, answer) for (host, token), answer in http.items()],
+            "tls": [(host.text, token, digest.hex()) for host, (token, digest) in tls.items()],
+        }
+
+    # What workers say
+
+    def _heard(self, worker: _Worker, message: Message, _: bytes) -> None:
+        match message:
+            case {"ask": _, "number": int(number)}:
+                worker.questions[number] = self._tasks.create_task(self._answer(worker, number, message))
+            case {"forget": int(number)}:
+                if asking := worker.questions.pop(number, None):
+                    asking.cancel()
+            case {"hit": [name, client, token, agent]}:
+                self._certificates.hits.by_http(Hostname(name), client, token, agent)
+            case {"hit": [name, client, token]}:
+                self._certificates.hits.by_tls(Hostname(name), client, token)
+            case {"traffic": noted}:
+                for name, at in noted.items():
+                    self._issuing.traffic.note(Hostname(name), at)
+            case {"joined": int(generation)}:
+                self._join(worker, generation)
+            case {"prepared": int(generation)}:
+                worker.prepared = generation
+                if worker.generation != self._generation == generation:
+                    self._send(worker, {"adopt": generation})
+            case {"failed": _, "why": str(why)}:
+                worker.failure = why
+            case {"adopted": int(generation)}:
+                worker.generation = generation
+            case {"synced": int(sync)}:
+                worker.synced = sync
+            case _:
+                _log.error("a worker sent a message that is none", extra={"message": str(message)[:200]})
+        self._heard_something.set()
+
+    def _join(self, worker: _Worker, generation: int) -> None:
+        """Take a new process; it may have started with a configuration that is no longer in force."""
+        self._forget_questions(worker)
+        worker.generation, worker.prepared, worker.failure, worker.synced = generation, None, "", 0
+        if generation < self._generation:
+            self._send(worker, {"prepare": self._generation}, pickle.dumps(self._config))
+        if self._preparing is not None:
+            self._send(worker, {"prepare": self._preparing[0]}, self._preparing[1])
+        self._tell_state(worker)
+        self._send(worker, {"sync": self._syncs})
+
+    async def _answer(self, worker: _Worker, number: int, question: Message) -> None:
+        answer, payload = None, b""
+        try:
+            answer, payload = await self._found(question)
+        except Exception:  # noqa: BLE001 - the root of this task
+            _log.exception("a question of a process that serves could not be answered")
+        finally:
+            if worker.questions.pop(number, None) is not None:
+                self._flush()  # what the answer is about comes before it
+                self._send(worker, {"re": number, "answer": answer}, payload)
+
+    async def _found(self, question: Message) -> tuple[Any, bytes]:
+        match question:
+            case {"ask": "read", "host": str(name)}:
+                return await self._certificates.cache_read(Hostname(name)), b""
+            case {"ask": "obtain", "host": str(name), "client": str(client)}:
+                return (await self._certificates.on_demand.wait(name, client)).value, b""
+            case {"ask": "hand", "host": str(name), "leaf": leaf}:
+                served = self._issuing.table.certificates(Hostname(name))
+                return None, next((one.pem for one in served if fingerprint(one) == leaf), b"")
+            case _:
+                return None, b""
+
+    def _forget_questions(self, worker: _Worker) -> None:
+        questions, worker.questions = worker.questions, {}
+        for task in questions.values():
+            task.cancel()
+
+    def _joined(self) -> Iterable[_Worker]:
+        return (worker for worker in self._workers if worker.generation is not None)
+
+    def _send(self, worker: _Worker, message: Message, payload: bytes = b"") -> None:
+        if worker.channel is not None:
+            worker.channel.send(message, payload)
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self._heard_something.clear()
+                    await self._heard_something.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _exact(names: Collection[Hostname], host: Hostname) -> list[str]:
+    return sorted(name.text for name in names if name != host and not name.text.startswith("*"))
