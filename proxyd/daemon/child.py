@@ -93,6 +93,10 @@ class Life:
         """Tell with which configuration processes are started from now on."""
         self._tell({"configuration": generation}, pickled)
 
+    def served(self, news: Message) -> None:
+        """Tell which certificates serve: processes that are started know it from the beginning."""
+        self._tell({"served": news})
+
     def _tell(self, message: Message, payload: bytes = b"") -> None:
         if self._channel is not None:
             self._channel.send(message, payload)

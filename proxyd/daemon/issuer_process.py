@@ -46,7 +46,7 @@ class IssuerProcess:
             rng=random.Random(),
             spread=lambda: self._workers.spread(),
         )
-        self._workers = Workers(self._issuing, to_workers, config=config, generation=generation)
+        self._workers = Workers(self._issuing, to_workers, served=life.served, config=config, generation=generation)
         status = self._issuing.status
         self._reload = Reload(config, load=load, apply=self._apply, notify=life.notify, status=status)
 

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class Mirror:
             nonce=self._self_check.answer,
             first=lambda: next(iter(self._served), None),
         )
+
+    def remember(self, served: Mapping[str, Any]) -> None:
+        """Take what was served before this process began; the issuer may be away."""
+        self._served = {Hostname(name): _references(written) for name, written in served.items() if written}
 
     def heard(self, message: Message, payload: bytes) -> None:
         """Take a message of the issuer: answers now, news in their order."""
@@ -161,7 +165,7 @@ class Mirror:
         for name, written in (news.get("state") or news.get("serve") or {}).items():
             host = Hostname(name)
             if written:
-                self._served[host] = tuple((leaf, tuple(hosts)) for leaf, hosts in written)
+                self._served[host] = _references(written)
                 if self.table.certificate(host) is not None:
                     await self._load(host)
             else:
@@ -236,6 +240,10 @@ class Mirror:
 def fingerprint(certificate: Certificate) -> str:
     """Return what tells a certificate from all others."""
     return hashlib.sha256(certificate.leaf).hexdigest()
+
+
+def _references(written: Iterable[Any]) -> References:
+    return tuple((leaf, tuple(hosts)) for leaf, hosts in written)
 
 
 def _parsed(pem: bytes, leaf: str) -> Certificate | None:

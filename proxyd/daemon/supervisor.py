@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from proxyd.config.model import Config
 from proxyd.core.shared_counts import SharedCounts, size_for
@@ -49,6 +50,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._woken, self._wakes = socket.socketpair()
         self._status = ""
+        self._served: dict[str, Any] = {}
         self._wants_reload = self._is_up = False
         self._exit: int | None = None
         self._deadline = float("inf")
@@ -105,6 +107,7 @@ class Supervisor:
                     sockets=self._sockets[number - 1],
                     to_issuer=self._channels[number - 1][1],
                     counts=self._counts[number - 1],
+                    served=self._served,
                     life=life,
                 ).run()
             else:
@@ -165,14 +168,14 @@ class Supervisor:
         if not self._is_up:
             self._stop(code if code > 0 else 1)
             return
-        fields = {"process": child.name, "how": how_it_ended(code)}
+        fields = {"which": child.name, "how": how_it_ended(code)}
         _log.error("a process ended: it is replaced", extra=fields)
 
     def _look(self, now: float) -> None:
         """Kill who answers no more."""
         for number, child in enumerate(self._children):
             if child.pid and child.is_frozen(self._beats[number]):
-                _log.error("a process does not answer: it is killed, and replaced", extra={"process": child.name})
+                _log.error("a process does not answer: it is killed, and replaced", extra={"which": child.name})
                 child.signal(signal.SIGKILL)
         if now >= self._deadline:
             self._signal(signal.SIGKILL)
@@ -193,6 +196,8 @@ class Supervisor:
             self._all_ready()
         elif "notify" in message:
             self._told(message["notify"])
+        elif "served" in message:
+            self._served.update(message["served"])
         elif "configuration" in message:
             self._config, self._generation = pickle.loads(payload), message["configuration"]
         return True

@@ -6,6 +6,8 @@ import logging
 import pickle
 import signal
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 from uvloop import new_event_loop
 
@@ -40,6 +42,7 @@ class WorkerProcess:
         sockets: Sockets,
         to_issuer: socket.socket,
         counts: SharedCounts,
+        served: Mapping[str, Any],
         life: Life,
     ) -> None:
         self._config, self._generation = config, generation
@@ -51,6 +54,7 @@ class WorkerProcess:
         self._mirror = Mirror(
             config.cache_directory, send=self._send, is_ours=lambda host: self._serving.has(host), clock=clock
         )
+        self._mirror.remember(served)
         source = self._mirror.source()
         self._serving = Serving(config, source=source, traffic=self._traffic, counts=counts, clock=clock)
         self._prepared: dict[int, Prepared] = {}

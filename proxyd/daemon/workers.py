@@ -35,15 +35,27 @@ class _Worker:
 
 
 class Workers:
-    """Keeps the workers at the other ends of `sockets` up to date with `issuing`, and with the configuration."""
+    """Keeps the workers at the other ends of `sockets` up to date with `issuing`, and with the configuration.
 
-    def __init__(self, issuing: Issuing, sockets: Sequence[socket.socket], *, config: Config, generation: int) -> None:
+    `served` is told what those should know from the beginning that are started later.
+    """
+
+    def __init__(
+        self,
+        issuing: Issuing,
+        sockets: Sequence[socket.socket],
+        *,
+        served: Callable[[Message], None],
+        config: Config,
+        generation: int,
+    ) -> None:
         self._issuing = issuing
         self._certificates = issuing.certificates
         self._sockets = sockets
         self._workers = [_Worker() for _ in sockets]
         self._heard_something = asyncio.Event()
         self._generation = generation
+        self._served = served
         self._config = config
         self._preparing: tuple[int, bytes] | None = None
         self._syncs = 0
@@ -146,6 +158,7 @@ class Workers:
         if self._changed:
             changed, self._changed = self._changed, set()
             news["serve"] = self._references(changed)
+            self._served(news["serve"])
         if self._has_new_challenges:
             self._has_new_challenges = False
             news["challenges"] = self._challenges()

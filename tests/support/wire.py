@@ -174,6 +174,8 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
     with RawUpstream() as upstream:
         options = {"upstream": upstream.port, **host_options}
         hosts: dict[str, object] = {HOST: {"aliases": [NEIGHBOUR], "certificate": "shared", **options}, OTHER: options}
+        # One process: tests look at it, and at which upstream connections it uses again.
+        daemon_options = {"workers": 1, **daemon_options}
         if BY_AIOHTTP:
             daemon_options = {"fast_path": False, **daemon_options}
         daemon.configure(hosts, acme={"server": "https://127.0.0.1:9/directory"}, **daemon_options)
