@@ -16,6 +16,8 @@ from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 
+_MOST_WORKERS = 64
+
 
 def _check_ready_path(written: str) -> str:
     if not re.fullmatch(r"/[!->@-~]+", written) or "#" in written:
@@ -82,7 +84,10 @@ class LogOptions(Options):
     access: Annotated[AccessLog, switch()] | None = option(AccessLog(), "one line a request; false turns it off")
 
 
-Workers = Annotated[int, Field(ge=1, le=64)]
+def _read_workers(written: object) -> object:
+    if written == "auto" or (type(written) is int and 1 <= written <= _MOST_WORKERS):
+        return written
+    raise ValueError(f"must be auto, or a number from 1 to {_MOST_WORKERS}")
 
 
 class Config(Options):
@@ -101,7 +106,9 @@ class Config(Options):
     )
     resolvers: DnsServers = option((), "DNS servers for our own look-ups, IP or IP:PORT; empty: the system's")
     limits: Limits = option(Limits(), "bounds on what clients may use")
-    workers: Literal["auto"] | Workers = option("auto", "processes that serve; auto: one a core, at most 8")
+    workers: Annotated[Literal["auto"] | int, BeforeValidator(_read_workers)] = option(
+        "auto", "processes that serve; auto: one a core, at most 8"
+    )
     drain: Duration = option("30s", "how long a stop waits for what is in flight")
     fast_path: bool = option(True, "false: requests are read by aiohttp's server")
     watch: bool = option(False, "reload when the file changes", today=[False])

@@ -1,6 +1,7 @@
 """What requests tell of an upstream: after three failures in a row it is left alone for a while."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 FAILURES: Final = 3
 OUT_SECONDS: Final = 10.0
@@ -8,15 +9,27 @@ OUT_SECONDS: Final = 10.0
 _SOONER_SECONDS: Final = 1.0
 
 
+class Experience(NamedTuple):
+    """What is known: how often it failed in a row, until when it is out, and whether it took no connection."""
+
+    failures: int
+    out_until: float
+    refused: bool
+
+
 class PassiveHealth:
-    """Three failures in a row: out for ten seconds, then one request at a time tries it. `now`: monotonic seconds."""
+    """Three failures in a row: out for ten seconds, then one request at a time tries it. `now`: monotonic seconds.
 
-    __slots__ = ("_refused", "failures", "out_until")
+    `changed` hears what other processes should know, who `learn` it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_changed", "_refused", "failures", "out_until")
+
+    def __init__(self, changed: Callable[[Experience], None] = lambda _: None) -> None:
         self.failures = 0
         self.out_until = 0.0
         self._refused = False
+        self._changed = changed
 
     def failed(self, now: float, *, refused: bool = False) -> bool:
         """Note a failure; return whether the upstream is out because of it and was not before.
@@ -25,16 +38,17 @@ class PassiveHealth:
         """
         self.failures += 1
         self._refused = refused
-        if self.failures < FAILURES:
-            return False
         was_in = not self.out_until
-        self.out_until = now + OUT_SECONDS
-        return was_in
+        if self.failures >= FAILURES:
+            self.out_until = now + OUT_SECONDS
+        self._tell()
+        return was_in and self.failures >= FAILURES
 
     def worked(self) -> bool:
         """Note a success; return whether the upstream was out."""
         was_out = bool(self.out_until)
         self.failures, self.out_until = 0, 0.0
+        self._tell()
         return was_out
 
     def admits(self, now: float) -> bool:
@@ -49,3 +63,11 @@ class PassiveHealth:
         """Note that a request goes there: if it is the probe, no other follows until it ends, or for as long again."""
         if self.out_until:
             self.out_until = now + OUT_SECONDS
+            self._tell()
+
+    def learn(self, experience: Experience) -> None:
+        """Take over what another process knows."""
+        self.failures, self.out_until, self._refused = experience
+
+    def _tell(self) -> None:
+        self._changed(Experience(self.failures, self.out_until, self._refused))

@@ -5,6 +5,7 @@ knows that nobody changes them any more (memfd_create(2)).
 """
 
 import asyncio
+import errno
 import fcntl
 import json
 import logging
@@ -104,9 +105,11 @@ def send(end: socket.socket, text: bytes, payload: bytes) -> None:
 
 def receive(end: socket.socket) -> tuple[Message, bytes] | None:
     """Return the next message, and its payload; None: the other end is gone. Raises BlockingIOError, OSError."""
-    text, ancillary, _, _ = end.recvmsg(_LONGEST + 1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
+    text, ancillary, flags, _ = end.recvmsg(_LONGEST + 1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
     if not text:
         return None
+    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     payload = b"".join(_unsealed(*_DESCRIPTOR.unpack(data[:4])) for _, _, data in ancillary)
     if not text.strip():
         text, payload = payload, b""

@@ -40,8 +40,8 @@ class Child:
 
     def ended(self, now: float) -> None:
         """Hear that it ended; the next comes at once, and later each time when they do not live long."""
-        self._short_lives = self._short_lives + 1 if now - self._born < _SHORT_LIFE else 0
         self.born_from = now + _PAUSES[min(self._short_lives, len(_PAUSES) - 1)]
+        self._short_lives = self._short_lives + 1 if now - self._born < _SHORT_LIFE else 0
         self.pid = 0
         self.close()
 

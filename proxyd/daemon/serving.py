@@ -9,6 +9,7 @@ from proxyd.core.clock import Clock
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
+from proxyd.core.passive_health import Experience
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.daemon.listening import Sockets
 from proxyd.daemon.logs import access_line, write_lines
@@ -89,13 +90,20 @@ class Serving:
         self._https_port = 443
         self._listeners: list[Listener] = []
 
-    def open(self, sockets: Sockets, tasks: asyncio.TaskGroup, *, checks: bool = True) -> None:
+    def open(
+        self,
+        sockets: Sockets,
+        tasks: asyncio.TaskGroup,
+        *,
+        checks: bool = True,
+        noticed: Callable[[str, Experience], None] = lambda *_: None,
+    ) -> None:
         """Make everything that needs the event loop; nothing is accepted before `start`.
 
-        `checks`: ask upstreams for their health here.
+        `checks`, `noticed`: see Pools.
         """
         gate = ArrivalGate(Networks(self._started.listen.proxy_protocol))
-        self.pools = Pools(tasks=tasks, counts=self._counts, checks=checks)
+        self.pools = Pools(tasks=tasks, counts=self._counts, checks=checks, noticed=noticed)
         self._h1 = H1Frontend(
             self._handler,
             swept=self._access.flush,

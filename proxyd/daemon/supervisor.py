@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from proxyd.config.model import Config
@@ -67,12 +68,19 @@ class Supervisor:
         while self._exit is None or any(child.pid for child in self._children):
             self._spawn_missing()
             for key, _ in self._selector.select(max(0.0, tick - time.monotonic())):
-                key.data()
+                self._safely(key.data)
             if (now := time.monotonic()) >= tick:
                 tick = now + _TICK
                 self._look(now)
         _log.info("stopped")
         return self._exit
+
+    def _safely(self, work: Callable[[], object]) -> None:
+        """Go on whatever the machine refuses: descriptors, memory, processes."""
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - everybody would end with this process
+            _log.exception("the supervisor could not do something: it goes on")
 
     # Children
 
@@ -81,12 +89,18 @@ class Supervisor:
             now = time.monotonic()
             for number, child in enumerate(self._children):
                 if not child.pid and child.born_from <= now:
-                    self._spawn(number, child)
+                    self._safely(partial(self._spawn, number, child))
 
     def _spawn(self, number: int, child: Child) -> None:
+        child.ended(time.monotonic())  # should there be no room for it, the next try is later
         line, theirs = channel_pair()
         self._beats[number] = 0
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            line.close()
+            theirs.close()
+            raise
         if not pid:
             line.close()
             self._become(number, theirs)

@@ -12,6 +12,7 @@ from typing import Any
 from uvloop import new_event_loop
 
 from proxyd.config.model import Config
+from proxyd.core.passive_health import Experience
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.child import Life
@@ -71,7 +72,7 @@ class WorkerProcess:
         self._life.begin()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._serving.open(self._sockets, tasks, checks=False)
+            self._serving.open(self._sockets, tasks, checks=False, noticed=self._noticed)
             self._serving.adopt(await self._serving.prepare(self._config))
             keep_all()
             self._channel = Channel(self._end, self._heard)
@@ -97,10 +98,16 @@ class WorkerProcess:
             self._adopt(message["adopt"])
         elif "judge" in message:
             self._serving.pools.judge(message["judge"])
+        elif "noticed" in message:
+            check, experience = message["noticed"]
+            self._serving.pools.learn(check, Experience(*experience))
         elif "hello" in message:  # a new issuer
             self._send({"joined": self._generation})
         else:
             self._mirror.heard(message, payload)
+
+    def _noticed(self, check: str, experience: Experience) -> None:
+        self._send({"noticed": [check, experience]})
 
     async def _prepare(self, generation: int, config: Config) -> None:
         try:

@@ -64,6 +64,7 @@ class Workers:
         self._is_flush_due = False
         self._is_read = False
         self._verdicts: dict[str, bool] = {}
+        self._experience: dict[str, Sequence[Any]] = {}
         issuing.table.changed = self._table_changed
         self._certificates.board.changed = self._certificates.challenges.changed = self._challenges_changed
 
@@ -139,6 +140,17 @@ class Workers:
         for worker in self._joined():
             self._send(worker, {"judge": verdicts})
 
+    def _noticed(self, worker: _Worker, check: str, experience: Sequence[Any]) -> None:
+        """Tell the others what one of them learnt about an upstream."""
+        failures, *_ = experience
+        if failures:
+            self._experience[check] = experience
+        else:
+            self._experience.pop(check, None)
+        for other in self._joined():
+            if other is not worker:
+                self._send(other, {"noticed": [check, experience]})
+
     def _table_changed(self, host: Hostname) -> None:
         self._changed.add(host)
         self._flush_soon()
@@ -176,6 +188,8 @@ class Workers:
         }
         self._send(worker, state)
         self._send(worker, {"judge": self._verdicts})
+        for check, experience in self._experience.items():
+            self._send(worker, {"noticed": [check, experience]})
 
     def _references(self, hosts: Iterable[Hostname]) -> dict[str, Any]:
         table = self._issuing.table
@@ -209,6 +223,8 @@ class Workers:
             case {"traffic": noted}:
                 for name, at in noted.items():
                     self._issuing.traffic.note(Hostname(name), at)
+            case {"noticed": [str(check), experience]}:
+                self._noticed(worker, check, experience)
             case {"joined": int(generation)}:
                 self._join(worker, generation)
             case {"prepared": int(generation)}:

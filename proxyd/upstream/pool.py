@@ -40,13 +40,19 @@ class UpstreamPool:
     )
 
     def __init__(
-        self, dialer: Dialer, *, tasks: asyncio.TaskGroup, most: int = 10_000, checked: ActiveHealth | None = None
+        self,
+        dialer: Dialer,
+        *,
+        tasks: asyncio.TaskGroup,
+        most: int = 10_000,
+        checked: ActiveHealth | None = None,
+        passive: PassiveHealth | None = None,
     ) -> None:
         self.dialer = dialer
         self.name = str(dialer.address)
         self.active = 0
         self.most = most
-        self.passive = PassiveHealth()
+        self.passive = passive or PassiveHealth()
         self.checked = checked
         self._tasks = tasks
         self._idle: deque[tuple[float, UpstreamConnection]] = deque()

@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from proxyd.config.host import Health, HostOptions, UpstreamTls
@@ -14,6 +15,7 @@ from proxyd.config.values import UpstreamAddress
 from proxyd.core.balance import Policy
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.passive_health import Experience, PassiveHealth
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.upstream.addresses import AddressBook
 from proxyd.upstream.dialer import Dialer
@@ -75,7 +77,8 @@ class Pools:
     """Hosts with the same upstream, and the same options for it, share one pool.
 
     `counts`: what the processes of the daemon count together. `checks`: whether the health of upstreams is asked for
-    here, and `judged` hears of it; else `judge` tells it.
+    here, and `judged` hears of it; else `judge` tells it. `noticed` hears what requests tell of upstreams, by what all
+    processes call their checks; `learn` tells what those of other processes do.
     """
 
     def __init__(
@@ -85,11 +88,13 @@ class Pools:
         counts: SharedCounts | None = None,
         checks: bool = True,
         judged: Callable[[Verdicts], None] = lambda _: None,
+        noticed: Callable[[str, Experience], None] = lambda *_: None,
     ) -> None:
         self._tasks = tasks
         self._counts = counts
         self._runs_checks = checks
         self._judged = judged
+        self._noticed = noticed
         self._verdicts: Verdicts = {}
         self._book = AddressBook(tasks=tasks)
         self._now = Upstreams()
@@ -143,6 +148,12 @@ class Pools:
         for key, check in self._now.checks.items():
             check.state.is_healthy = self._verdicts.get(key.check)
 
+    def learn(self, check: str, experience: Experience) -> None:
+        """Go by what requests told another process."""
+        for key, pool in self._now.pools.items():
+            if key.check == check:
+                pool.passive.learn(experience)
+
     def close(self) -> None:
         """End all checks and close what is idle."""
         self.adopt(Upstreams())
@@ -155,10 +166,12 @@ class Pools:
             dialer = Dialer(key.address, tls=key.tls, trust=trust, book=self._book)
             if key.health is not None:
                 check = HealthCheck(dialer, key.health, judged=lambda verdict: self._judged({key.check: verdict}))
-            state = check.state if check else None
-            pool = UpstreamPool(dialer, tasks=self._tasks, most=key.most, checked=state)
+            passive = PassiveHealth(lambda experience: self._noticed(key.check, experience))
+            make: Callable[..., UpstreamPool] = UpstreamPool
             if self._counts is not None and key.most < at_once:
-                pool = SharedPool(dialer, tasks=self._tasks, most=key.most, checked=state, counts=self._counts)
+                make = partial(SharedPool, counts=self._counts)
+            state = check.state if check else None
+            pool = make(dialer, tasks=self._tasks, most=key.most, checked=state, passive=passive)
         into.pools[key] = pool
         if check is not None:
             into.checks[key] = check

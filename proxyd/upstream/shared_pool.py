@@ -3,6 +3,7 @@
 import asyncio
 
 from proxyd.core.active_health import ActiveHealth
+from proxyd.core.passive_health import PassiveHealth
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.upstream.dialer import Dialer
 from proxyd.upstream.pool import UpstreamPool
@@ -20,12 +21,13 @@ class SharedPool(UpstreamPool):
         tasks: asyncio.TaskGroup,
         most: int,
         checked: ActiveHealth | None,
+        passive: PassiveHealth,
         counts: SharedCounts,
     ) -> None:
         self._counts = counts
         self._active = 0
         self._place = counts.cells(f"upstream {dialer.address} {most}")
-        super().__init__(dialer, tasks=tasks, most=most, checked=checked)
+        super().__init__(dialer, tasks=tasks, most=most, checked=checked, passive=passive)
 
     @property
     def active(self) -> int:

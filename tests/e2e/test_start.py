@@ -13,6 +13,7 @@ from proxyd.certs.certificate import Certificate
 from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.fake_ca import FakeCa
+from tests.support.processes import children
 from tests.support.upstream import Upstream
 
 COUNT = 1500
@@ -47,10 +48,11 @@ def test_a_host_asked_for_at_once_gets_its_certificate_of_the_cache(
 
 
 @pytest.mark.parametrize("early", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_who_is_told_something_before_it_listens_ends_cleanly(
-    daemon: DaemonProcess, upstream: Upstream, ca: FakeCa, early: signal.Signals
+    daemon: DaemonProcess, upstream: Upstream, ca: FakeCa, early: signal.Signals, workers: int
 ) -> None:
-    daemon.configure({NEW: upstream.port}, pebble=ca)
+    daemon.configure({NEW: upstream.port}, pebble=ca, workers=workers)
     daemon.start()
     assert daemon.stop() == 0
     with closing(sqlite3.connect(daemon.cache / "+proxyd" / "journal.sqlite3", isolation_level=None)) as journal:
@@ -59,7 +61,9 @@ def test_who_is_told_something_before_it_listens_ends_cleanly(
         started = daemon.start(wait=False).process
         assert started is not None
         lease = daemon.cache / "+proxyd" / "lease"
-        eventually(lambda: lease.exists() and str(started.pid) in lease.read_text(), what=daemon.log)
+        eventually(
+            lambda: any(str(pid) in lease.read_text() for pid in (started.pid, *children(daemon))), what=daemon.log
+        )
         started.send_signal(early)
         journal.execute("ROLLBACK")
     assert daemon.stop() == 0

@@ -37,7 +37,9 @@ def test_requests_survive_the_end_of_upstreams(daemon: DaemonProcess) -> None:
     with threaded_server("one") as one:
         with threaded_server("two") as two:
             start_cached(daemon, {HOST: [one.url, two.url]})
-            assert Counter(body(ask(daemon)) for _ in range(20)) == {"one": 10, "two": 10}
+            shares = Counter(body(ask(daemon)) for _ in range(20))
+            assert shares.keys() == {"one", "two"}
+            assert min(shares.values()) >= 9, "each worker gives in turn"
         assert {body(ask(daemon)) for _ in range(20)} == {"one"}
         daemon.wait_for("it is left out")
         with threaded_server("two", port=two.port):  # its probe comes ten seconds later
@@ -144,7 +146,7 @@ def test_who_fails_its_health_checks_gets_no_request(daemon: DaemonProcess) -> N
 
 def test_a_reload_keeps_the_connections_of_upstreams_that_stay(daemon: DaemonProcess) -> None:
     with threaded_server("one") as one, threaded_server("two") as two:
-        start_cached(daemon, {HOST: one.url, "two.example.test": two.url})
+        start_cached(daemon, {HOST: one.url, "two.example.test": two.url}, workers=1)
         for host in (HOST, "two.example.test"):
             assert status(ask(daemon, host)) == 200
         more = {HOST: {"upstream": one.url, "max_body": 0, "timeouts": {"connect": "5s"}}}
@@ -172,7 +174,7 @@ def test_new_addresses_of_a_name_are_used(daemon: DaemonProcess, names: Path) ->
         threaded_server("old", address="127.0.0.2") as old,
         threaded_server("new", address="127.0.0.3", port=old.port),
     ):
-        start_cached(daemon, {HOST: f"http://app.upstream.test:{old.port}"}, prepare=its_own_names(names))
+        start_cached(daemon, {HOST: f"http://app.upstream.test:{old.port}"}, prepare=its_own_names(names), workers=1)
         assert body(ask(daemon)) == "old"
         names.write_text("127.0.0.3 app.upstream.test\n")
         eventually(lambda: body(ask(daemon)) == "new", what=daemon.log)  # although it was never idle

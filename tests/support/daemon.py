@@ -44,6 +44,7 @@ class DaemonProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._log_file: IO[bytes] | None = None
         self._log_path = directory / "proxyd.log"
+        self._began_at = 0
 
     def configure(self, hosts: dict[str, object], *, pebble: AcmeServer | None = None, **more: object) -> None:
         acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle)} if pebble else {}
@@ -61,6 +62,7 @@ class DaemonProcess:
     def start(self, *, wait: bool = True, prepare: Callable[[], None] | None = None) -> "DaemonProcess":
         """Start it; `prepare` runs in its process before it: limits, privileges."""
         self._log_file = self._log_path.open("ab")
+        self._began_at = self._log_path.stat().st_size
         command = [sys.executable, *self.run, str(self.file)]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file, preexec_fn=prepare
@@ -73,7 +75,8 @@ class DaemonProcess:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"ended at its start\n{self.log()[-4000:]}")
-        return "listening" in self.log() and _open(self.http_port)
+        began_at = self._began_at if self._log_path.stat().st_size >= self._began_at else 0
+        return b"listening" in self._log_path.read_bytes()[began_at:] and _open(self.http_port)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None

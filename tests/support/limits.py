@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.daemon import DaemonProcess
+from tests.support.processes import children
 
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 
@@ -17,11 +18,11 @@ def without_privilege() -> None:
 
 
 def limit(daemon: DaemonProcess, which: int, value: int | None) -> None:
-    """Limit a running daemon (resource.RLIMIT_...); None: as at first."""
+    """Limit all processes of a running daemon (resource.RLIMIT_...); None: as at first."""
     assert daemon.process is not None
-    pid = daemon.process.pid
-    _, hard = resource.prlimit(pid, which)
-    resource.prlimit(pid, which, (hard if value is None else value, hard))
+    for pid in (daemon.process.pid, *children(daemon)):
+        _, hard = resource.prlimit(pid, which)
+        resource.prlimit(pid, which, (hard if value is None else value, hard))
 
 
 @contextmanager

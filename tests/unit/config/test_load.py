@@ -100,7 +100,7 @@ def test_anchors_merges_and_x_keys() -> None:
         ("hosts:\n  example.com: {upstream: 80, timeouts: {connect: 3}}\n", "did you mean 3s? (written: 3)"),
         (HOST + "drain: soon\n", "f:3:8: drain: must be a duration with a unit"),
         (HOST + "listen: {https: foo}\n", "f:3:17: listen.https[0]: must be HOST:PORT"),
-        (HOST + "workers: 3\n", "f:3:1: workers: not in this version yet"),
+        (HOST + "workers: 0\n", "f:3:10: workers: must be auto, or a number from 1 to 64 (written: 0)"),
         (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
         ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
         (HOST + "  *: 80\n", 'write "*": 80'),
