@@ -109,9 +109,24 @@ class DaemonProcess:
         eventually(lambda: text in self.log(), what=self.log, seconds=seconds)
 
     def rss_kib(self) -> int:
+        """Return the memory of the daemon and its children."""
+        return sum(_status_kib(pid, "VmRSS") for pid in self._pids())
+
+    def peak_kib(self) -> int:
+        """Return the most memory that each of them ever had, in all."""
+        return sum(_status_kib(pid, "VmHWM") for pid in self._pids())
+
+    def _pids(self) -> list[int]:
         assert self.process is not None
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
+        found = [self.process.pid]
+        for pid in found:  # grows while it is read
+            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found
+
+
+def _status_kib(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(name)))
 
 
 def eventually(
