@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -58,12 +58,23 @@ class DaemonProcess:
         config.update(more)
         self.file.write_text(yaml.safe_dump(config))
 
-    def start(self, *, wait: bool = True, prepare: Callable[[], None] | None = None) -> "DaemonProcess":
-        """Start it; `prepare` runs in its process before it: limits, privileges."""
+    def start(
+        self,
+        *,
+        wait: bool = True,
+        prepare: Callable[[], None] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> "DaemonProcess":
+        """Start it; `prepare` runs in its process before it: limits, privileges. `environment`: beside ours."""
         self._log_file = self._log_path.open("ab")
         command = [sys.executable, *self.run, str(self.file)]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file, preexec_fn=prepare
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stderr=self._log_file,
+            stdout=self._log_file,
+            preexec_fn=prepare,
         )
         if wait:
             eventually(self._listens, what=self.log)
@@ -115,6 +126,11 @@ class DaemonProcess:
     def peak_kib(self) -> int:
         """Return the most memory that each of them ever had, in all."""
         return sum(_status_kib(pid, "VmHWM") for pid in self._pids())
+
+    def has_loaded(self, library: str) -> bool:
+        """Return whether a library with this in its name is in its memory."""
+        assert self.process is not None
+        return library in Path(f"/proc/{self.process.pid}/maps").read_text()
 
     def _pids(self) -> list[int]:
         assert self.process is not None
