@@ -84,7 +84,7 @@ class DaemonProcess:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"ended at its start\n{self.log()[-4000:]}")
-        return "listening" in self.log() and _open(self.http_port)
+        return "listening" in self.log() and accepts(self.http_port)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -155,7 +155,7 @@ def eventually(
         time.sleep(0.02)
 
 
-def _open(port: int) -> bool:
+def accepts(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
