@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -59,13 +59,24 @@ class DaemonProcess:
         config.update(more)
         self.file.write_text(yaml.safe_dump(config))
 
-    def start(self, *, wait: bool = True, prepare: Callable[[], None] | None = None) -> "DaemonProcess":
-        """Start it; `prepare` runs in its process before it: limits, privileges."""
+    def start(
+        self,
+        *,
+        wait: bool = True,
+        prepare: Callable[[], None] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> "DaemonProcess":
+        """Start it; `prepare` runs in its process before it: limits, privileges. `environment`: beside ours."""
         self._log_file = self._log_path.open("ab")
         self._began_at = self._log_path.stat().st_size
         command = [sys.executable, *self.run, str(self.file)]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stderr=self._log_file, stdout=self._log_file, preexec_fn=prepare
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stderr=self._log_file,
+            stdout=self._log_file,
+            preexec_fn=prepare,
         )
         if wait:
             eventually(self._listens, what=self.log)
@@ -76,7 +87,7 @@ class DaemonProcess:
         if self.process.poll() is not None:
             raise AssertionError(f"ended at its start\n{self.log()[-4000:]}")
         began_at = self._began_at if self._log_path.stat().st_size >= self._began_at else 0
-        return b"listening" in self._log_path.read_bytes()[began_at:] and _open(self.http_port)
+        return b"listening" in self._log_path.read_bytes()[began_at:] and accepts(self.http_port)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -112,9 +123,29 @@ class DaemonProcess:
         eventually(lambda: text in self.log(), what=self.log, seconds=seconds)
 
     def rss_kib(self) -> int:
+        """Return the memory of the daemon and its children."""
+        return sum(_status_kib(pid, "VmRSS") for pid in self._pids())
+
+    def peak_kib(self) -> int:
+        """Return the most memory that each of them ever had, in all."""
+        return sum(_status_kib(pid, "VmHWM") for pid in self._pids())
+
+    def has_loaded(self, library: str) -> bool:
+        """Return whether a library with this in its name is in its memory."""
         assert self.process is not None
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
+        return library in Path(f"/proc/{self.process.pid}/maps").read_text()
+
+    def _pids(self) -> list[int]:
+        assert self.process is not None
+        found = [self.process.pid]
+        for pid in found:  # grows while it is read
+            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found
+
+
+def _status_kib(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(name)))
 
 
 def eventually(
@@ -127,7 +158,7 @@ def eventually(
         time.sleep(0.02)
 
 
-def _open(port: int) -> bool:
+def accepts(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ HOST, NEIGHBOUR, OTHER = (f"{one}.example.test" for one in ("host", "neighbour",
 HOST_LINE = b"Host: host.example.test\r\n"
 #: What an attacker would like to be a request of its own.
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\n" + HOST_LINE + b"\r\n"
-#: All goes through aiohttp's server, which refuses some that we forward.
+#: All goes through aiohttp's server.
 BY_AIOHTTP = os.environ.get("FAST_PATH") == "false"
+#: And it has its parser in C, which refuses some that we forward.
+BY_LLHTTP = BY_AIOHTTP and not os.environ.get("AIOHTTP_NO_EXTENSIONS")
 #: Seconds that the end of a connection may take after an answer that closes it.
 LINGERING = 4.0
 #: What is ours to write towards the upstream, whatever the client sent.
@@ -158,7 +160,12 @@ def cases(*attacks: tuple[str, bytes]) -> "pytest.MarkDecorator":
 
 
 @contextlib.contextmanager
-def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[str, Any]) -> Iterator[Wire]:
+def running(
+    directory: Path,
+    host_options: dict[str, Any],
+    daemon_options: dict[str, Any],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Wire]:
     """Run a daemon with these options before a recording upstream. HOST and NEIGHBOUR share a certificate.
 
     With FAST_PATH=false in the environment all the corpus goes through aiohttp's server.
@@ -179,7 +186,7 @@ def running(directory: Path, host_options: dict[str, Any], daemon_options: dict[
         if BY_AIOHTTP:
             daemon_options = {"fast_path": False, **daemon_options}
         daemon.configure(hosts, acme={"server": "https://127.0.0.1:9/directory"}, **daemon_options)
-        daemon.start()
+        daemon.start(environment=environment)
         # One context for each: they have the same subject, and OpenSSL finds issuers by it.
         context, other_context = (ssl.create_default_context(cadata=leaf) for leaf in leaves)
         for each in (context, other_context):  # an end without close_notify is no end; not every Python's default

@@ -46,6 +46,11 @@ class Message:
     def reason(self) -> bytes:
         return self.first.split(b" ", 2)[2]
 
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Return names as written and values without the white space around them, in order."""
+        return [_field(line) for line in self.lines]
+
     def values(self, name: bytes) -> list[bytes]:
         """Return what stands under a name, in order."""
         return [value for found, value in map(_field, self.lines) if found.lower() == name.lower()]
