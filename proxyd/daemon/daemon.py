@@ -12,6 +12,7 @@ from proxyd.config.document import ConfigError
 from proxyd.config.model import Config
 from proxyd.config.values import ListenAddress
 from proxyd.core.clock import MachineClock
+from proxyd.core.counters import Counters
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.daemon.certificates import Certificates
@@ -50,8 +51,12 @@ class Daemon:
         self._config = self._started = config  # listen, cache and admin stay as they were at the start
         self._load = load
         self._table = CertificateTable()
+        self._counters = Counters()
         self._traffic = Traffic(clock=steady)
-        self._seats = Seats(most=config.limits.max_connections, most_each=config.limits.max_connections_per_ip)
+        limits = config.limits
+        self._seats = Seats(
+            most=limits.max_connections, most_each=limits.max_connections_per_ip, counters=self._counters
+        )
         self._certificates = Certificates(
             config,
             table=self._table,
@@ -67,7 +72,7 @@ class Daemon:
         self._control = ControlSocket(self._commands.answer)
         self._access = AccessLog(access_line(config.log.format), write=write_lines, clock=steady)
         date = DateLine(steady)
-        self._handler = Handler(self._traffic, log=self._access, date=date)
+        self._handler = Handler(self._traffic, log=self._access, date=date, counters=self._counters)
         self._plain = PlainHandler(
             answer=self._certificates.board.answer,
             arrived=self._certificates.hits.by_http,
@@ -76,8 +81,9 @@ class Daemon:
             traffic=self._traffic,
             https_port=self._https_port,
             date=date,
+            count=self._handler.count,
         )
-        self._sites = Sites()
+        self._sites = Sites(self._counters)
         self._listeners: list[Listener] = []
 
     async def run(self) -> None:
@@ -92,14 +98,15 @@ class Daemon:
             await self._certificates.close()
 
     async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
-        gate = ArrivalGate(Networks(self._config.listen.proxy_protocol))
-        pools = Pools(tasks=tasks)
+        gate = ArrivalGate(Networks(self._config.listen.proxy_protocol), hit=self._counters.hit)
+        pools = Pools(tasks=tasks, counters=self._counters)
         h1 = H1Frontend(
             self._handler,
             swept=self._access.flush,
             limits=self._head_limits,
             fast_path=self._config.fast_path,
             times=self._times,
+            hit=self._counters.hit,
         )
         tls = TlsFrontend(
             table=self._table,
@@ -110,9 +117,10 @@ class Daemon:
             gate=gate,
             seats=self._seats,
             h1=h1,
+            counters=self._counters,
             tasks=tasks,
         )
-        plain = PlainFrontend(self._plain, gate=gate, seats=self._seats, tasks=tasks)
+        plain = PlainFrontend(self._plain, gate=gate, seats=self._seats, tasks=tasks, hit=self._counters.hit)
         listen = self._config.listen
         try:
             https = _listeners(listen.https, tls.accepted, key="listen.https")

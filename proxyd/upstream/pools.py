@@ -7,11 +7,13 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 from proxyd.config.host import Health, HostOptions, UpstreamTls
 from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
 from proxyd.config.values import UpstreamAddress
 from proxyd.core.balance import Policy
+from proxyd.core.counters import Counters, UpstreamState
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.upstream.addresses import AddressBook
@@ -63,8 +65,9 @@ class Upstreams:
 class Pools:
     """Hosts with the same upstream, and the same options for it, share one pool."""
 
-    def __init__(self, *, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, *, tasks: asyncio.TaskGroup, counters: Counters) -> None:
         self._tasks = tasks
+        self._counters = counters
         self._book = AddressBook(tasks=tasks)
         self._now = Upstreams()
         self._checking: dict[_PoolKey, asyncio.Task[None]] = {}
@@ -100,6 +103,14 @@ class Pools:
                 self._checking[key] = self._tasks.create_task(check.run())
         self._book.forget_all_but({key.address.host for key in upstreams.pools})
 
+    def states(self) -> dict[str, UpstreamState]:
+        """Return how each upstream is, by its address: one that hosts use in several ways is out when one way is."""
+        now, found = monotonic(), dict[str, UpstreamState]()
+        for pool in self._now.pools.values():
+            state = found.get(pool.name, UpstreamState(0, False))
+            found[pool.name] = UpstreamState(state.in_flight + pool.active, state.is_out or pool.is_out(now))
+        return found
+
     def close(self) -> None:
         """End all checks and close what is idle."""
         self.adopt(Upstreams())
@@ -111,7 +122,13 @@ class Pools:
             trust = key.trust.context if key.trust is not None else None
             dialer = Dialer(key.address, tls=key.tls, trust=trust, book=self._book)
             check = HealthCheck(dialer, key.health) if key.health is not None else None
-            pool = UpstreamPool(dialer, tasks=self._tasks, most=key.most, checked=check.state if check else None)
+            pool = UpstreamPool(
+                dialer,
+                tasks=self._tasks,
+                most=key.most,
+                checked=check.state if check else None,
+                errors=self._counters.upstream(str(key.address)),
+            )
         into.pools[key] = pool
         if check is not None:
             into.checks[key] = check
