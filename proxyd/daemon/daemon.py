@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Callable
 
+from proxyd.admin.admin_listener import AdminListener
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.document import ConfigError
@@ -15,10 +16,12 @@ from proxyd.core.clock import MachineClock
 from proxyd.core.counters import Counters
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
+from proxyd.daemon.admin_pages import AdminPages
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.logs import access_line, set_up, write_lines
+from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.sites import Sites
 from proxyd.daemon.systemd import StatusLine, notify, notify_reloading
 from proxyd.frontend.arrival import ArrivalGate
@@ -51,6 +54,7 @@ class Daemon:
         self._config = self._started = config  # listen, cache and admin stay as they were at the start
         self._load = load
         self._table = CertificateTable()
+        self._clock = steady
         self._counters = Counters()
         self._traffic = Traffic(clock=steady)
         limits = config.limits
@@ -139,13 +143,25 @@ class Daemon:
         keep_all()
         chosen = self._config.admin.socket
         self._control.listen([*candidates(chosen, self._config.cache_directory), *last_resorts(chosen)])
+        pages = AdminPages(
+            counters=self._counters,
+            upstreams=pools.states,
+            certificates=self._certificates,
+            commands=self._commands,
+            config=lambda: self._config,
+            clock=self._clock,
+        )
+        admin = AdminListener(pages)
+        admin.listen(self._config.admin.listen)
         notify("READY=1", f"STATUS={self._status()}")
+        shown = [tasks.create_task(one.run()) for one in (admin, LoopLag(self._counters))]
         controlled = tasks.create_task(self._control.run())
         renewing = tasks.create_task(self._certificates.run(self._commands.before_orders))
         going_on = tasks.create_task(self._commands.go_on())
         reloading = tasks.create_task(self._reload_on(reload, pools))
         await stop.wait()
         notify("STOPPING=1")
+        pages.is_stopping = True
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
         for task in (renewing, going_on, reloading, controlled):
             task.cancel()
@@ -154,6 +170,8 @@ class Daemon:
         seconds = self._config.drain.total_seconds()
         await asyncio.gather(h1.drain(seconds), plain.drain(seconds))
         pools.close()
+        for task in shown:
+            task.cancel()
         _log.info("stopped")
 
     async def _apply(self, config: Config, pools: Pools) -> None:
