@@ -116,7 +116,8 @@ async def _connect(sock: socket.socket, server: web.Server) -> None:
     loop = asyncio.get_running_loop()
     try:
         transport, _ = await loop.connect_accepted_socket(server, sock)
-    except OSError:
+    except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
+        _log.debug("an admin connection could not be served", extra={"reason": str(error)})
         sock.close()
     else:
         loop.call_later(_CONNECTION_SECONDS, transport.abort)

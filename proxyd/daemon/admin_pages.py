@@ -61,7 +61,7 @@ class AdminPages:
                 counted=counted,
                 upstreams=upstreams.keys(),
                 certificates=_rows(facts, now, on_demand=False),
-                on_demand=_by_pattern(config, _rows(facts, now, on_demand=True)),
+                on_demand=states_by_pattern(config, _rows(facts, now, on_demand=True)),
                 orders=orders,
                 orders_left={issuer: room["orders_left"] for issuer, room in left.items()},
             )
@@ -89,8 +89,8 @@ def _rows(facts: Iterable[Facts], now: datetime, *, on_demand: bool) -> dict[str
     return {host.text: row for host, row in rows.items()}
 
 
-def _by_pattern(config: Config, rows: Mapping[str, HostStatus]) -> Counter[tuple[str, str]]:
-    """Count the names under each wildcard host: clients choose them, so they are no labels."""
+def states_by_pattern(config: Config, rows: Mapping[str, HostStatus]) -> Counter[tuple[str, str]]:
+    """Return how many names under each wildcard host are in which state: clients choose them, so they are no labels."""
     patterns = ((config.table.pattern(Hostname(name)), row.state) for name, row in rows.items())
     return Counter((pattern.text, state) for pattern, state in patterns if pattern is not None)
 
