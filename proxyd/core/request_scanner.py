@@ -6,16 +6,20 @@ import re
 from typing import Final, NamedTuple
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, content_length
+from proxyd.core.counters import Limit
 from proxyd.core.field_names import DROP, HOP_BY_HOP, IN_LINES, MALFORMED, OURS, FieldTable, is_nominated, is_token
 from proxyd.core.host_field import host_of
 
 
 class MalformedRequest(ValueError):
-    """The request is refused and its connection closed; `status` is the answer, the text is for the log."""
+    """The request is refused and its connection closed; `status` is the answer, the text is for the log.
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    `limit`: the one that it is over.
+    """
+
+    def __init__(self, message: str, status: int = 400, limit: Limit | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.limit = status, limit
 
 
 class RequestLine(NamedTuple):
@@ -106,7 +110,7 @@ def scan_line(line: bytes, *, max_target: int = 8192) -> RequestLine:
         is_one = is_token(method)
         raise MalformedRequest("a method that is not served" if is_one else "no method", 501 if is_one else 400)
     if len(target) > max_target:
-        raise MalformedRequest("the request target is too long", 414)
+        raise MalformedRequest("the request target is too long", 414, "max_uri")
     if not target or target.translate(None, _IN_TARGET):
         raise MalformedRequest("the request target has bytes that must be escaped")
     return RequestLine(method, target, number)
@@ -121,7 +125,7 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
     lines = block.split(b"\r\n")
     count = len(lines) - 1
     if count > max_count:
-        raise MalformedRequest("too many header lines", 431)
+        raise MalformedRequest("too many header lines", 431, "max_header_count")
     if lines[0] or block.translate(None, IN_LINES) != b"\r\n" * count:
         raise MalformedRequest("a control character or a bare line end in the header")
     authority = user_agent = length = coding = None

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
+from proxyd.core.counters import Document
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.listening import Sockets, bound, log_listening
+from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.reload import Reload, log_warnings
 from proxyd.daemon.serving import Serving, Source
 from proxyd.daemon.systemd import notify
@@ -57,16 +59,21 @@ class Daemon:
             raise
         log_listening(self._sockets)
         keep_all()
-        self._issuing.start(tasks)
-        reloading = tasks.create_task(self._reload.run(reload))
+        self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
+        working = [tasks.create_task(one) for one in (self._reload.run(reload), LoopLag(self._serving.counters).run())]
         notify("READY=1", f"STATUS={self._issuing.status()}")
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
-        reloading.cancel()
         self._issuing.stop()
         await self._serving.drain()
+        for task in working:
+            task.cancel()
+        self._issuing.end()
         _log.info("stopped")
+
+    async def _counted(self) -> list[Document]:
+        return [self._serving.counted()]
 
     async def _apply(self, config: Config) -> None:
         """Make `config` what is served: everything is prepared first, then swapped at once."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from uvloop import new_event_loop
 
 from proxyd.config.model import Config
+from proxyd.core.counters import Counters
 from proxyd.daemon.child import Life
 from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
@@ -68,12 +69,12 @@ class IssuerProcess:
         self._issuing.open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._pools = Pools(tasks=tasks, judged=self._workers.judged)
+                self._pools = Pools(tasks=tasks, counters=Counters(), judged=self._workers.judged)
                 await self._issuing.apply(self._config)
                 await self._check_upstreams(self._config)
                 self._workers.open(tasks)
                 keep_all()
-                self._issuing.start(tasks)
+                self._issuing.start(tasks, counted=self._workers.counted, upstreams=self._pools.states)
                 working = [tasks.create_task(self._reload.run(reload)), tasks.create_task(self._workers.run())]
                 self._life.notify(f"STATUS={self._issuing.status()}")
                 self._life.ready()
@@ -81,6 +82,7 @@ class IssuerProcess:
                 for task in working:
                     task.cancel()
                 self._issuing.stop()
+                self._issuing.end()
                 self._workers.close()
                 self._pools.close()
         finally:

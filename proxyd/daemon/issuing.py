@@ -2,12 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
+from proxyd.admin.admin_listener import AdminListener
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
+from proxyd.daemon.admin_pages import AdminPages, Counted
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.systemd import Notify, StatusLine
@@ -56,6 +58,7 @@ class Issuing:
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
+        self._pages: AdminPages | None = None
         self._working: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
@@ -67,17 +70,34 @@ class Issuing:
         await self.certificates.apply(config)
         self._config = config
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Order, renew and take commands from now on."""
+    def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
+        """Order, renew, take commands and show pages from now on."""
         chosen = self._started.admin.socket
         self._control.listen([*candidates(chosen, self._started.cache_directory), *last_resorts(chosen)])
         for work in (self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()):
             self._working.append(tasks.create_task(work))
+        self._pages = AdminPages(
+            counted=counted,
+            upstreams=upstreams,
+            certificates=self.certificates,
+            commands=self._commands,
+            config=lambda: self._config,
+            clock=self.clock,
+        )
+        admin = AdminListener(self._pages)
+        admin.listen(self._started.admin.listen)
+        self._shown = tasks.create_task(admin.run())
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Begin nothing new. The pages are shown until `end`: they tell that we stop."""
+        if self._pages is not None:
+            self._pages.is_stopping = True
         for task in self._working:
             task.cancel()
+
+    def end(self) -> None:
+        """Show nothing any more."""
+        self._shown.cancel()
 
     async def close(self) -> None:
         """Keep what has to be kept."""

@@ -11,6 +11,7 @@ from proxyd.config.ca_bundle import CaBundleError
 from proxyd.config.model import Config
 from proxyd.core.caa import permits
 from proxyd.core.clock import Clock
+from proxyd.core.counters import Counters
 from proxyd.core.failure import IssuanceError
 from proxyd.core.hostname import Hostname
 from proxyd.core.name_view import NameView, Port80
@@ -163,7 +164,8 @@ class OnlineCheck:
                 date=DateLine(self._clock),
             )
             handler.hosts = self._config.names.keys()
-            gate, seats = ArrivalGate(Networks(self._config.listen.proxy_protocol)), Seats(most=1000, most_each=0)
+            gate = ArrivalGate(Networks(self._config.listen.proxy_protocol))
+            seats = Seats(most=1000, most_each=0, counters=Counters())
             plain = PlainFrontend(handler, gate=gate, seats=seats, tasks=tasks)
             listeners = [Listener(sock, plain.accepted) for sock in sockets]
             for listener in listeners:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
+from proxyd.core.counters import Counters, Document
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
@@ -71,12 +72,15 @@ class Serving:
     ) -> None:
         self._config = self._started = config  # where we listen stays as it was at the start
         self._source = source
+        self.counters = counters = Counters()
         limits = config.limits
-        self._seats = Seats(most=limits.max_connections, most_each=limits.max_connections_per_ip, counts=counts)
+        self._seats = Seats(
+            most=limits.max_connections, most_each=limits.max_connections_per_ip, counters=counters, counts=counts
+        )
         self._counts = counts
         self._access = AccessLog(access_line(config.log.format), write=write_lines, clock=clock)
         date = DateLine(clock)
-        self._handler = Handler(traffic, log=self._access, date=date)
+        self._handler = Handler(traffic, log=self._access, date=date, counters=counters)
         self._plain_handler = PlainHandler(
             answer=source.board.answer,
             arrived=source.arrived,
@@ -85,8 +89,9 @@ class Serving:
             traffic=traffic,
             https_port=lambda: self._https_port,
             date=date,
+            count=self._handler.count,
         )
-        self._sites = Sites()
+        self._sites = Sites(counters)
         self._https_port = 443
         self._listeners: list[Listener] = []
 
@@ -102,14 +107,16 @@ class Serving:
 
         `checks`, `noticed`: see Pools.
         """
-        gate = ArrivalGate(Networks(self._started.listen.proxy_protocol))
-        self.pools = Pools(tasks=tasks, counts=self._counts, checks=checks, noticed=noticed)
+        hit = self.counters.hit
+        gate = ArrivalGate(Networks(self._started.listen.proxy_protocol), hit=hit)
+        self.pools = Pools(tasks=tasks, counters=self.counters, counts=self._counts, checks=checks, noticed=noticed)
         self._h1 = H1Frontend(
             self._handler,
             swept=self._access.flush,
             limits=self._head_limits,
             fast_path=self._started.fast_path,
             times=self._times,
+            hit=hit,
         )
         tls = TlsFrontend(
             table=self._source.table,
@@ -120,9 +127,10 @@ class Serving:
             gate=gate,
             seats=self._seats,
             h1=self._h1,
+            counters=self.counters,
             tasks=tasks,
         )
-        self._plain = PlainFrontend(self._plain_handler, gate=gate, seats=self._seats, tasks=tasks)
+        self._plain = PlainFrontend(self._plain_handler, gate=gate, seats=self._seats, tasks=tasks, hit=hit)
         self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
         if self._listeners:
             self._https_port = self._listeners[0].port
@@ -157,6 +165,10 @@ class Serving:
     def has(self, host: Hostname) -> bool:
         """Return whether a name is served, by its own entry or a wildcard host's."""
         return self._handler.snapshot.sites.get(host) is not None
+
+    def counted(self) -> Document:
+        """Return what was counted so far."""
+        return self.counters.document(self.pools.states())
 
     def start(self) -> None:
         """Accept connections from now on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.routing import Redirect
+from proxyd.core.counters import Counters
 from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
@@ -29,7 +30,8 @@ _LONGEST_PAGE = 1 << 20
 class Sites:
     """Makes the sites of one configuration after the other. A page that can be read no more stays what it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._pages: dict[Path, bytes] = {}
 
     def table(self, config: Config, upstreams: Upstreams) -> HostTable[Site]:
@@ -46,6 +48,8 @@ class Sites:
                 needs_own_connection=options.tls.client_ca is not None,
                 keeps_host=options.host_header == "keep",
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
+                counters=self._counters,
+                counts=self._counters.host(host.text),
             )
             routes = _routes(made, options, upstreams)
             if routes is not None:

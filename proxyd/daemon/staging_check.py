@@ -65,7 +65,7 @@ class StagingCheck:
                 left_out[host.text] = f"only the first {_MOST_HOSTS} hosts are"
             else:
                 chosen[host] = options.model_copy(update={"acme": staged})
-        admin = self._config.admin.model_copy(update={"socket": directory / "control.sock"})
+        admin = self._config.admin.model_copy(update={"socket": directory / "control.sock", "listen": ()})
         changed = {"hosts": chosen, "cache": directory / "cache", "admin": admin}
         kept = {key: getattr(self._config, key) for key in Config.model_fields}
         return Config.model_construct(**kept | changed), left_out  # a copy would keep what was computed from the hosts

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import os
 import pickle
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from uvloop import new_event_loop
@@ -19,6 +20,7 @@ from proxyd.daemon.child import Life
 from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.listening import Sockets
 from proxyd.daemon.logs import set_up
+from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.mirror import Mirror
 from proxyd.daemon.serving import Prepared, Serving
 from proxyd.daemon.system_clock import SystemClock
@@ -76,8 +78,8 @@ class WorkerProcess:
             self._serving.adopt(await self._serving.prepare(self._config))
             keep_all()
             self._channel = Channel(self._end, self._heard)
-            working = [tasks.create_task(one) for one in (self._mirror.run(), self._tell_traffic())]
-            self._send({"joined": self._generation})
+            working = [tasks.create_task(one) for one in self._work()]
+            self._send({"joined": self._generation, "pid": os.getpid()})
             with contextlib.suppress(TimeoutError):  # without a word of the issuer the cache serves
                 async with asyncio.timeout(_TOLD_SECONDS):
                     await self._mirror.is_told.wait()
@@ -87,6 +89,9 @@ class WorkerProcess:
             await self._serving.drain()
             for task in working:
                 task.cancel()
+
+    def _work(self) -> Iterable[Coroutine[None, None, None]]:
+        return self._mirror.run(), self._tell_traffic(), LoopLag(self._serving.counters).run()
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)
@@ -101,8 +106,10 @@ class WorkerProcess:
         elif "noticed" in message:
             check, experience = message["noticed"]
             self._serving.pools.learn(check, Experience(*experience))
+        elif "count" in message:
+            self._send({"counted": self._serving.counted()})
         elif "hello" in message:  # a new issuer
-            self._send({"joined": self._generation})
+            self._send({"joined": self._generation, "pid": os.getpid()})
         else:
             self._mirror.heard(message, payload)
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from proxyd.config.model import Config
+from proxyd.core.counters import Document, of_gone, summed
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.issuing import Issuing
@@ -17,6 +18,7 @@ from proxyd.daemon.reload import ReloadRefused
 
 _log = logging.getLogger("proxyd.issuer")
 _SPREAD_SECONDS = 5.0
+_COUNT_SECONDS = 1.0
 _PREPARE_SECONDS = 60.0
 #: Files that may hold a certificate, told with it; whoever does not find it there has it handed over.
 _PLACES = 4
@@ -27,11 +29,14 @@ class _Worker:
 
     def __init__(self) -> None:
         self.channel: Channel | None = None
+        self.pid = 0
         self.generation: int | None = None
         self.prepared: int | None = None
         self.failure = ""
         self.synced = 0
         self.questions: dict[int, asyncio.Task[None]] = {}
+        self.counted: Document | None = None
+        self.is_counting = False
 
 
 class Workers:
@@ -63,6 +68,7 @@ class Workers:
         self._has_new_challenges = False
         self._is_flush_due = False
         self._is_read = False
+        self._gone: list[Document] = []
         self._verdicts: dict[str, bool] = {}
         self._experience: dict[str, Sequence[Any]] = {}
         issuing.table.changed = self._table_changed
@@ -121,6 +127,16 @@ class Workers:
             self._send(worker, {"adopt": generation})
         if not await self._until(lambda: all(one.generation == generation for one in self._joined()), _SPREAD_SECONDS):
             _log.error("a process does not serve the new configuration yet: if it hangs, it is replaced soon")
+
+    # Counts
+
+    async def counted(self) -> list[Document]:
+        """Return what each worker counted, and all that are gone; of one that hangs, what it had counted before."""
+        for worker in self._joined():
+            worker.is_counting = True
+            self._send(worker, {"count": True})
+        await self._until(lambda: not any(one.is_counting for one in self._joined()), _COUNT_SECONDS)
+        return [worker.counted for worker in self._workers if worker.counted is not None] + self._gone
 
     # News
 
@@ -216,6 +232,8 @@ class Workers:
             case {"forget": int(number)}:
                 if asking := worker.questions.pop(number, None):
                     asking.cancel()
+            case {"counted": document}:
+                worker.counted, worker.is_counting = document, False
             case {"hit": [name, client, token, agent]}:
                 self._certificates.hits.by_http(Hostname(name), client, token, agent)
             case {"hit": [name, client, token]}:
@@ -225,8 +243,8 @@ class Workers:
                     self._issuing.traffic.note(Hostname(name), at)
             case {"noticed": [str(check), experience]}:
                 self._noticed(worker, check, experience)
-            case {"joined": int(generation)}:
-                self._join(worker, generation)
+            case {"joined": int(generation), "pid": int(pid)}:
+                self._join(worker, generation, pid)
             case {"prepared": int(generation)}:
                 worker.prepared = generation
                 if worker.generation != self._generation == generation:
@@ -241,10 +259,13 @@ class Workers:
                 _log.error("a worker sent a message that is none", extra={"message": str(message)[:200]})
         self._heard_something.set()
 
-    def _join(self, worker: _Worker, generation: int) -> None:
+    def _join(self, worker: _Worker, generation: int, pid: int) -> None:
         """Take a new process; it may have started with a configuration that is no longer in force."""
         self._forget_questions(worker)
-        worker.generation, worker.prepared, worker.failure, worker.synced = generation, None, "", 0
+        if worker.counted is not None and worker.pid != pid:
+            self._gone = [summed([*self._gone, of_gone(worker.counted)])]
+            worker.counted = None
+        worker.pid, worker.generation, worker.prepared, worker.failure, worker.synced = pid, generation, None, "", 0
         if generation < self._generation:
             self._send(worker, {"prepare": self._generation}, pickle.dumps(self._config))
         if self._preparing is not None:

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
+from proxyd.core.counters import Limit
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.proxy_protocol import FIRST_BYTES, MAX_BYTES, NotProxyHeader, ProxyHeader, parse
@@ -24,10 +26,11 @@ class Arrival(NamedTuple):
 
 
 class ArrivalGate:
-    """`balancers` are the peers whose connections start with a PROXY header."""
+    """`balancers` are the peers whose connections start with a PROXY header. `hit` is told of one that never came."""
 
-    def __init__(self, balancers: Networks) -> None:
+    def __init__(self, balancers: Networks, *, hit: Callable[[Limit], None] = lambda _: None) -> None:
         self._balancers = balancers
+        self._hit = hit
         self._told_at = float("-inf")
 
     async def arrival(self, sock: socket.socket) -> Arrival | None:
@@ -43,6 +46,7 @@ class ArrivalGate:
             async with asyncio.timeout(_HEADER_SECONDS):
                 header = await _header(sock)
         except TimeoutError:
+            self._hit("proxy_header_timeout")
             self._tell(peer, f"none came within {_HEADER_SECONDS:g} s")
             return None
         except NotProxyHeader as error:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 from time import monotonic
 
+from proxyd.core.counters import Limit
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.aiohttp_front import AiohttpFront
 from proxyd.frontend.h1_connection import H1Connection
@@ -19,7 +20,8 @@ _CUT_SECONDS = 1.0
 class H1Frontend:
     """Makes connections that give their requests to the handler.
 
-    `swept` is called about once a second while there are connections: for what others do in batches.
+    `swept` is called about once a second while there are connections: for what others do in batches. `hit` is told each
+    limit that a client met.
     """
 
     def __init__(
@@ -30,9 +32,11 @@ class H1Frontend:
         limits: Callable[[], HeadLimits] = HeadLimits,
         fast_path: bool = True,
         times: Callable[[Hostname | None], Times] = lambda _: Times(),
+        hit: Callable[[Limit | None], None] = lambda _: None,
     ) -> None:
         self.handle, self.refuse = handler.handle, handler.refuse
         self.limits = limits
+        self.hit = hit
         self.aiohttp = None if fast_path else AiohttpFront(handler.handle)
         self.is_draining = False
         self._swept = swept

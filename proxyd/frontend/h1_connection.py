@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from proxyd.core.body_length import CHUNKED
 from proxyd.core.chunked_body import ChunkedBody, MalformedBody
+from proxyd.core.counters import Limit
 from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import MalformedRequest, is_plain, keeps_open
 from proxyd.frontend.aiohttp_front import AiohttpExchange
@@ -249,12 +250,16 @@ class H1Connection(asyncio.Protocol):
             return
         self.deadline = NEVER
         if self._phase is _Phase.HEAD and self._pending:
-            self.refuse(408, "the request head did not come in time")
+            self.refuse(408, "the request head did not come in time", "header_timeout")
         elif self._phase is _Phase.BODY and not self._answers and not self._paused:
-            self.refuse(408, "the request body did not come in time")
+            self.refuse(408, "the request body did not come in time", "idle_timeout")
         elif self._phase is _Phase.HEAD or (self._phase is _Phase.NOTHING and not self._is_closing()):
+            if self._phase is _Phase.HEAD and not self._paused:
+                self._owner.hit("keepalive_timeout" if hasattr(self, "request") else "header_timeout")
             self._close()
         else:  # it takes nothing
+            unsent = self._transport.get_write_buffer_size() if self._transport and self._phase is _Phase.NOTHING else 1
+            self._owner.hit("idle_timeout" if unsent else None)
             self.abandon()
 
     def close_when_idle(self) -> None:
@@ -269,10 +274,10 @@ class H1Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def refuse(self, status: int, why: str) -> None:
+    def refuse(self, status: int, why: str, limit: Limit | None = None) -> None:
         """Answer what cannot be served, unless an answer has begun, and close."""
-        sink, self._sink = self._lent or self._sink, None
-        self._lent = None
+        self._owner.hit(limit)
+        sink, self._sink, self._lent = self._lent or self._sink, None, None
         if sink is not None:
             sink.abandoned()
         if self._answers:
@@ -300,7 +305,7 @@ class H1Connection(asyncio.Protocol):
         try:
             found = self._heads.read(data)
         except MalformedRequest as error:
-            self.refuse(error.status, str(error))
+            self.refuse(error.status, str(error), error.limit)
             return
         if found is None:
             self.deadline = min(self.deadline, monotonic() + self._times.header)

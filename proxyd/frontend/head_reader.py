@@ -72,8 +72,8 @@ class HeadReader:
         if cut >= 0:
             scan_line(data[:cut], max_target=self._limits.target)
         elif len(data) > self._limits.target + 64:
-            raise MalformedRequest("the request target is too long", 414)
+            raise MalformedRequest("the request target is too long", 414, "max_uri")
         if len(data) > self._limits.size:
-            raise MalformedRequest("the request head is too long", 431)
+            raise MalformedRequest("the request head is too long", 431, "max_header")
         if data.count(b"\n") != data.count(b"\r\n"):
             raise MalformedRequest("a bare line end in the header")

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 
+from proxyd.core.counters import Limit
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.seats import Seat, Seats
@@ -17,15 +19,23 @@ _TIMES = Times(header=10.0, keepalive=10.0)
 class PlainFrontend:
     """Serves sockets of the http listeners. Make it in the event loop."""
 
-    def __init__(self, handler: ExchangeHandler, *, gate: ArrivalGate, seats: Seats, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        handler: ExchangeHandler,
+        *,
+        gate: ArrivalGate,
+        seats: Seats,
+        tasks: asyncio.TaskGroup,
+        hit: Callable[[Limit | None], None] = lambda _: None,
+    ) -> None:
         self._gate = gate
         self._seats = seats
-        self._h1 = H1Frontend(handler, times=lambda _: _TIMES)
+        self._h1 = H1Frontend(handler, times=lambda _: _TIMES, hit=hit)
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
-        if seat := self._seats.take():
+        if seat := self._seats.take("http"):
             self._tasks.create_task(self._connect(sock, seat))
         else:
             sock.close()

@@ -20,7 +20,7 @@ _CHALLENGE = b"/.well-known/acme-challenge/"
 class PlainHandler:
     """Implements ExchangeHandler. `hosts` may be replaced at any time.
 
-    `takes`: whether somebody else serves the exchange, and does.
+    `takes`: whether somebody else serves the exchange, and does. `count` is told the status of each answer of ours.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class PlainHandler:
         traffic: Traffic,
         https_port: Callable[[], int],
         date: Callable[[], bytes],
+        count: Callable[[Hostname | None, int], None] = lambda *_: None,
     ) -> None:
         self.hosts: Container[Hostname] = frozenset()
         self._answer = answer
@@ -42,6 +43,7 @@ class PlainHandler:
         self._traffic = traffic
         self._https_port = https_port
         self._date = date
+        self._count = count
 
     def handle(self, exchange: Exchange) -> None:
         """Answer at once, or have it taken."""
@@ -80,4 +82,5 @@ class PlainHandler:
         self._say(exchange, 200, answer)
 
     def _say(self, exchange: Exchange, status: int, text: str, lines: bytes = b"") -> None:
+        self._count(host_of(exchange.request.authority), status)
         send_answer(exchange, status, text.encode(), lines=b"\r\nServer: proxyd%b%b" % (self._date(), lines))

@@ -4,12 +4,13 @@ import logging
 from time import monotonic
 
 from proxyd.core.client_network import network_of
+from proxyd.core.counters import Counters, Place
 from proxyd.core.networks import NOBODY
 from proxyd.core.shared_counts import SharedCounts, alone
 
 _log = logging.getLogger("proxyd.listener")
 _TELL_AGAIN = 60.0
-Place = tuple[int, ...]
+Cells = tuple[int, ...]
 
 
 class Seats:
@@ -19,8 +20,9 @@ class Seats:
     daemon have. Each counts itself before it looks: there are never too many, if two look at once perhaps one less.
     """
 
-    def __init__(self, *, most: int, most_each: int, counts: SharedCounts | None = None) -> None:
+    def __init__(self, *, most: int, most_each: int, counters: Counters, counts: SharedCounts | None = None) -> None:
         self.most, self.most_each = most, most_each
+        self._counters = counters
         self.crowds = NOBODY
         self.refused = 0
         self._counts = counts or alone()
@@ -31,31 +33,35 @@ class Seats:
         """Return how many are taken, in all processes."""
         return self._counts.total
 
-    def take(self) -> "Seat | None":
-        """Return the seat of a new connection, or None: there is none left."""
+    def take(self, place: Place) -> "Seat | None":
+        """Return the seat of a new connection on that port, or None: there is none left."""
         self._counts.add_to_total(1)
         if self._counts.total > self.most:
             self._counts.add_to_total(-1)
+            self._counters.hit("max_connections")
             self._tell("limits.max_connections", self.most)
             return None
-        return Seat(self)
+        self._counters.accepted[place] += 1
+        return Seat(self, place)
 
-    def sit(self, client: str) -> Place | None:
+    def sit(self, client: str) -> Cells | None:
         """Count a connection of a client; return where, or None: it has too many."""
         if not self.most_each or self.crowds.has(client):
             return ()
-        place = self._counts.cells(network_of(client, ipv4=32, ipv6=64))
-        self._counts.add(place, 1)
-        if self._counts.count(place) > self.most_each:
-            self._counts.add(place, -1)
+        cells = self._counts.cells(network_of(client, ipv4=32, ipv6=64))
+        self._counts.add(cells, 1)
+        if self._counts.count(cells) > self.most_each:
+            self._counts.add(cells, -1)
+            self._counters.hit("max_connections_per_ip")
             self._tell("limits.max_connections_per_ip", self.most_each, client)
             return None
-        return place
+        return cells
 
-    def left(self, place: Place) -> None:
+    def left(self, cells: Cells, place: Place) -> None:
         """Count a connection no longer."""
+        self._counters.closed[place] += 1
         self._counts.add_to_total(-1)
-        self._counts.add(place, -1)
+        self._counts.add(cells, -1)
 
     def _tell(self, limit: str, most: int, client: str | None = None) -> None:
         """Say so now and then: under attack it happens thousands of times a second."""
@@ -69,22 +75,23 @@ class Seats:
 class Seat:
     """Of one connection, from its acceptance to its end."""
 
-    __slots__ = ("_place", "_seats")
+    __slots__ = ("_cells", "_place", "_seats")
 
-    def __init__(self, seats: Seats) -> None:
+    def __init__(self, seats: Seats, place: Place) -> None:
         self._seats: Seats | None = seats
-        self._place: Place = ()
+        self._place: Place = place
+        self._cells: Cells = ()
 
     def sit(self, client: str) -> bool:
         """Say whose it is; return whether that client may have one more."""
-        place = self._seats.sit(client) if self._seats is not None else ()
-        if place is None:
+        cells = self._seats.sit(client) if self._seats is not None else ()
+        if cells is None:
             return False
-        self._place = place
+        self._cells = cells
         return True
 
     def leave(self) -> None:
         """Give it back; harmless when it was."""
         if self._seats is not None:
-            self._seats.left(self._place)
+            self._seats.left(self._cells, self._place)
             self._seats = None

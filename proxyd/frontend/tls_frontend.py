@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from proxyd.core.client_hello import ClientHello
+from proxyd.core.counters import Counters, Handshake, Limit
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
@@ -42,6 +43,7 @@ class TlsFrontend:
         gate: ArrivalGate,
         seats: Seats,
         h1: H1Frontend,
+        counters: Counters,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._table = table
@@ -52,11 +54,12 @@ class TlsFrontend:
         self._gate = gate
         self._seats = seats
         self._h1 = h1
+        self._counters = counters
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
-        if seat := self._seats.take():
+        if seat := self._seats.take("https"):
             self._tasks.create_task(self._guarded(sock, seat))
         else:
             sock.close()
@@ -82,7 +85,8 @@ class TlsFrontend:
                 return False
             async with asyncio.timeout(_HELLO_SECONDS):
                 hello = await peek_client_hello(sock)
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError) as error:
+            self._count_failed(error, "hello_timeout")
             sock.close()
             return False
         except asyncio.CancelledError:
@@ -101,6 +105,7 @@ class TlsFrontend:
                 _log.debug(
                     "refused a name that is not served", extra={"server_name": hello.server_name, "client": client}
                 )
+            self._counters.handshakes[_refusal(hello, outcome)] += 1
             refuse(sock, hello, for_now=outcome is not Outcome.UNKNOWN)
             return False
         downstream = Downstream(client=client, names=selection.certificate.names)
@@ -113,8 +118,10 @@ class TlsFrontend:
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
+            self._count_failed(error, "handshake_timeout")
             sock.close()
             return False
+        self._counters.handshakes["ok"] += 1
         return True
 
     async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str, reached: Hostname) -> Outcome:
@@ -134,6 +141,7 @@ class TlsFrontend:
     async def _prove(self, sock: socket.socket, hello: ClientHello, client: str) -> None:
         """Show a validator the challenge certificate; nothing is spoken after the handshake (RFC 8737 §3)."""
         context = self._challenges.select(hello.server_name, client)
+        self._counters.handshakes["challenge" if context else "refused_name"] += 1
         if context is None:
             refuse(sock, hello)
             return
@@ -147,6 +155,12 @@ class TlsFrontend:
             return
         transport.close()
 
+    def _count_failed(self, error: OSError, limit: Limit) -> None:
+        """The errors of deadlines have no number; the handshake's is a ConnectionAbortedError, in both loops."""
+        is_late = error.errno is None and isinstance(error, TimeoutError | ConnectionAbortedError)
+        self._counters.handshakes["timeout" if is_late else "failed"] += 1
+        self._counters.hit(limit if is_late else None)
+
     def _select(self, hello: ClientHello, client: str, reached: Hostname) -> Selection | None:
         default = None if hello.server_name else self._default_for(client)
         try:
@@ -155,3 +169,9 @@ class TlsFrontend:
             host = hello.server_name or reached
             _log.error("no TLS context for a host", extra={"host": host, "reason": str(error)})
             return None
+
+
+def _refusal(hello: ClientHello | None, outcome: Outcome) -> Handshake:
+    if hello is None:  # something else than TLS
+        return "failed"
+    return "refused_name" if outcome is Outcome.UNKNOWN else "unavailable"

@@ -1,6 +1,6 @@
 """What the renewer must not forget at a restart, kept in the journal."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ class Memory:
         self._swept: dict[str, datetime] = {}
         self._given_up: OrderedDict[str, set[str]] = OrderedDict()  # host to its documents, the oldest first
         self._assumed: set[str] = set()  # CAs whose history was lost
+        #: How the orders of this process ended at each CA: "issued", or the kind of failure.
+        self.orders: Counter[tuple[str, str]] = Counter()
         #: Whether the time is known: by a wrong clock everything that was spent may seem to be over.
         self.is_time_sure: Callable[[], bool] = lambda: True
 
@@ -87,6 +89,8 @@ class Memory:
 
     def note(self, kind: str, host: Hostname | None, issuer: str | None, /, **fields: object) -> None:
         """Record what happened."""
+        if issuer is not None and (result := _result(kind, fields)):
+            self.orders[issuer, result] += 1
         shown = {key: _json(value) for key, value in fields.items() if value is not None}
         self._journal.record(JournalEvent(at=self._clock.now(), host=host, kind=kind, issuer=issuer, fields=shown))
 
@@ -307,6 +311,12 @@ def _more(kept: object, value: object) -> object:
         return [*kept, *(one for one in value if one not in kept)]
     before, after = read_moment(kept), read_moment(value)
     return kept if before and after and before > after else value
+
+
+def _result(kind: str, fields: Mapping[str, object]) -> str | None:
+    if kind == "order failed":
+        return str(fields["kind"]).replace(" ", "_")
+    return "issued" if kind == "certificate issued" else None
 
 
 def _name(lineage: Lineage) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
+from proxyd.core.counters import Counters
 from proxyd.core.forwarding import asker_of, believed_host, believed_proto, forwarded_lines
 from proxyd.core.host_field import host_of
-from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import Claims
@@ -42,14 +42,15 @@ class _Known(NamedTuple):
 class Handler:
     """Serves exchanges. `snapshot` may be replaced at any time; requests under way keep what they began with.
 
-    `date` returns a `Date` line of now.
+    `date` returns a `Date` line of now. Of the counters a host's own are with its site.
     """
 
-    def __init__(self, traffic: Traffic, *, log: AccessLog, date: Callable[[], bytes]) -> None:
+    def __init__(self, traffic: Traffic, *, log: AccessLog, date: Callable[[], bytes], counters: Counters) -> None:
         self.snapshot = Snapshot()
         self._traffic = traffic
         self._log = log
         self._date = date
+        self._counters = counters
         self._ids = secrets.token_hex(6)
         self._count = secrets.randbits(24)
 
@@ -73,11 +74,12 @@ class Handler:
         if known.is_ruled:
             found_by_rules = self._by_rules(known, exchange)
             if isinstance(found_by_rules, Answer):
-                self._answer(exchange, found_by_rules, site.host, request_id, began)
+                self._answer(exchange, found_by_rules, site, request_id, began)
                 return
             site, request = found_by_rules
         if 0 < site.max_body < request.block.body:
-            self._answer(exchange, _TOO_LARGE, site.host, request_id, began)
+            self._counters.hit("max_body")
+            self._answer(exchange, _TOO_LARGE, site, request_id, began)
             return
         Relay(
             exchange,
@@ -111,6 +113,11 @@ class Handler:
         exchange.downstream.client = client
         _log.debug("refused a request", extra={"client": client, "reason": why, "request_id": request_id})
         self._answer(exchange, Answer(status), None, request_id, monotonic())
+
+    def count(self, host: Hostname | None, status: int) -> None:
+        """Count an answer that somebody else gave for a host."""
+        site = self.snapshot.sites.get(host) if host is not None else None
+        (self._counters.elsewhere if site is None else site.counts)[status // 100] += 1
 
     def _by_rules(self, known: _Known, exchange: Exchange) -> Answer | tuple[Site, RequestHead]:
         request = exchange.request
@@ -153,45 +160,41 @@ class Handler:
         return known._replace(claims=claims, forwarded=lines)
 
     def _request_id(self) -> str:
+        self._counters.begun += 1  # each request has one
         self._count = (self._count + 1) & 0xFFFFFFFF
         return f"{self._ids}{self._count:08x}"
 
-    def _answer(
-        self,
-        exchange: Exchange,
-        answer: Answer,
-        host: Hostname | HostPattern | None,
-        request_id: str,
-        began: float,
-    ) -> None:
+    def _answer(self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float) -> None:
         status, body, content_type, lines = answer
         lines += self._date()
         if body:
             send_answer(exchange, status, body, content_type=content_type, lines=lines)
         else:
             send_error(exchange, status, request_id, lines=lines)
-        self._record(exchange, host, status, len(body), request_id, began)
+        self._record(exchange, site, status, len(body), request_id, began)
 
     def _done(self, relay: Relay) -> None:
-        self._record(relay.exchange, relay.site.host, relay.status, relay.sent, relay.request_id, relay.began)
+        self._record(relay.exchange, relay.site, relay.status, relay.sent, relay.request_id, relay.began)
 
     def _record(
         self,
         exchange: Exchange,
-        host: Hostname | HostPattern | None,
+        site: Site | None,
         status: int,
         sent: int,
         request_id: str,
         began: float,
     ) -> None:
+        now = monotonic()
+        self._counters.ended(self._counters.elsewhere if site is None else site.counts, status, now - began, sent)
         if not self.snapshot.access_log:
             return
-        request, now = exchange.request, monotonic()
+        request = exchange.request
         self._log.record(
             AccessRecord(
                 now,
                 now - began,
-                host,
+                None if site is None else site.host,
                 exchange.downstream.client,
                 request.method,
                 request.target,

@@ -106,6 +106,7 @@ class Relay:
         if self._connection is None or self._is_over:
             return
         self._awaits_continue = False
+        self.site.counters.received += len(data)
         if self.status:  # the answer has begun, or it is a tunnel: what moves does not stall
             self._expect_more()
         if self._tunnels or self._request.block.body != CHUNKED:
@@ -113,6 +114,7 @@ class Relay:
             return
         self._uploaded += len(data)
         if 0 < self.site.max_body < self._uploaded:
+            self.site.counters.hit("max_body")
             self._drop_upstream()
             self._refuse(413)
             return
@@ -158,11 +160,13 @@ class Relay:
             return
         self._drop_upstream()
         if self._tunnels:
+            self.site.counters.hit("tunnel_timeout")
             self.exchange.finish()
             self._end(self.status)
             return
         times = self.site.times
         upstream = self._pool.name if self._pool is not None else ""
+        self.site.counters.hit("idle_timeout" if self.status else "response_timeout")
         if self.status:
             message = f"{upstream} stopped in the middle of its response for {times.idle:g} s"
         else:
@@ -193,6 +197,7 @@ class Relay:
     def switched(self, head: ResponseHead) -> None:
         self._answered()
         self.status, self._tunnels = 101, True
+        self.site.counters.tunnels_begun += 1
         self.exchange.switch(b"%b\r\nUpgrade: %b" % (head.kept, head.upgrade))
         self._expect_more()
 
@@ -270,6 +275,7 @@ class Relay:
 
     def _unavailable(self) -> None:
         reason, seconds = self.site.upstream.unavailable()
+        self.site.counters.hit("max_upstream_connections" if self.site.upstream.is_full() else None)
         self._log_trouble("no upstream is available", reason)
         self._refuse(503, lines=_retry_after(seconds))
 

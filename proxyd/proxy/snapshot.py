@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from proxyd.core.counters import Counters
 from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
@@ -17,7 +18,8 @@ class Site:
     """How one name is served, or every name under a wildcard host. `max_body`: bytes, 0: no limit.
 
     `needs_own_connection`: the TLS connection says who the client is, so that no other one will do. `rules`: what is
-    looked at before an upstream is asked. `keeps_host`: the upstream sees the Host that the client sent.
+    looked at before an upstream is asked. `keeps_host`: the upstream sees the Host that the client sent. `counts`: the
+    answers of this host, among all `counters`.
     """
 
     host: Hostname | HostPattern
@@ -28,6 +30,8 @@ class Site:
     keeps_host: bool = True
     rules: SiteRules | None = None
     response_fields: HeaderChange | None = None
+    counters: Counters = field(default_factory=Counters, compare=False)
+    counts: list[int] = field(default_factory=lambda: Counters().elsewhere, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

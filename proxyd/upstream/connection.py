@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE
 from proxyd.core.chunked_body import ChunkedBody, MalformedBody
+from proxyd.core.counters import ErrorKind
 from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_response
 from proxyd.upstream.tls_error import refusal
 
@@ -23,8 +24,13 @@ _START, _END = b"HTTP/1.", b"\r\n\r\n"
 class UpstreamError(Exception):
     """The upstream failed. `replayable`: no byte of an answer came, on a connection that had served before."""
 
-    def __init__(self, message: str, *, replayable: bool = False, timed_out: bool = False) -> None:
+    kind: ErrorKind
+
+    def __init__(
+        self, message: str, *, replayable: bool = False, timed_out: bool = False, kind: ErrorKind = "closed"
+    ) -> None:
         super().__init__(message)
+        self.kind = "timeout" if timed_out else kind
         self.replayable = replayable
         self.timed_out = timed_out
 
@@ -324,7 +330,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink = self._sink
         self.abort()
         if sink is not None:
-            sink.failed(UpstreamError(f"{self._name} {reason}"))
+            sink.failed(UpstreamError(f"{self._name} {reason}", kind="malformed"))
 
 
 def _protocols(listed: bytes) -> set[bytes]:

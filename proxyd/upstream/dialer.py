@@ -30,6 +30,7 @@ class ConnectFailed(UpstreamError):
     def __init__(self, message: str, *, timed_out: bool = False, is_ours: bool = False) -> None:
         super().__init__(message, timed_out=timed_out)
         self.is_ours = is_ours
+        self.kind = "local" if is_ours else "connect_timeout" if timed_out else "connect"
 
 
 class Dialer:

@@ -37,6 +37,8 @@ class UpstreamGroup:
 
     def failed(self, pool: UpstreamPool, error: UpstreamError) -> None:
         """Note that a request could not be served by `pool`."""
+        if not isinstance(error, ConnectFailed):  # those the pool has counted
+            pool.errors[error.kind] += 1
         if not self._is_alone and pool.passive.failed(monotonic(), refused=isinstance(error, ConnectFailed)):
             extra = {"upstream": pool.name, "reason": str(error), "seconds": f"{OUT_SECONDS:g}"}
             _log.warning("upstream failed three times in a row: it is left out", extra=extra)
@@ -50,6 +52,10 @@ class UpstreamGroup:
         """Return whether the next request has somewhere to go, or may at least be tried."""
         now = monotonic()
         return any(_is_available(pool) and (self._is_alone or pool.passive.admits(now)) for pool in self.pools)
+
+    def is_full(self) -> bool:
+        """Return whether an upstream has as many requests under way as it may have."""
+        return any(pool.active >= pool.most for pool in self.pools)
 
     def unavailable(self) -> tuple[str, int]:
         """Return why nobody is available, and in how many seconds it is worth to ask again."""

@@ -5,7 +5,9 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from proxyd.config.upstream_trust import UpstreamTlsError
 from proxyd.core.active_health import ActiveHealth
+from proxyd.core.counters import ErrorKind
 from proxyd.core.passive_health import PassiveHealth
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 from proxyd.upstream.dialer import ConnectFailed, Dialer
@@ -22,7 +24,7 @@ class UpstreamPool:
     """Lends connections; the borrower gives them back or aborts them. Connecting runs in the given task group.
 
     `active`: requests under way, counted by who has them, which are at most `most`. `checked`: what the checks say that
-    are made of it.
+    are made of it. `errors`: how often it failed, and how.
     """
 
     __slots__ = (
@@ -34,6 +36,7 @@ class UpstreamPool:
         "active",
         "checked",
         "dialer",
+        "errors",
         "most",
         "name",
         "passive",
@@ -44,11 +47,13 @@ class UpstreamPool:
         dialer: Dialer,
         *,
         tasks: asyncio.TaskGroup,
+        errors: dict[ErrorKind, int],
         most: int = 10_000,
         checked: ActiveHealth | None = None,
         passive: PassiveHealth | None = None,
     ) -> None:
         self.dialer = dialer
+        self.errors = errors
         self.name = str(dialer.address)
         self.active = 0
         self.most = most
@@ -59,6 +64,11 @@ class UpstreamPool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
         self._is_closed = False
+
+    def is_out(self, now: float) -> bool:
+        """Return whether it gets no requests at present, or nobody could verify it. `now`: monotonic seconds."""
+        fails_checks = self.checked is not None and self.checked.is_healthy is False
+        return fails_checks or not self.passive.admits(now) or isinstance(self.dialer.trust, UpstreamTlsError)
 
     def take_idle(self) -> UpstreamConnection | None:
         """Return an open idle connection, or None: connect. The newest first: it lives longest."""
@@ -132,6 +142,8 @@ class UpstreamPool:
         except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
             _log.exception("connecting failed in an unforeseen way", extra={"upstream": self.name})
             result = ConnectFailed(f"{self.name} cannot be connected to ({type(error).__name__})", is_ours=True)
+        if isinstance(result, UpstreamError):
+            self.errors[result.kind] += 1
         try:
             done(result)
         except Exception:  # noqa: BLE001 - as above

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from proxyd.config.host import Health, HostOptions, UpstreamTls
 from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
 from proxyd.config.values import UpstreamAddress
 from proxyd.core.balance import Policy
+from proxyd.core.counters import Counters, UpstreamState
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.core.passive_health import Experience, PassiveHealth
@@ -85,12 +87,14 @@ class Pools:
         self,
         *,
         tasks: asyncio.TaskGroup,
+        counters: Counters,
         counts: SharedCounts | None = None,
         checks: bool = True,
         judged: Callable[[Verdicts], None] = lambda _: None,
         noticed: Callable[[str, Experience], None] = lambda *_: None,
     ) -> None:
         self._tasks = tasks
+        self._counters = counters
         self._counts = counts
         self._runs_checks = checks
         self._judged = judged
@@ -154,6 +158,14 @@ class Pools:
             if key.check == check:
                 pool.passive.learn(experience)
 
+    def states(self) -> dict[str, UpstreamState]:
+        """Return how each upstream is, by its address: one that hosts use in several ways is out when one way is."""
+        now, found = monotonic(), dict[str, UpstreamState]()
+        for pool in self._now.pools.values():
+            state = found.get(pool.name, UpstreamState(0, False))
+            found[pool.name] = UpstreamState(state.in_flight + pool.active, state.is_out or pool.is_out(now))
+        return found
+
     def close(self) -> None:
         """End all checks and close what is idle."""
         self.adopt(Upstreams())
@@ -170,8 +182,14 @@ class Pools:
             make: Callable[..., UpstreamPool] = UpstreamPool
             if self._counts is not None and key.most < at_once:
                 make = partial(SharedPool, counts=self._counts)
-            state = check.state if check else None
-            pool = make(dialer, tasks=self._tasks, most=key.most, checked=state, passive=passive)
+            pool = make(
+                dialer,
+                tasks=self._tasks,
+                most=key.most,
+                checked=check.state if check else None,
+                passive=passive,
+                errors=self._counters.upstream(str(key.address)),
+            )
         into.pools[key] = pool
         if check is not None:
             into.checks[key] = check

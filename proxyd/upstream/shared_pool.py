@@ -3,6 +3,7 @@
 import asyncio
 
 from proxyd.core.active_health import ActiveHealth
+from proxyd.core.counters import ErrorKind
 from proxyd.core.passive_health import PassiveHealth
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.upstream.dialer import Dialer
@@ -22,12 +23,13 @@ class SharedPool(UpstreamPool):
         most: int,
         checked: ActiveHealth | None,
         passive: PassiveHealth,
+        errors: dict[ErrorKind, int],
         counts: SharedCounts,
     ) -> None:
         self._counts = counts
         self._active = 0
         self._place = counts.cells(f"upstream {dialer.address} {most}")
-        super().__init__(dialer, tasks=tasks, most=most, checked=checked, passive=passive)
+        super().__init__(dialer, tasks=tasks, most=most, checked=checked, passive=passive, errors=errors)
 
     @property
     def active(self) -> int:

@@ -57,6 +57,9 @@ class DaemonProcess:
         if acme:
             config["acme"] = acme
         config.update(more)
+        admin = config.get("admin", {})
+        if isinstance(admin, dict):  # many daemons run on one machine: none has the default port
+            config["admin"] = {"listen": [], **admin}
         self.file.write_text(yaml.safe_dump(config))
 
     def start(

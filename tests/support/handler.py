@@ -1,5 +1,6 @@
 """A handler as the daemon makes it, that logs into a list."""
 
+from proxyd.core.counters import Counters
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.proxy.access_log import AccessLog
 from proxyd.proxy.date_line import DateLine
@@ -12,4 +13,4 @@ def make_handler(lines: list[str] | None = None) -> Handler:
     clock = SystemClock()
     kept = [] if lines is None else lines
     log = AccessLog(lambda record, at: f"{at} {record}", write=kept.append, clock=clock)
-    return Handler(Traffic(clock=clock), log=log, date=DateLine(clock))
+    return Handler(Traffic(clock=clock), log=log, date=DateLine(clock), counters=Counters())

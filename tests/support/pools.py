@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from proxyd.config.host import HostOptions
+from proxyd.core.counters import Counters
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
@@ -32,7 +33,7 @@ def apply(pools: Pools, *hosts: HostOptions) -> list[UpstreamGroup]:
 @contextlib.asynccontextmanager
 async def made_pools() -> AsyncIterator[Pools]:
     async with asyncio.TaskGroup() as tasks:
-        pools = Pools(tasks=tasks)
+        pools = Pools(tasks=tasks, counters=Counters())
         try:
             yield pools
         finally:

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 
 from proxyd.config.values import ListenAddress
+from proxyd.core.counters import Counters
 from proxyd.core.fleet import Fleet
 from proxyd.core.networks import NOBODY, Networks
 from proxyd.daemon.system_clock import SystemClock
@@ -54,8 +55,9 @@ async def our_listener(
             cache_read=cache_read,
             default_for=lambda _: None,
             gate=ArrivalGate(balancers),
-            seats=Seats(most=1000, most_each=0),
+            seats=Seats(most=1000, most_each=0, counters=Counters()),
             h1=h1,
+            counters=Counters(),
             tasks=tasks,
         )
         ((sock,),) = bind(ListenAddress.parse("127.0.0.1:0"), key="test")

@@ -2,20 +2,21 @@
 
 import pytest
 
+from proxyd.core.counters import Counters
 from proxyd.core.networks import Networks, network_of
 from proxyd.frontend.seats import Seat, Seats
 
 
 def test_a_seat_is_given_back_once() -> None:
-    seats = Seats(most=2, most_each=0)
-    first, second = seats.take(), seats.take()
+    seats = Seats(most=2, most_each=0, counters=Counters())
+    first, second = seats.take("https"), seats.take("https")
     assert isinstance(first, Seat)
     assert isinstance(second, Seat)
-    assert seats.take() is None
+    assert seats.take("https") is None
     first.leave()
     first.leave()
-    assert isinstance(seats.take(), Seat)
-    assert seats.take() is None
+    assert isinstance(seats.take("https"), Seat)
+    assert seats.take("https") is None
     assert seats.refused == 2
 
 
@@ -24,8 +25,8 @@ def test_a_seat_is_given_back_once() -> None:
     [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1")],
 )
 def test_a_client_has_so_many(one: str, same: str, other: str) -> None:
-    seats = Seats(most=100, most_each=1)
-    first, second, third = (seats.take() for _ in range(3))
+    seats = Seats(most=100, most_each=1, counters=Counters())
+    first, second, third = (seats.take("https") for _ in range(3))
     assert first
     assert second
     assert third
@@ -34,18 +35,18 @@ def test_a_client_has_so_many(one: str, same: str, other: str) -> None:
     assert third.sit(other)
     second.leave()
     first.leave()
-    last = seats.take()
+    last = seats.take("https")
     assert last
     assert last.sit(same)
     assert seats.taken == 2
 
 
 def test_a_trusted_proxy_is_not_one_client() -> None:
-    seats = Seats(most=3, most_each=1)
+    seats = Seats(most=3, most_each=1, counters=Counters())
     seats.crowds = Networks([network_of("192.0.2.0/24")])
-    taken = [seats.take() for _ in range(3)]
+    taken = [seats.take("https") for _ in range(3)]
     assert all(one and one.sit("192.0.2.1") for one in taken)
-    assert seats.take() is None
+    assert seats.take("https") is None
     for one in taken:
         if one:
             one.leave()

@@ -382,3 +382,18 @@ def test_the_schedules_of_names_that_were_given_up_are_few_and_no_longer_managed
     assert not one.has_given_up(lineages[-1].host)
     assert one.names() == {lineages[-1].host}
     one.close()
+
+
+def test_orders_are_counted_by_how_they_ended(tmp_path: Path) -> None:
+    one, host = memory(tmp_path / "j"), Hostname("a.example.com")
+    for kind, fields in (
+        ("order started", {}),
+        ("certificate issued", {}),
+        ("due at once", {"kind": "unusable"}),
+        ("order failed", {"kind": FailureKind.RATE_LIMITED.value}),
+        ("order failed", {"kind": FailureKind.CA.value}),
+    ):
+        one.note(kind, host, "ca", **fields)
+    one.note("postponed", host, None, kind="ca")
+    assert one.orders == {("ca", "issued"): 1, ("ca", "rate_limited"): 1, ("ca", "ca"): 1}
+    one.close()

@@ -1,0 +1,171 @@
+"""The port for the machines of operators: /metrics, /status.json, /healthz, /readyz; one request a connection."""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from proxyd.config.values import ListenAddress
+from proxyd.frontend.listener import Listener, ListenError, address_of, bind, local_address_of
+
+_log = logging.getLogger("proxyd.admin")
+#: aiohttp would write a traceback of whatever its parser refuses.
+_SILENT = logging.Logger("aiohttp", logging.CRITICAL)
+_MOST_CONNECTIONS = 64
+_CONNECTION_SECONDS = 30.0  # in all, whatever the client does
+_ANSWER_SECONDS = 20.0
+_STOP_SECONDS = 1.0
+_HEADERS = {"Server": "proxyd", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Pages(Protocol):
+    """What is shown. May take seconds; the caller bounds them."""
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics and their content type, by the Accept field of who asks."""
+        ...
+
+    async def status(self) -> Mapping[str, Any]:
+        """Return what `proxyd status --json` shows."""
+        ...
+
+    async def not_ready(self) -> str | None:
+        """Return why this daemon should get no traffic now, or None."""
+        ...
+
+
+class AdminListener:
+    """Trouble with its addresses is logged and never reaches the serving."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._sockets: list[socket.socket] = []
+        self._connecting: asyncio.TaskGroup | None = None
+        app = web.Application(middlewares=[_guarded])
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/status.json", self._status)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        self._runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=_STOP_SECONDS)
+
+    def listen(self, addresses: Iterable[ListenAddress]) -> None:
+        """Bind what can be had; never raises ListenError."""
+        for address in addresses:
+            try:
+                self._sockets += bind(address, key="admin.listen")[0]
+            except ListenError as error:
+                _log.error(
+                    "no metrics and health pages at an address; all else is served all the same",
+                    extra={"reason": str(error)},
+                )
+        if self._sockets:
+            _log.info("admin pages", extra={"address": ", ".join(map(address_of, self._sockets))})
+
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Return where a client on this machine reaches the first."""
+        return local_address_of(self._sockets[0])
+
+    async def run(self) -> None:
+        """Answer for ever. Ends only by cancellation."""
+        if not self._sockets:
+            return
+        await self._runner.setup()
+        listeners = [Listener(sock, self._accepted) for sock in self._sockets]
+        try:
+            async with asyncio.TaskGroup() as self._connecting:
+                for listener in listeners:
+                    listener.start()
+                await asyncio.get_running_loop().create_future()
+        finally:
+            for listener in listeners:
+                listener.stop()
+            await self._runner.cleanup()
+
+    def _accepted(self, sock: socket.socket) -> None:
+        server = self._runner.server
+        if self._connecting is None or server is None or len(server.connections) >= _MOST_CONNECTIONS:
+            sock.close()
+        else:
+            self._connecting.create_task(_connect(sock, server))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        body, content_type = await self._pages.metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        document = await self._pages.status()
+        body = await asyncio.to_thread(lambda: json.dumps(document).encode() + b"\n")  # 10,000 hosts are megabytes
+        return web.Response(body=body, content_type="application/json")
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        reason = await self._pages.not_ready()
+        return web.Response(text=f"{reason}\n", status=503) if reason else web.Response(text="ready\n")
+
+
+async def _connect(sock: socket.socket, server: web.Server) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        transport, _ = await loop.connect_accepted_socket(server, sock)
+    except Exception as error:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
+        _log.debug("an admin connection could not be served", extra={"reason": str(error)})
+        sock.close()
+    else:
+        loop.call_later(_CONNECTION_SECONDS, transport.abort)
+
+
+@web.middleware
+async def _guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Whatever happens, there is an answer, and it is the last one on its connection."""
+    try:
+        response = await _answer(request, handler)
+    except web.HTTPException as error:
+        response = web.Response(text=f"{error.status} {error.reason}\n", status=error.status, headers=_allowed(error))
+    except TimeoutError:
+        response = web.Response(text="this took too long\n", status=503)
+    except Exception:  # noqa: BLE001 - the root of this request
+        _log.exception("an admin page failed; this is a bug of proxyd", extra={"path": request.path})
+        response = web.Response(text="see the log of the daemon\n", status=500)
+    response.headers.update(_HEADERS)
+    response.force_close()  # a client that stays could be cut in the middle of an answer by the deadline of all
+    return response
+
+
+async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    if not is_ours(request.headers.get("Host")):
+        return web.Response(text="ask by an IP address or as localhost\n", status=421)
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        return await handler(request)
+
+
+def _allowed(error: web.HTTPException) -> dict[str, str]:
+    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+
+
+def is_ours(host: str | None) -> bool:
+    """Return whether a Host field is none that a foreign page could have a browser send (DNS rebinding).
+
+    That is an IP address or `localhost`, which are all that can be listened on. Who sends none is no browser.
+    """
+    if host is None:
+        return True
+    name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
+    if port and not (port.isascii() and port.isdigit()):
+        return False
+    if name.lower() == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
+    except ValueError:
+        return False
+    return True
