@@ -6,8 +6,9 @@ import ctypes
 import os
 import signal
 import socket
+from collections.abc import Callable
 
-from proxyd.daemon.channel import Channel, Message
+from proxyd.daemon.channel import Channel, Message, send
 
 _PR_SET_PDEATHSIG = 1
 _BEAT_SECONDS = 0.5
@@ -57,6 +58,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def tell_stopping(self) -> None:
+        """Tell it that the daemon is about to end."""
+        if self.line is not None:
+            with contextlib.suppress(OSError):
+                send(self.line, b'{"stopping":true}', b"")
+
     def close(self) -> None:
         """Hear it no more."""
         if self.line is not None:
@@ -72,13 +79,15 @@ class Life:
         self._beats = beats
         self._number = number
         self._channel: Channel | None = None
+        #: Called when the workers finish what is in flight: TERM comes at the end of that.
+        self.stopping: Callable[[], None] = lambda: None
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)  # it ended before we asked
 
     def begin(self) -> None:
         """Show signs of life from now on; in the event loop."""
-        self._channel = Channel(self._line, lambda *_: None)
+        self._channel = Channel(self._line, lambda *_: self.stopping())
         self._beat(asyncio.get_running_loop())
 
     def ready(self) -> None:

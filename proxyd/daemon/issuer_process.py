@@ -65,6 +65,7 @@ class IssuerProcess:
 
     async def _run(self) -> None:
         stop, reload = signals()
+        self._life.stopping = self._issuing.stop
         self._life.begin()
         self._issuing.open()
         try:

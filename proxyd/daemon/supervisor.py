@@ -178,6 +178,7 @@ class Supervisor:
         if number:
             self._counts[number - 1].clear()
         if self._exit is not None:
+            self._end_issuer()
             return
         if not self._is_up:
             self._stop(code if code > 0 else 1)
@@ -192,7 +193,8 @@ class Supervisor:
                 _log.error("a process does not answer: it is killed, and replaced", extra={"which": child.name})
                 child.signal(signal.SIGKILL)
         if now >= self._deadline:
-            self._signal(signal.SIGKILL)
+            for child in self._children:
+                child.signal(signal.SIGKILL)
 
     # What is heard
 
@@ -257,8 +259,14 @@ class Supervisor:
         self._deadline = time.monotonic() + self._config.drain.total_seconds() + _MERCY
         for sockets in self._sockets:
             sockets.close()
-        self._signal(signal.SIGTERM)
+        issuer, *workers = self._children
+        issuer.tell_stopping()
+        for worker in workers:
+            worker.signal(signal.SIGTERM)
+        self._end_issuer()
 
-    def _signal(self, number: signal.Signals) -> None:
-        for child in self._children:
-            child.signal(number)
+    def _end_issuer(self) -> None:
+        """The issuer ends last: until then it shows that the daemon stops."""
+        issuer, *workers = self._children
+        if not any(worker.pid for worker in workers):
+            issuer.signal(signal.SIGTERM)

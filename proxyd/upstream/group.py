@@ -106,5 +106,5 @@ def _absence(pool: UpstreamPool, now: float) -> tuple[str, int]:
         left = ceil(pool.passive.out_until - now)
         return f"{pool.name} failed three times in a row and is tried again in {left} s", max(1, left)
     if pool.active >= pool.most:
-        return f"{pool.name} has {pool.active} requests under way (max_upstream_connections)", 1
+        return f"{pool.name} has {pool.under_way} requests under way (max_upstream_connections)", 1
     return "", 1

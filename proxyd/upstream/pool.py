@@ -70,6 +70,11 @@ class UpstreamPool:
         fails_checks = self.checked is not None and self.checked.is_healthy is False
         return fails_checks or not self.passive.admits(now) or isinstance(self.dialer.trust, UpstreamTlsError)
 
+    @property
+    def under_way(self) -> int:
+        """Return how many requests are under way there, of all processes that count together."""
+        return self.active
+
     def take_idle(self) -> UpstreamConnection | None:
         """Return an open idle connection, or None: connect. The newest first: it lives longest."""
         while self._idle:

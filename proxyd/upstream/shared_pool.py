@@ -41,8 +41,12 @@ class SharedPool(UpstreamPool):
         self._active = active
 
     @property
+    def under_way(self) -> int:
+        return self._counts.count(self._place)
+
+    @property
     def most(self) -> int:
-        return self._most - (self._counts.count(self._place) - self._active)
+        return self._most - (self.under_way - self._active)
 
     @most.setter
     def most(self, most: int) -> None:
