@@ -43,6 +43,7 @@ def make_cache(directory: Path, hosts: int, *, upstream: int, https: int, http: 
         file.chmod(0o600)
     config = directory / "config.yaml"
     lines = [f"listen: {{https: '127.0.0.1:{https}', http: '127.0.0.1:{http}'}}", f"cache: {cache}"]
+    lines += ["workers: 1", "admin: {listen: []}"]  # one process is measured
     # Nothing listens there: what is measured must order nothing.
     lines += ["acme: {server: 'https://127.0.0.1:1/dir'}", "hosts:"]
     lines += [f"  {host_name(number)}: http://127.0.0.1:{upstream}" for number in range(hosts)]

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,9 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerPlan:
-    """How one is started. `version` is what it says of itself. `twin`: the same as another one, but without a log."""
+    """How one is started. `version` is what it says of itself. `twin`: the same as another one, but for its log, or
+    the number of its processes.
+    """
 
     name: str
     version: str
@@ -74,6 +77,11 @@ class Peer:
     def peak_kib(self) -> int:
         """Return the most resident memory that its processes have had."""
         return self._memory("VmHWM")
+
+    @property
+    def descriptors(self) -> Counter[int]:
+        """Return how many files each of its processes has open."""
+        return Counter({pid: sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()) for pid in self._pids()})
 
     def _memory(self, line: str) -> int:
         found = 0

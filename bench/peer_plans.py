@@ -4,12 +4,13 @@ nginx and Caddy are there twice: with one line of JSON a request, as proxyd writ
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from string import Template
 
-from bench.cache import make_cache
+from bench.cache import host_name, make_cache
 from bench.daemon import environment
 from bench.peer import PeerPlan
 from pebble.server import free_port
@@ -20,6 +21,16 @@ _BIN = Path(__file__).resolve().parent / "bin"
 _ROOT = _BIN.parent.parent
 
 
+_PROXYD = Template("""\
+listen: {https: "127.0.0.1:$port", http: "127.0.0.1:$http"}
+admin: {listen: []}
+cache: $cache
+acme: {server: "https://127.0.0.1:1/dir"}
+log: {format: json}
+workers: $workers
+hosts:
+$hosts
+""")
 _NGINX = Template("""\
 worker_processes 1;
 daemon off;
@@ -121,18 +132,15 @@ class Plans:
     def __init__(self, directory: Path, *, upstream: int) -> None:
         self._directory = directory
         self._upstream = upstream
-        self._proxyd_port = free_port()
-        ports = {"upstream": upstream, "https": self._proxyd_port, "http": free_port()}
-        self._proxyd_config = make_cache(directory, _HOSTS, **ports)
-        with self._proxyd_config.open("a") as file:
-            file.write("log: {format: json}\nworkers: 1\n")
+        make_cache(directory, _HOSTS, upstream=upstream, https=0, http=0)
         self.root = directory / "root.pem"
         self._pem = directory / "cache" / HOST  # the key, then the chain: all of them read that
 
     def all(self) -> list[PeerPlan]:
         """Return all, proxyd first."""
         return [
-            self._proxyd(),
+            self._proxyd("proxyd", workers=1),
+            self._proxyd("proxyd, 2 workers", workers=2),
             self._nginx("nginx", f"{self._directory}/nginx.log line buffer=64k flush=1s"),
             self._nginx("nginx, no log", "off"),
             self._haproxy("HAProxy, no log"),
@@ -140,15 +148,22 @@ class Plans:
             self._caddy("Caddy, no log", log=False),
         ]
 
-    def _proxyd(self) -> PeerPlan:
-        command = [sys.executable, "-m", "proxyd", "run", "-c", str(self._proxyd_config)]
+    def _proxyd(self, name: str, *, workers: int) -> PeerPlan:
+        port = free_port()
+        cache = shutil.copytree(self._directory / "cache", self._directory / f"cache-{workers}")
+        hosts = [f"  {host_name(number)}: http://127.0.0.1:{self._upstream}" for number in range(_HOSTS)]
+        words = {"port": port, "http": free_port(), "cache": cache, "workers": workers, "hosts": "\n".join(hosts)}
+        file = self._directory / f"{_slug(name)}.yaml"
+        file.write_text(_PROXYD.substitute(words))
+        command = [sys.executable, "-m", "proxyd", "run", "-c", str(file)]
         version = _said([sys.executable, "-m", "proxyd", "--version"])
         commit = _said(["git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD"])
         return PeerPlan(
-            name="proxyd",
+            name=name,
             version=f"{version} ({commit})",
             command=command,
-            port=self._proxyd_port,
+            port=port,
+            twin=workers > 1,
             environment=environment(self._directory),
         )
 

@@ -73,15 +73,18 @@ def measure(peer: Peer, what: Measure, root: Path, seconds: float) -> Figures:
     )
 
 
-def idle(peer: Peer, root: Path) -> tuple[int, float]:
-    """Return the resident KiB of a server that has served little, and what an idle connection adds."""
+def idle(peer: Peer, root: Path) -> tuple[int, float, float]:
+    """Return the resident KiB of a server that has served little, what an idle connection adds, and the share of
+    them that its busiest process has.
+    """
     with Load("idle", peer.port, HOST, root, connections=10, count=1) as warm:
         warm.run()
-    before = peer.rss_kib
+    before, had = peer.rss_kib, peer.descriptors
     with Load("idle", peer.port, HOST, root, connections=_IDLE, count=1) as load:
         load.run()
         time.sleep(_SETTLE_SECONDS)
-        return before, (peer.rss_kib - before) / _IDLE
+        more = (peer.descriptors - had).values()
+        return before, (peer.rss_kib - before) / _IDLE, max(more) / sum(more)
 
 
 def main() -> None:

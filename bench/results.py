@@ -18,8 +18,8 @@ Written by `python -m bench.peers`. Numbers are recorded, never asserted.
 - {date}, {machine}.
 - {versions}.
 - Everything on 127.0.0.1, at the same time: a client and an upstream in Go, both cheap, take their share of the
-  processors, so requests a second are of the whole machine. One worker each (Caddy: GOMAXPROCS=1), the same P-256
-  certificate and chain, TLS 1.3, X25519, never resumed: {tls}.
+  processors, so requests a second are of the whole machine. One worker each where nothing else is said (Caddy:
+  GOMAXPROCS=1), the same P-256 certificate and chain, TLS 1.3, X25519, never resumed: {tls}.
 - {rounds} rounds of {seconds:g} s (bodies: 10 requests), the servers in turns. Processor time is of all processes of a
   server, from /proc. A figure is the median of the rounds; a ratio is that of the processor time: the median of the
   rounds' own ratios, and their range.
@@ -38,7 +38,7 @@ class Report:
         self._seconds = seconds
         self._figures: dict[str, dict[str, list[Figures]]] = {}
         self._loads: dict[str, float] = {}
-        self._memory: dict[str, tuple[int, float]] = {}
+        self._memory: dict[str, tuple[int, float, float]] = {}
         self._peaks: dict[str, int] = {}
 
     def add(self, key: str, name: str, figures: Figures) -> None:
@@ -49,9 +49,9 @@ class Report:
         """Say that a measure is over: how busy the machine was belongs to it."""
         self._loads[key] = os.getloadavg()[0]
 
-    def add_memory(self, name: str, start: int, connection: float) -> None:
-        """Add KiB: of a server that has served little, and of an idle connection."""
-        self._memory[name] = start, connection
+    def add_memory(self, name: str, start: int, connection: float, share: float) -> None:
+        """Add KiB: of a server that has served little, and of an idle connection; and its busiest process's share."""
+        self._memory[name] = start, connection, share
 
     def add_peak(self, name: str, peak: int) -> None:
         """Add the most KiB in the whole run."""
@@ -84,14 +84,15 @@ class Report:
     def _table(self, key: str) -> str:
         rows, what = self._figures[key], MEASURES[key]
         head = f"\n## {what.title}\n\nLoad average {self._loads[key]:.1f}.\n\n"
-        references = [name for name in ("nginx", "Caddy", "nginx, no log", "Caddy, no log") if name in rows]
+        own = ["proxyd"] if any(name.startswith("proxyd,") for name in rows) else []
+        references = [name for name in (*own, "nginx", "Caddy", "nginx, no log", "Caddy, no log") if name in rows]
         unit = "CPU s/GB | MB/s | s p50" if what.mebibytes else "CPU µs/request | requests/s | p50 ms | p99 ms"
         titles = f"| | {unit} | {' | '.join(f'of {name}' for name in references)} |"
         lines = [head + titles, "|---" * (titles.count("|") - 1) + "|"]
         for name, rounds in rows.items():
             cells = _cells(rounds, what.mebibytes)
             found = [ratio(rounds, rows[other]) if other != name else "1" for other in references]
-            cells += found if name == "proxyd" else [one.partition(" ")[0] for one in found]
+            cells += found if name.startswith("proxyd") else [one.partition(" ")[0] for one in found]
             errors = sum(one.errors for one in rounds)
             lines.append(f"| {name}{f' ({errors} errors)' if errors else ''} | {' | '.join(cells)} |")
         return "\n".join(lines)
@@ -99,11 +100,13 @@ class Report:
     def _memory_table(self) -> str:
         lines = [
             "\n## Memory\n",
-            "| | MiB at first | KiB for each of 1,000 idle TLS connections | most MiB in the run |",
+            "| | MiB at first | KiB for each of 1,000 idle TLS connections | of them in the busiest process "
+            "| most MiB in the run |",
         ]
-        lines.append("|---|---|---|---|")
-        for name, (start, connection) in self._memory.items():
-            lines.append(f"| {name} | {start / 1024:.1f} | {connection:.1f} | {self._peaks[name] / 1024:.0f} |")
+        lines.append("|---|---|---|---|---|")
+        for name, (start, connection, share) in self._memory.items():
+            sizes = f"{start / 1024:.1f} | {connection:.1f} | {share:.0%} | {self._peaks[name] / 1024:.0f}"
+            lines.append(f"| {name} | {sizes} |")
         return "\n".join(lines) + "\n"
 
 
