@@ -39,7 +39,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
-        stop, reload = signals()  # first of all: they would end a process that does not listen yet
+        stop, reload = signals(signal.SIGTERM, signal.SIGINT)  # first of all: they would end a process that does not listen yet
         log_warnings(self._config)
         self._issuing.open()
         try:
@@ -96,11 +96,11 @@ def source_of(issuing: Issuing) -> Source:
     )
 
 
-def signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Return what TERM or INT sets, and what HUP sets."""
+def signals(*ends: signal.Signals) -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what `ends` set, and what HUP sets."""
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ends:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     return stop, reload

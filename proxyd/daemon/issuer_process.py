@@ -4,6 +4,7 @@ import asyncio
 import logging
 import pickle
 import random
+import signal
 import socket
 from collections.abc import Callable, Sequence
 
@@ -64,7 +65,7 @@ class IssuerProcess:
         return status
 
     async def _run(self) -> None:
-        stop, reload = signals()
+        stop, reload = signals(signal.SIGTERM)  # INT from a terminal is the supervisor's, as for all its children
         self._life.stopping = self._issuing.stop
         self._life.begin()
         self._issuing.open()

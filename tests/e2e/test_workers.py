@@ -333,3 +333,11 @@ def test_a_cache_that_keeps_nothing_is_said_and_nobody_is_left(daemon: DaemonPro
     assert daemon.process.wait(30) == 2
     assert daemon.log().count("cannot start: ") == 1
     assert "Traceback" not in daemon.log()
+
+
+def test_an_interrupt_from_the_terminal_is_a_stop(running: DaemonProcess) -> None:
+    assert running.process is not None
+    for pid in (running.process.pid, *children(running)):  # a terminal sends it to all
+        os.kill(pid, signal.SIGINT)
+    assert running.process.wait(30) == 0
+    assert "it is replaced" not in running.log()
