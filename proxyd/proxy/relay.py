@@ -59,7 +59,6 @@ class Relay:
         self,
         exchange: Exchange,
         site: Site,
-        *,
         request: RequestHead,
         forwarded: bytes,
         request_id: str,
