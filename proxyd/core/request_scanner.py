@@ -152,6 +152,9 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
                 raise MalformedRequest("more than one Host")
             authority = value
         elif action == _CONNECTION:
+            if value == b"keep-alive":  # what browsers write, all of them
+                keeps = True
+                continue
             for part in value.lower().split(b","):
                 option = part.strip(b" \t")
                 if option == b"close":
