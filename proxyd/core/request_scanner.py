@@ -3,6 +3,7 @@ is malformed. Header lines stay a block of bytes: what goes to the upstream is w
 """
 
 import re
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, content_length
@@ -38,10 +39,12 @@ class Claims(NamedTuple):
     x_forwarded_host: tuple[bytes, ...] = ()
 
 
-class RequestBlock(NamedTuple):
+@dataclass(slots=True)
+class RequestBlock:
     """What a block of header lines says. It depends on the block's bytes alone, and so may be cached by them.
 
     `kept` are the lines for the upstream, as written, without `Host`, hop-by-hop fields, framing and what is ours.
+    Nobody changes one: it is not frozen because that doubles what it takes to make one.
     """
 
     authority: bytes
@@ -153,6 +156,9 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
                 raise MalformedRequest("more than one Host")
             authority = value
         elif action == _CONNECTION:
+            if value == b"keep-alive":  # what browsers write, all of them
+                keeps = True
+                continue
             for part in value.lower().split(b","):
                 option = part.strip(b" \t")
                 if option == b"close":
@@ -245,7 +251,7 @@ def as_of_http_1_0(block: RequestBlock) -> RequestBlock:
     """Return the block without what is not heard when HTTP/1.0 asks for it (RFC 9110 §7.8, §10.1.1)."""
     if not block.upgrade and not block.expects_continue:
         return block
-    return block._replace(upgrade=b"", expects_continue=False)
+    return replace(block, upgrade=b"", expects_continue=False)
 
 
 def _body(length: bytes | None, coding: bytes | None) -> int:

@@ -1,6 +1,7 @@
 """The head of an HTTP/1.1 response, strictly (RFC 9112 §4, §5, §6): an upstream is as little trusted as a client."""
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE, content_length
 from proxyd.core.field_names import DROP, HOP_BY_HOP, IN_LINES, MALFORMED, FieldTable, is_nominated
@@ -10,7 +11,8 @@ class MalformedResponse(ValueError):
     """The upstream's answer cannot be passed on."""
 
 
-class ResponseHead(NamedTuple):
+@dataclass(slots=True)
+class ResponseHead:
     """What the head says.
 
     `kept` are the header lines for the client, as written, without hop-by-hop fields and framing. `body` is what the

@@ -5,7 +5,7 @@ Written out by hand: it is what a request costs most after its way through the k
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as text
 from typing import Final
 
@@ -15,13 +15,13 @@ _SPECIAL: Final = re.compile('[ "=]')
 
 
 class AccessLine:
-    """Remembers the minute of the last line. Times are UTC."""
+    """Remembers the second of the last line. `at`: milliseconds since 1970; lines have UTC."""
 
     def __init__(self) -> None:
-        self._minute = (0, 0, 0)
-        self._before_seconds = ""
+        self._second = -1
+        self._shown_second = ""
 
-    def json(self, record: AccessRecord, at: datetime) -> str:
+    def json(self, record: AccessRecord, at: int) -> str:
         """Return a JSON object."""
         _, seconds, host, client, method, target, status, sent, request_id, user_agent = record
         return (
@@ -33,19 +33,19 @@ class AccessLine:
             f'"user_agent": {text(user_agent.decode("latin-1")) if user_agent else "null"}}}'
         )
 
-    def plain(self, record: AccessRecord, at: datetime) -> str:
+    def plain(self, record: AccessRecord, at: int) -> str:
         """Return a line for a person."""
         return f"{self._moment(at)} INFO    {_plain(record)}"
 
-    def journal(self, record: AccessRecord, at: datetime) -> str:
+    def journal(self, record: AccessRecord, at: int) -> str:
         """Return a line for the journal, which knows the time and takes <6> for "info" (sd-daemon(3))."""
         return f"<6>{_plain(record)}"
 
-    def _moment(self, at: datetime) -> str:
-        minute = (at.minute, at.hour, at.toordinal())
-        if minute != self._minute:
-            self._minute, self._before_seconds = minute, f"{at:%Y-%m-%dT%H:%M:}"
-        return f"{self._before_seconds}{at.second:02d}.{at.microsecond // 1000:03d}Z"
+    def _moment(self, at: int) -> str:
+        second, milliseconds = divmod(at, 1000)
+        if second != self._second:
+            self._second, self._shown_second = second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+        return f"{self._shown_second}.{milliseconds:03d}Z"
 
 
 def quoted(value: str) -> str:

@@ -39,7 +39,9 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
-        stop, reload = signals(signal.SIGTERM, signal.SIGINT)  # first of all: they would end a process that does not listen yet
+        stop, reload = signals(
+            signal.SIGTERM, signal.SIGINT
+        )  # first of all: they would end a process that does not listen yet
         log_warnings(self._config)
         self._issuing.open()
         try:

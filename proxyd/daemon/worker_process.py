@@ -140,4 +140,4 @@ class WorkerProcess:
         while True:
             await asyncio.sleep(_TRAFFIC_SECONDS)
             if noted := self._traffic.noted():
-                self._send({"traffic": {host.text: at for host, at in noted.items()}})
+                self._send({"traffic": noted})

@@ -43,6 +43,10 @@ class _Phase(Enum):
     NOTHING = auto()  # nobody reads them any more
 
 
+#: Asked a dozen times for each request: in the class a look-up takes ten times as long.
+_HEAD, _BODY, _LATER, _TUNNEL, _NOTHING = _Phase
+
+
 class H1Connection(asyncio.Protocol):
     """Implements Exchange for the request under way, of which there is one at a time."""
 
@@ -81,7 +85,7 @@ class H1Connection(asyncio.Protocol):
         self.late_at = NEVER  # what the sink waits for
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._phase = _Phase.HEAD
+        self._phase = _HEAD
         self._pending = b""
         self._sink: RequestSink | None = None
         self._left = 0  # bytes of the request's body
@@ -105,18 +109,18 @@ class H1Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is _Phase.HEAD:
+        if phase is _HEAD:
             self._pending = self._pending + data if self._pending else data
             if len(self._pending) > _MOST_PENDING:
                 self._read(False)
             if not self._paused:
                 self._next()
-        elif phase is _Phase.BODY and not self._body_held:
+        elif phase is _BODY and not self._body_held:
             self._take_body(data)
-        elif phase is _Phase.TUNNEL:
+        elif phase is _TUNNEL:
             if self._sink is not None:
                 self._sink.body(data)
-        elif phase is not _Phase.NOTHING:
+        elif phase is not _NOTHING:
             self._pending += data
             if len(self._pending) > _MOST_PENDING:
                 self._read(False)
@@ -126,7 +130,7 @@ class H1Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._phase = _Phase.NOTHING
+        self._phase = _NOTHING
         self._pending = b""
         self.deadline = self.late_at = NEVER
         self._owner.gone(self)
@@ -137,19 +141,19 @@ class H1Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
-        if self._phase is not _Phase.TUNNEL:
+        if self._phase is not _TUNNEL:
             self.deadline = monotonic() + self._times.idle
         if self._sink is not None:
             self._sink.download_paused(True)
 
     def resume_writing(self) -> None:
         self._paused = False
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             self.deadline = monotonic() + self._times.keepalive
             if self._pending:
                 self._owner.soon(self._go_on)
-        elif self._phase is not _Phase.NOTHING:
-            waits = self._phase is _Phase.BODY and not self._body_held
+        elif self._phase is not _NOTHING:
+            waits = self._phase is _BODY and not self._body_held
             self.deadline = monotonic() + self._times.idle if waits else NEVER
         if self._sink is not None:
             self._sink.download_paused(False)
@@ -163,9 +167,9 @@ class H1Connection(asyncio.Protocol):
 
     def pause_body(self, paused: bool) -> None:
         self._body_held = paused
-        if self._phase is _Phase.TUNNEL:
+        if self._phase is _TUNNEL:
             self._read(not paused)
-        elif self._phase is _Phase.BODY:
+        elif self._phase is _BODY:
             self.deadline = NEVER if paused else monotonic() + self._times.idle
             if paused:
                 self._read(False)
@@ -183,13 +187,12 @@ class H1Connection(asyncio.Protocol):
         self._answers = True
         self.late_at = NEVER
         # An answer before the end of the body: what follows may be no request.
-        keeps = self._keeps and self._phase is not _Phase.BODY
-        written = response_head(self.request, status, reason, lines, body, keeps=keeps)
-        data, self._framed, self._keeps = written
+        keeps = self._keeps and self._phase is not _BODY
+        data, self._framed, self._keeps = response_head(self.request, status, reason, lines, body, keeps=keeps)
         self._out.append(data)
 
     def switch(self, lines: bytes) -> None:
-        self._answers, self._phase, self._keeps = True, _Phase.TUNNEL, False
+        self._answers, self._phase, self._keeps = True, _TUNNEL, False
         self.deadline = self.late_at = NEVER
         offered = b"\r\nConnection: Upgrade"
         self._out.append(b"HTTP/1.1 101 Switching Protocols%b%b\r\n\r\n" % (lines, offered))
@@ -211,23 +214,23 @@ class H1Connection(asyncio.Protocol):
         self.flush()
         self._sink = self._lent = None
         self.late_at = NEVER
-        if self._phase is _Phase.BODY or self._phase is _Phase.NOTHING:
+        if self._phase is _BODY or self._phase is _NOTHING:
             self._linger()
         elif not self._keeps or self._owner.is_draining:
             self._close()
         elif self._transport is not None:
-            self._phase = _Phase.HEAD
+            self._phase = _HEAD
             self._answers = self._framed = False
             self.deadline = monotonic() + self._times.keepalive
             if self._pending:
                 self._owner.soon(self._go_on)
-            else:
+            elif not self._reading:
                 self._read(True)
 
     def abort(self) -> None:
         self._out.clear()
         self._sink = self._lent = None
-        self._phase = _Phase.NOTHING
+        self._phase = _NOTHING
         if self._transport is not None:
             self._transport.abort()
 
@@ -249,22 +252,22 @@ class H1Connection(asyncio.Protocol):
         if self.deadline > now:
             return
         self.deadline = NEVER
-        if self._phase is _Phase.HEAD and self._pending:
+        if self._phase is _HEAD and self._pending:
             self.refuse(408, "the request head did not come in time", "header_timeout")
-        elif self._phase is _Phase.BODY and not self._answers and not self._paused:
+        elif self._phase is _BODY and not self._answers and not self._paused:
             self.refuse(408, "the request body did not come in time", "idle_timeout")
-        elif self._phase is _Phase.HEAD or (self._phase is _Phase.NOTHING and not self._is_closing()):
-            if self._phase is _Phase.HEAD and not self._paused:
+        elif self._phase is _HEAD or (self._phase is _NOTHING and not self._is_closing()):
+            if self._phase is _HEAD and not self._paused:
                 self._owner.hit("keepalive_timeout" if hasattr(self, "request") else "header_timeout")
             self._close()
         else:  # it takes nothing
-            unsent = self._transport.get_write_buffer_size() if self._transport and self._phase is _Phase.NOTHING else 1
+            unsent = self._transport.get_write_buffer_size() if self._transport and self._phase is _NOTHING else 1
             self._owner.hit("idle_timeout" if unsent else None)
             self.abandon()
 
     def close_when_idle(self) -> None:
         """Serve what is under way, then close."""
-        if self._phase is _Phase.HEAD and not self._pending:
+        if self._phase is _HEAD and not self._pending:
             self._close()
         elif not self._answers:
             self._keeps = False
@@ -283,16 +286,16 @@ class H1Connection(asyncio.Protocol):
         if self._answers:
             self.abort()
             return
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             self.request = UNREADABLE
-        self._phase, self._keeps, self._out = _Phase.NOTHING, False, []
+        self._phase, self._keeps, self._out = _NOTHING, False, []
         self._owner.refuse(self, status, why)
 
     # Inside
 
     def _go_on(self) -> None:
         """Take the request that came before the last response was over."""
-        if self._phase is _Phase.HEAD and self._pending and not self._paused:
+        if self._phase is _HEAD and self._pending and not self._paused:
             self._next()
 
     def _next(self) -> None:
@@ -325,11 +328,11 @@ class H1Connection(asyncio.Protocol):
         self.deadline = NEVER
         self._body_held = False
         if not body:
-            self._phase = _Phase.LATER
+            self._phase = _LATER
             if self._lent is None:
                 self._owner.handle(self)
             return
-        self._phase, self._left = _Phase.BODY, body
+        self._phase, self._left = _BODY, body
         self._chunks = ChunkedBody() if body == CHUNKED else None
         self.deadline = monotonic() + self._times.idle
         if self._lent is None:
@@ -338,11 +341,11 @@ class H1Connection(asyncio.Protocol):
 
     def _go_on_with_body(self) -> None:
         """Take what came of it, and read only when that is not all: what follows has to wait."""
-        if self._phase is _Phase.BODY and not self._body_held:
+        if self._phase is _BODY and not self._body_held:
             data, self._pending = self._pending, b""
             if data:
                 self._take_body(data)
-        if self._phase is _Phase.BODY and not self._body_held:
+        if self._phase is _BODY and not self._body_held:
             self._read(True)
 
     def _take_body(self, data: bytes) -> None:
@@ -363,12 +366,12 @@ class H1Connection(asyncio.Protocol):
         elif self._sink is not None:
             for piece in pieces:
                 self._sink.body(piece)
-        if self._phase is not _Phase.BODY:  # the sink had enough
+        if self._phase is not _BODY:  # the sink had enough
             return
         if end < 0:
             self.deadline = NEVER if self._body_held else monotonic() + self._times.idle
             return
-        self._phase, self._pending, self.deadline = _Phase.LATER, data[end:] + self._pending, NEVER
+        self._phase, self._pending, self.deadline = _LATER, data[end:] + self._pending, NEVER
         if len(self._pending) > _MOST_PENDING:  # who takes the body may have asked for more of it
             self._read(False)
         if self._sink is not None:
@@ -376,12 +379,12 @@ class H1Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close when the client has had time to read what it was sent, although it goes on sending."""
-        self._phase, self._pending, self._sink = _Phase.NOTHING, b"", None
+        self._phase, self._pending, self._sink = _NOTHING, b"", None
         self._read(True)
         self.deadline = monotonic() + _LINGER_SECONDS
 
     def _close(self) -> None:
-        self._phase, self._pending = _Phase.NOTHING, b""
+        self._phase, self._pending = _NOTHING, b""
         if self._transport is not None:
             takes_nothing = self._transport.get_write_buffer_size() > 0
             self._transport.close()  # whose end many clients answer when they want something again

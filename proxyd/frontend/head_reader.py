@@ -54,7 +54,7 @@ class HeadReader:
             self._look(data)
             return None
         cut = data.find(b"\r\n")
-        line = scan_line(data[:cut], max_target=limits.target)
+        method, target, version = line = scan_line(data[:cut], max_target=limits.target)
         lines = data[cut:end]
         block = self._block
         if block is None or lines != self._lines:
@@ -62,9 +62,9 @@ class HeadReader:
             if end <= _MOST_REMEMBERED:
                 self._lines, self._block = lines, block
         path, authority = target_path(line, block)
-        if line.version == 10:
+        if version == 10:
             block = as_of_http_1_0(block)
-        return RequestHead(line.method, line.target, path, authority, line.version, block), end + 4
+        return RequestHead(method, target, path, authority, version, block), end + 4
 
     def _look(self, data: bytes) -> None:
         """Look at what is there of a head."""

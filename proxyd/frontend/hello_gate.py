@@ -10,6 +10,7 @@ from proxyd.core.client_hello import MAX_BYTES, ClientHello, NeedMore, NotClient
 from proxyd.frontend.peek import peek
 
 _RECORD_HEADER = 5
+_USUAL_BYTES = 2048
 #: A fatal alert record (RFC 8446 §6): plain text, as it is before any key is agreed on.
 _ALERT = b"\x15\x03\x03\x00\x02\x02"
 _UNEXPECTED_MESSAGE, _INTERNAL_ERROR, _UNRECOGNIZED_NAME = b"\x0a", b"\x50", b"\x70"
@@ -23,7 +24,8 @@ async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
     need = _RECORD_HEADER
     try:
         while True:
-            data = await peek(sock, need, most=MAX_BYTES)
+            # Not with room for the longest: 64 KiB, freed at once, leave a page of memory with every connection.
+            data = await peek(sock, need, most=max(need, _USUAL_BYTES))
             if len(data) < need:
                 raise ConnectionResetError("the client left during its ClientHello")
             match parse(data):

@@ -1,7 +1,6 @@
 """One line a request, written in batches."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from proxyd.core.clock import Clock
@@ -29,7 +28,8 @@ class AccessRecord(NamedTuple):
     user_agent: bytes
 
 
-Show = Callable[[AccessRecord, datetime], str]
+#: Writes a record out, which ended so many milliseconds after 1970.
+Show = Callable[[AccessRecord, int], str]
 
 
 class AccessLog:
@@ -51,5 +51,6 @@ class AccessLog:
         """Write what is kept."""
         if self._records:
             records, self._records = self._records, []
-            show, start = self.show, self._clock.now() - timedelta(seconds=self._clock.monotonic())
-            self._write("".join([f"{show(one, start + timedelta(seconds=one.at))}\n" for one in records]))
+            # Plain numbers: a sum of datetime and timedelta for each line costs a quarter of the line.
+            show, start = self.show, self._clock.now().timestamp() - self._clock.monotonic()
+            self._write("".join([f"{show(one, int((start + one.at) * 1000))}\n" for one in records]))

@@ -3,8 +3,8 @@
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
-from typing import NamedTuple
 
 from proxyd.core.counters import Counters
 from proxyd.core.forwarding import asker_of, believed_host, believed_proto, forwarded_lines
@@ -25,7 +25,8 @@ _READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
 _ELSEWHERE, _TOO_LARGE = Answer(421), Answer(413)
 
 
-class _Known(NamedTuple):
+@dataclass(slots=True)
+class _Known:
     """What was found out for a Host on a connection, as long as the configuration is this one."""
 
     snapshot: Snapshot
@@ -81,16 +82,8 @@ class Handler:
             self._counters.hit("max_body")
             self._answer(exchange, _TOO_LARGE, site, request_id, began)
             return
-        Relay(
-            exchange,
-            site,
-            request=request,
-            forwarded=known.forwarded,
-            request_id=request_id,
-            began=began,
-            date=self._date,
-            done=self._done,
-        ).start()
+        # By place: names double what it takes to make one.
+        Relay(exchange, site, request, known.forwarded, request_id, began, self._date, self._done).start()
 
     def takes_plain(self, exchange: Exchange) -> bool:
         """Serve what came without TLS and is for us all the same; else return False.
@@ -157,7 +150,7 @@ class Handler:
             proto=believed_proto(claims, downstream.proto),
             through=asker.through,
         )
-        return known._replace(claims=claims, forwarded=lines)
+        return _Known(known.snapshot, known.authority, known.host, known.site, claims, lines, known.is_ruled)
 
     def _request_id(self) -> str:
         self._counters.begun += 1  # each request has one

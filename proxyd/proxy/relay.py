@@ -59,7 +59,6 @@ class Relay:
         self,
         exchange: Exchange,
         site: Site,
-        *,
         request: RequestHead,
         forwarded: bytes,
         request_id: str,
@@ -240,9 +239,9 @@ class Relay:
             self._refuse(504 if error.timed_out else 502)
 
     def flush(self) -> None:
-        if not self._is_over:  # once for all that one read brought
+        if not self._is_over:  # once for all that one read brought; the end of a response flushes by itself
             self._expect_more()
-        self.exchange.flush()
+            self.exchange.flush()
 
     def upload_paused(self, paused: bool) -> None:
         if not self._is_over:

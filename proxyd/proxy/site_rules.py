@@ -1,6 +1,6 @@
 """What a host's options say about a request before an upstream sees it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proxyd.core.header_change import HeaderChange
@@ -54,12 +54,12 @@ class SiteRules:
             redirection, rest = route.redirection, left
             site = route.site or site
             if route.strips:
-                request = request._replace(path=left if left.startswith(b"/") else b"/" + left)
+                request = replace(request, path=left if left.startswith(b"/") else b"/" + left)
         if redirection is not None:
             return _moved(redirection.location(authority, rest), redirection.status)
         if self.request_fields is not None:
             block = request.block
-            request = request._replace(block=block._replace(kept=self.request_fields.applied(block.kept)))
+            request = replace(request, block=replace(block, kept=self.request_fields.applied(block.kept)))
         return site, request
 
     def _admits(self, client: str) -> bool:

@@ -1,12 +1,13 @@
 """How long a connection may take for what."""
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
 
 from proxyd.config.host import Timeouts
 
 
-class Times(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
     """Seconds that a client has for a request head, a body that does not move, the next request; that an upstream has
     for its answer, a tunnel may rest, and connecting may take.
     """

@@ -16,17 +16,17 @@ class Traffic:
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._last: dict[Hostname, float] = {}
+        self._last: dict[str, float] = {}
         self._latest = self._told = float("-inf")
 
     def note(self, host: Hostname, monotonic: float) -> None:
         """Note a request of now."""
-        self._last[host] = self._latest = monotonic
+        self._last[host.text] = self._latest = monotonic
         if len(self._last) > _MOST:
             del self._last[next(iter(self._last))]
 
-    def noted(self) -> dict[Hostname, float]:
-        """Return what was noted since the last call of this: the moments, by the monotonic clock."""
+    def noted(self) -> dict[str, float]:
+        """Return what was noted since the last call of this: names, and when by the monotonic clock."""
         since, self._told = self._told, self._latest
         if self._latest <= since:
             return {}
@@ -38,5 +38,5 @@ class Traffic:
 
     def last(self, host: Hostname) -> datetime | None:
         """Return when the last request of this process for `host` came, or None."""
-        at = self._last.get(host)
+        at = self._last.get(host.text)
         return None if at is None else self._clock.now() - timedelta(seconds=self._clock.monotonic() - at)

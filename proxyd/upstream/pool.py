@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 
 from proxyd.config.upstream_trust import UpstreamTlsError
 from proxyd.core.active_health import ActiveHealth
@@ -89,7 +90,7 @@ class UpstreamPool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or let it go."""
-        now, keep, told = asyncio.get_running_loop().time(), _IDLE_SECONDS, connection.idle
+        now, keep, told = monotonic(), _IDLE_SECONDS, connection.idle  # to get the loop takes a system call
         if told is not None and told - _AHEAD_SECONDS < keep:
             keep = told - _AHEAD_SECONDS
         until = min(now + keep, connection.until)

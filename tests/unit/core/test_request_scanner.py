@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from proxyd.core.body_length import CHUNKED, NO_BODY
@@ -322,7 +324,7 @@ def test_http_1_0_has_no_upgrades_nor_expectations() -> None:
     upgrade = scan(b"Connection: upgrade", b"Upgrade: websocket")
     assert as_of_http_1_0(upgrade).upgrade == b""
     expectation = scan(b"Expect: 100-continue", b"Content-Length: 3")
-    assert as_of_http_1_0(expectation) == expectation._replace(expects_continue=False)
+    assert as_of_http_1_0(expectation) == replace(expectation, expects_continue=False)
     assert as_of_http_1_0(scan()) == scan()
 
 

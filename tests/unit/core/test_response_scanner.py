@@ -26,7 +26,8 @@ def test_a_usual_response_is_kept_as_written() -> None:
     ],
 )
 def test_status_lines(start: bytes, status: int, reason: bytes) -> None:
-    assert scan(start=start)[:2] == (status, reason)
+    found = scan(start=start)
+    assert (found.status, found.reason) == (status, reason)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """How the body of a response is framed, and whether the connection lasts."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxyd.core.body_length import CHUNKED, UNTIL_CLOSE
@@ -25,7 +27,7 @@ from proxyd.frontend.response_head import response_head
 def test_framing(
     method: bytes, version: int, status: int, body: int, framing: bytes, in_chunks: bool, keeps: bool
 ) -> None:
-    request = UNREADABLE._replace(method=method, version=version)
+    request = replace(UNREADABLE, method=method, version=version)
     found = response_head(request, status, b"X", b"\r\nA: b", body, keeps=True)
     lines = b"\r\n" + framing if framing else b""
     assert found == (b"HTTP/1.1 %d X\r\nA: b%b\r\n\r\n" % (status, lines), in_chunks, keeps)
