@@ -43,7 +43,7 @@ class AccountCommand:
         return {"accounts": results}
 
     def _chosen(self, request: Request) -> Mapping[str, list[AcmeAccount]]:
-        accounts, server = self._certificates.accounts(), request.arguments.get("server")
+        accounts, server = self._certificates.authorities.accounts(), request.arguments.get("server")
         if server is None:
             return accounts
         if server not in accounts:

@@ -30,12 +30,10 @@ from proxyd.daemon.names import Names
 from proxyd.daemon.pickup import Pickup
 from proxyd.daemon.plans import plans_of, plans_on_demand, rules_of
 from proxyd.daemon.stand_ins import StandIns
-from proxyd.issuance.acme_account import AcmeAccount
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.challenge_hits import ChallengeHits
 from proxyd.issuance.challenge_solver import Http01Solver, TlsAlpn01Solver
 from proxyd.issuance.clock_guard import ClockGuard
-from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed
 from proxyd.issuance.memory import Memory
 from proxyd.issuance.on_demand import OnDemand
@@ -114,7 +112,7 @@ class Certificates:
             orders_per_ca=_ORDERS_PER_CA,
             windows_per_ca=_WINDOWS_PER_CA,
         )
-        self._authorities = Authorities(
+        self.authorities = Authorities(
             store=self.store,
             orders=self._orders,
             solvers=(TlsAlpn01Solver(self.challenges, spread=spread), Http01Solver(self.board, spread=spread)),
@@ -125,7 +123,7 @@ class Certificates:
             turn=turn,
         )
         self.clock_guard = ClockGuard(
-            clock, memory=self.memory, ask=self._authorities.ask_time, righted=self._clock_righted
+            clock, memory=self.memory, ask=self.authorities.ask_time, righted=self._clock_righted
         )
         self.memory.is_time_sure = lambda: self.clock_guard.is_sure
         self._config = config
@@ -171,7 +169,7 @@ class Certificates:
             clock=clock,
         )
         self.names = Names(
-            renewer=self.renewer, memory=self.memory, authorities=self._authorities, traffic=traffic, clock=clock
+            renewer=self.renewer, memory=self.memory, authorities=self.authorities, traffic=traffic, clock=clock
         )
 
     def open(self) -> None:
@@ -191,7 +189,7 @@ class Certificates:
         """Close the connections to the CAs, keep what the disk did not take before, and write the journal."""
         await self.renewer.commit.save_again()
         await self._keep_lost()
-        await self._authorities.close()
+        await self.authorities.close()
         await asyncio.to_thread(self.memory.close)
         await self.turn.end()  # last: who follows reads what we wrote
 
@@ -214,7 +212,7 @@ class Certificates:
             group.create_task(self.renewer.run())
             group.create_task(self.turn.run(partial(self._take_over, before_orders), self._pickup.look))
             if self.turn.reason is None:
-                group.create_task(self._authorities.abandon_all_but(self._fleet.states().keys()))
+                group.create_task(self.authorities.abandon_all_but(self._fleet.states().keys()))
 
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`.
@@ -224,7 +222,7 @@ class Certificates:
         if self._first is not None:
             await self._is_read.wait()
         plans = await asyncio.to_thread(plans_of, config)
-        await self._authorities.use(config)
+        await self.authorities.use(config)
         names = await asyncio.to_thread(self._names_on_demand, config) if config.wildcards else set()
         possible = [*plans, *plans_on_demand(config, names)]
         hosts = [plan.lineage.host for plan in possible]  # the plans of one host follow each other
@@ -283,7 +281,7 @@ class Certificates:
         self._clock.found(one.validity for one in found.values())
         await self.renewer.manage(
             [*plans, *on_demand],
-            self._authorities.issuer,
+            self.authorities.issuer,
             found.get,
             lambda new: self.names.begin(one for one in new if one.host in config.names),
         )
@@ -299,14 +297,6 @@ class Certificates:
         """Return what is known of every lineage, or of those that serve `hosts`."""
         return self._stand_ins.mark(self.alarms.mark(self._fleet.facts(hosts)))
 
-    def accounts(self) -> Mapping[str, list[AcmeAccount]]:
-        """Return the accounts of each CA of the configuration."""
-        return self._authorities.accounts()
-
-    def issuer_at(self, name: str) -> Issuer | None:
-        """Return a CA of the configuration."""
-        return self._authorities.issuer_at(name)
-
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown; a lone one's may be of the other family."""
         own = self._table.of_kind(lineage.host, lineage.key_kind)
@@ -318,7 +308,7 @@ class Certificates:
 
     async def _take_over(self, before_orders: Callable[[], Awaitable[Sequence[Lineage]]]) -> None:
         await self.renewer.read_again()
-        self._authorities.forget_accounts()
+        self.authorities.forget_accounts()
         self.on_demand.open()
         await self._pickup.look()
         first = await before_orders()

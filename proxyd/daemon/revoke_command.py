@@ -221,7 +221,7 @@ class RevokeCommand:
     async def _ask(self, issuers: Sequence[str], certificate: Certificate, reason: int) -> tuple[str | None, str]:
         why = "no CA of the configuration can be asked"
         for name in issuers:
-            if (issuer := self._certificates.issuer_at(name)) is None:
+            if (issuer := self._certificates.authorities.issuer_at(name)) is None:
                 continue
             try:
                 async with asyncio.timeout(_REVOKE_SECONDS):
