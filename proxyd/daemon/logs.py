@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from select import PIPE_BUF
 from typing import Literal
 
 from proxyd.daemon.access_line import AccessLine, quoted
@@ -32,8 +33,14 @@ def access_line(format: Literal["auto", "json", "console"]) -> Show:
 
 
 def write_lines(text: str) -> None:
-    """Write whole lines where all others go."""
-    sys.stderr.write(text)
+    """Write whole lines where all others go, so many at once that those of another process cannot come between."""
+    at = 0
+    while len(text) - at > PIPE_BUF:  # pipe(7): up to so much is written as one; non-ASCII is escaped in these lines
+        end = text.rfind("\n", at, at + PIPE_BUF) + 1 or text.find("\n", at) + 1 or len(text)
+        sys.stderr.write(text[at:end])
+        sys.stderr.flush()
+        at = end
+    sys.stderr.write(text[at:])
     sys.stderr.flush()
 
 
