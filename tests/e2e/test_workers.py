@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from pebble.server import free_port
 from tests.support.cached import NO_CA, get, keep_certificates, reload, start_cached, status, tls
 from tests.support.daemon import ROOT, DaemonProcess, eventually
 from tests.support.processes import children, issuer, replaced, sockets, workers
+from tests.support.scrape import scrape
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
@@ -341,3 +343,19 @@ def test_an_interrupt_from_the_terminal_is_a_stop(running: DaemonProcess) -> Non
         os.kill(pid, signal.SIGINT)
     assert running.process.wait(30) == 0
     assert "it is replaced" not in running.log()
+
+
+def test_what_a_killed_worker_had_counted_is_not_lost(daemon: DaemonProcess, upstream: Upstream) -> None:
+    port = free_port()
+    start_cached(daemon, {HOST: upstream.port}, admin={"listen": f"127.0.0.1:{port}"}, **SEVERAL)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_connection(daemon)) for _ in range(MANY)]
+        assert all(answers(client) for client in clients)
+        assert scrape(port)["proxyd_connections_open", "https"] == MANY
+        for pid in workers(daemon):
+            replaced(daemon, pid)
+        eventually(lambda: scrape(port)["proxyd_connections_open", "https"] == 0, what=daemon.log)
+        assert scrape(port)["proxyd_requests_total", "2xx", HOST] == MANY
+        assert serves(daemon)
+        eventually(lambda: scrape(port)["proxyd_requests_total", "2xx", HOST] == MANY + 1)
+    assert daemon.stop() == 0

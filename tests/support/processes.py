@@ -16,8 +16,8 @@ def children(daemon: DaemonProcess) -> list[int]:
 
 
 def workers(daemon: DaemonProcess) -> list[int]:
-    """Return those that clients are connected to: they have listening sockets."""
-    return [pid for pid in children(daemon) if sockets(pid) & _listening()]
+    """Return those that clients are connected to."""
+    return [pid for pid in children(daemon) if sockets(pid) & _listening(daemon.https_port)]
 
 
 def issuer(daemon: DaemonProcess) -> int:
@@ -48,10 +48,10 @@ def replaced(daemon: DaemonProcess, pid: int, *, number: int = signal.SIGKILL, s
     )
 
 
-def _listening() -> set[str]:
-    """Return the inodes of all listening TCP sockets."""
+def _listening(port: int) -> set[str]:
+    """Return the inodes of the sockets that listen on a port."""
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    return {fields[9] for fields in lines if fields[3] == "0A"}
+    return {fields[9] for fields in lines if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")}
 
 
 def _birth(pid: int) -> int:
