@@ -22,6 +22,9 @@ _LONGEST = 32 << 10
 _MOST_WAITING = 10_000
 _BATCH = 64
 _DESCRIPTOR = Struct("i")
+_AGAIN_SECONDS = 0.5
+#: What a machine lacks for a moment.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 Message = dict[str, Any]
@@ -37,12 +40,14 @@ def channel_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class Channel:
-    """One end, in an event loop. `receive` is called with each message and its payload."""
+    """One end, in an event loop. `receive` is called with each message and its payload; `lost`, when one was lost."""
 
-    def __init__(self, end: socket.socket, receive: Receive) -> None:
+    def __init__(self, end: socket.socket, receive: Receive, *, lost: Callable[[], None] = lambda: None) -> None:
         self._end = end
         self._receive = receive
+        self._lost = lost
         self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._is_full = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(end, self._read)
 
@@ -53,10 +58,19 @@ class Channel:
             assert not payload, "a message with a payload is short"
             text, payload = b"", text
         if len(self._waiting) >= _MOST_WAITING:
-            return  # frozen: it is replaced, and the next one is told everything
+            if len(self._waiting) == _MOST_WAITING and not self._is_full:
+                self._is_full = True
+                _log.error("another process takes no messages: they are dropped until it is replaced")
+            return
+        self._is_full = False
         self._waiting.append((text, payload))
         if len(self._waiting) == 1:
             self._write()
+
+    def forget(self) -> None:
+        """Drop what waits: it was for a process that is gone."""
+        self._waiting.clear()
+        self._loop.remove_writer(self._end)
 
     def close(self) -> None:
         """Neither read nor write any more."""
@@ -71,8 +85,13 @@ class Channel:
                 self._loop.add_writer(self._end, self._write)
                 return
             except OSError as error:
+                if error.errno in _PASSING:
+                    _log.error("a message to another process has to wait", extra={"reason": error.strerror})
+                    self._loop.call_later(_AGAIN_SECONDS, self._write)
+                    return
                 _log.error("a message to another process is lost", extra={"reason": error.strerror})
-            self._waiting.popleft()
+            if self._waiting:
+                self._waiting.popleft()
         self._loop.remove_writer(self._end)
 
     def _read(self) -> None:
@@ -82,7 +101,8 @@ class Channel:
             except BlockingIOError:
                 return
             except OSError as error:
-                _log.error("a message of another process is lost", extra={"reason": error.strerror})
+                _log.error("a message of another process is lost", extra={"reason": str(error)})
+                self._loop.call_later(_AGAIN_SECONDS, self._lost)
                 return
             if found is None:
                 self.close()  # the supervisor is gone, and so are we in a moment
@@ -108,9 +128,12 @@ def receive(end: socket.socket) -> tuple[Message, bytes] | None:
     text, ancillary, flags, _ = end.recvmsg(_LONGEST + 1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
     if not text:
         return None
-    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+    descriptors = [one for _, _, data in ancillary for (one,) in _DESCRIPTOR.iter_unpack(data)]
+    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(descriptors) > 1:
+        for one in descriptors:
+            os.close(one)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    payload = b"".join(_unsealed(*_DESCRIPTOR.unpack(data[:4])) for _, _, data in ancillary)
+    payload = b"".join(map(_unsealed, descriptors))
     if not text.strip():
         text, payload = payload, b""
     return json.loads(text), payload

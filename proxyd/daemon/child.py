@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -12,8 +13,9 @@ from proxyd.daemon.channel import Channel, Message, send
 
 _PR_SET_PDEATHSIG = 1
 _BEAT_SECONDS = 0.5
-#: In looks of the supervisor, one a second: those that it misses itself, stopped or swapped out, do not count.
-_SILENT, _SILENT_AT_FIRST = 10, 60
+#: In looks of the supervisor, one a second: those that it misses itself, stopped or swapped out, do not count. At first
+#: a large journal is read, perhaps from a slow disk.
+_SILENT, _SILENT_AT_FIRST = 10, 300
 #: Who ends sooner is started again later and later.
 _SHORT_LIFE = 10.0
 _PAUSES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -41,16 +43,22 @@ class Child:
 
     def ended(self, now: float) -> None:
         """Hear that it ended; the next comes at once, and later each time when they do not live long."""
+        if now - self._born >= _SHORT_LIFE:
+            self._short_lives = 0
         self.born_from = now + _PAUSES[min(self._short_lives, len(_PAUSES) - 1)]
-        self._short_lives = self._short_lives + 1 if now - self._born < _SHORT_LIFE else 0
+        self._short_lives += 1
         self.pid = 0
         self.close()
+
+    def is_late(self, now: float) -> None:
+        """Hear that there is no room for it now."""
+        self.born_from = now + _PAUSES[2]
 
     def is_frozen(self, beats: int) -> bool:
         """Note how often its event loop came round; return whether it has not for too long."""
         self._silence = self._silence + 1 if beats == self._beats else 0
         self._beats = beats
-        return self._silence >= (_SILENT if beats else _SILENT_AT_FIRST)
+        return self._silence == (_SILENT if beats else _SILENT_AT_FIRST)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if there is somebody."""
@@ -58,11 +66,11 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def tell_stopping(self) -> None:
-        """Tell it that the daemon is about to end."""
+    def tell(self, **message: object) -> None:
+        """Tell it something; one that hangs may miss it."""
         if self.line is not None:
             with contextlib.suppress(OSError):
-                send(self.line, b'{"stopping":true}', b"")
+                send(self.line, json.dumps(message).encode(), b"")
 
     def close(self) -> None:
         """Hear it no more."""
@@ -79,15 +87,15 @@ class Life:
         self._beats = beats
         self._number = number
         self._channel: Channel | None = None
-        #: Called when the workers finish what is in flight: TERM comes at the end of that.
-        self.stopping: Callable[[], None] = lambda: None
+        #: Hears what the supervisor tells.
+        self.told: Callable[[Message], None] = lambda _: None
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)  # it ended before we asked
 
     def begin(self) -> None:
         """Show signs of life from now on; in the event loop."""
-        self._channel = Channel(self._line, lambda *_: self.stopping())
+        self._channel = Channel(self._line, lambda message, _: self.told(message))
         self._beat(asyncio.get_running_loop())
 
     def ready(self) -> None:

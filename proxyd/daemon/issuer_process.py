@@ -12,11 +12,12 @@ from uvloop import new_event_loop
 
 from proxyd.config.model import Config
 from proxyd.core.counters import Counters
+from proxyd.daemon.channel import Message
 from proxyd.daemon.child import Life
 from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
-from proxyd.daemon.reload import Reload
+from proxyd.daemon.reload import AT_RESTART, Reload
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.daemon.workers import Workers
 from proxyd.store.store import StoreError
@@ -66,9 +67,9 @@ class IssuerProcess:
 
     async def _run(self) -> None:
         stop, reload = signals(signal.SIGTERM)  # INT from a terminal is the supervisor's, as for all its children
-        self._life.stopping = self._issuing.stop
-        self._life.begin()
+        self._life.told = self._told
         self._issuing.open()
+        self._life.begin()  # now that nothing blocks the loop
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._pools = Pools(tasks=tasks, counters=Counters(), judged=self._workers.judged)
@@ -92,12 +93,20 @@ class IssuerProcess:
 
     async def _apply(self, config: Config) -> None:
         """Put `config` in force everywhere, or raise ReloadRefused. A worker that starts meanwhile is told as well."""
-        pickled = await asyncio.to_thread(pickle.dumps, config)
-        generation = await self._workers.prepare(config, pickled)
+        # Who is replaced before the next restart must not differ from the others.
+        running = config.model_copy(update={key: getattr(self._config, key) for key in AT_RESTART})
+        pickled = await asyncio.to_thread(pickle.dumps, running)
+        generation = await self._workers.prepare(pickled)
         await self._issuing.apply(config)
         await self._check_upstreams(config)
         self._life.configuration(generation, pickled)
         await self._workers.adopt(generation)
+
+    def _told(self, message: Message) -> None:
+        if "stopping" in message:
+            self._issuing.stop()
+        elif "gone" in message:
+            self._workers.gone(message["gone"] - 1)
 
     async def _check_upstreams(self, config: Config) -> None:
         """Ask for the health of the upstreams: once, whoever serves."""

@@ -32,10 +32,12 @@ _log = logging.getLogger("proxyd.worker")
 #: A handshake does not wait longer, whoever is asked: the client does not either.
 _PATIENCE = 25.0
 _READ_SECONDS = 10.0
+_AGAIN_SECONDS = 2.0
 #: A certificate: the fingerprint of its leaf, and the hosts whose files may hold it.
-Reply = tuple[Any, bytes]
 Reference = tuple[str, tuple[str, ...]]
 References = tuple[Reference, ...]
+#: An answer and its payload.
+Reply = tuple[Any, bytes]
 _FAMILIES: tuple[KeyFamily, ...] = ("ec", "rsa")
 
 
@@ -57,10 +59,15 @@ class Mirror:
         self._self_check = SelfCheck(clock=clock)
         self._served: dict[Hostname, References] = {}
         self._is_complete = False
-        self._news: asyncio.Queue[Message | asyncio.Event] = asyncio.Queue()
         self._asked: dict[int, asyncio.Future[Reply]] = {}
         self._numbers = itertools.count(secrets.randbits(48))  # not those of a process before
         self._loading: dict[Hostname, asyncio.Future[None]] = {}
+        #: Served with something else than the news say.
+        self._stale: set[Hostname] = set()
+        self._refreshing: set[Hostname] = set()
+        self._wants_refresh = asyncio.Event()
+        self._unpublished: Mapping[str, Any] | None = None
+        self._sync: int | None = None
         self.is_told = asyncio.Event()
 
     def source(self) -> Source:
@@ -81,23 +88,23 @@ class Mirror:
         self._served = {Hostname(name): _references(written) for name, written in served.items() if written}
 
     def heard(self, message: Message, payload: bytes) -> None:
-        """Take a message of the issuer: answers now, news in their order."""
+        """Take a message of the issuer: an answer, or news."""
         if "re" not in message:
-            self._news.put_nowait(message)
+            self._follow(message)
         elif (waiting := self._asked.get(message["re"])) is not None and not waiting.done():
             waiting.set_result((message.get("answer"), payload))
 
     async def run(self) -> None:
-        """Follow the news, for ever."""
-        while True:
-            news = await self._news.get()
-            if isinstance(news, asyncio.Event):
-                news.set()
-                continue
-            try:
-                await self._follow(news)
-            except Exception:  # noqa: BLE001 - the root of this task
-                _log.exception("news of the process that obtains certificates could not be followed")
+        """Replace what serves when the news say so, again and again where that fails, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._wants_refresh.wait()
+                self._wants_refresh.clear()
+                self._publish()
+                for host in self._stale - self._refreshing:
+                    self._refreshing.add(host)
+                    tasks.create_task(self._refresh(host))
+                self._acknowledge()
 
     # Handshakes
 
@@ -105,10 +112,9 @@ class Mirror:
         """Return whether everything is there that could serve a name, after a bounded time."""
         try:
             async with asyncio.timeout(_READ_SECONDS):
-                if host not in self._served and not self._is_complete and self._is_ours(host):
-                    if not (await self._ask({"ask": "read", "host": host.text}))[0]:
-                        return False
-                    await self._caught_up()
+                is_unknown = host not in self._served and not self._is_complete and self._is_ours(host)
+                if is_unknown and not (await self._ask({"ask": "read", "host": host.text}))[0]:
+                    return False
                 await self._load(host)
         except TimeoutError:
             return False
@@ -121,7 +127,6 @@ class Mirror:
         answer, _ = await self._ask({"ask": "obtain", "host": server_name, "client": client})
         outcome = Outcome(answer) if answer else Outcome.LATER
         if outcome is Outcome.SERVED:
-            await self._caught_up()
             return outcome if await self._is_known(host) else Outcome.LATER
         return outcome
 
@@ -144,51 +149,79 @@ class Mirror:
             if not waiting.done() or waiting.cancelled():
                 self._send({"forget": number})
 
-    async def _caught_up(self) -> None:
-        """Wait until the news that came before are followed."""
-        done = asyncio.Event()
-        self._news.put_nowait(done)
-        await done.wait()
-
     # News
 
-    async def _follow(self, news: Message) -> None:
+    def _follow(self, news: Message) -> None:
         if "state" in news:
             self._is_complete = news["complete"]
             if self._is_complete:
                 for host in self._served.keys() - {Hostname(name) for name in news["state"]}:
                     self._forget(host)
             self._self_check.key = bytes.fromhex(news["key"])
-            self.is_told.set()
         if "challenges" in news:
-            self._publish(news["challenges"])
+            self._unpublished = news["challenges"]
         for name, written in (news.get("state") or news.get("serve") or {}).items():
             host = Hostname(name)
-            if written:
-                self._served[host] = _references(written)
-                if self.table.certificate(host) is not None:
-                    await self._load(host)
-            else:
+            if not written:
                 self._forget(host)
-        if "sync" in news:
-            self._send({"synced": news["sync"]})
+                continue
+            self._served[host] = _references(written)
+            if self.table.certificate(host) is not None and not self._is_shown(host):
+                self._stale.add(host)
+        self._sync = news.get("sync", self._sync)
+        self._publish()
+        if self._stale or self._unpublished is not None:
+            self._wants_refresh.set()
+        self._acknowledge()
+        if "state" in news:
+            self.is_told.set()
+
+    def _acknowledge(self) -> None:
+        """Say that the news are followed, when they are."""
+        if self._sync is not None and not self._stale and self._unpublished is None:
+            self._send({"synced": self._sync})
+            self._sync = None
 
     def _forget(self, host: Hostname) -> None:
         self._served.pop(host, None)
+        self._stale.discard(host)
         self.table.remove(host)
 
-    def _publish(self, challenges: Mapping[str, Any]) -> None:
-        self._board.only({(Hostname(host), token): answer for host, token, answer in challenges["http"]})
-        self._challenges.only(
-            {Hostname(host): (token, bytes.fromhex(digest)) for host, token, digest in challenges["tls"]}
-        )
+    def _publish(self) -> None:
+        if self._unpublished is None:
+            return
+        http, tls = self._unpublished["http"], self._unpublished["tls"]
+        try:
+            self._board.only({(Hostname(host), token): answer for host, token, answer in http})
+            self._challenges.only({Hostname(host): (token, bytes.fromhex(digest)) for host, token, digest in tls})
+        except OSError as error:  # a context needs a descriptor
+            _log.error("a challenge cannot be answered yet: tried again", extra={"reason": str(error)})
+            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._wants_refresh.set)
+        else:
+            self._unpublished = None
+
+    async def _refresh(self, host: Hostname) -> None:
+        """Serve what the news say in the place of what serves."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                await self._load(host)
+        except TimeoutError:
+            pass
+        except Exception:  # noqa: BLE001 - the root of this task
+            _log.exception("a certificate could not be loaded in an unforeseen way", extra={"host": host})
+        self._refreshing.discard(host)
+        if host in self._stale and (host not in self._served or self._is_shown(host)):
+            self._stale.discard(host)
+            self._acknowledge()
+        elif host in self._stale:
+            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._wants_refresh.set)
 
     # Certificates
 
     async def _load(self, host: Hostname) -> None:
         """Serve a name with what the news say, if it is not; who comes meanwhile waits for the same."""
         is_tried = False
-        while (wanted := self._served.get(host)) is not None and not (is_tried or self._is_shown(host, wanted)):
+        while (wanted := self._served.get(host)) is not None and not (is_tried or self._is_shown(host)):
             if (other := self._loading.get(host)) is not None:
                 await asyncio.shield(other)
                 continue
@@ -205,18 +238,27 @@ class Mirror:
         if self._served.get(host) != wanted:
             return False
         if len(found) < len(wanted):
-            fields = {"host": host, "next": "look at the cache; what served before serves on"}
-            _log.error("a certificate is neither in the cache nor handed over", extra=fields)
+            fields = {"host": host, "next": "look at the cache and at the files that may be open; it is tried again"}
+            _log.error("a certificate is neither in the cache nor handed over: what served serves on", extra=fields)
+            self._stale.add(host)
+
+        def shown(before: tuple[Certificate, ...]) -> list[Certificate]:
+            families = {one.family for one in found}
+            kept = [one for one in before if len(found) < len(wanted) and one.family not in families]
+            return sorted([*found, *kept], key=lambda one: one.family)
+
         try:
-            await self.table.change(host, lambda _: found)
+            await self.table.change(host, shown)
         except OSError as error:  # ssl.SSLError is an OSError
-            _log.error("a certificate cannot serve", extra={"host": host, "reason": str(error)})
+            _log.error("a certificate cannot serve: what served serves on", extra={"host": host, "reason": str(error)})
+            self._stale.add(host)
         if host not in self._served:  # removed while its context was built
             self.table.remove(host)
         return self._served.get(host) == wanted
 
-    def _is_shown(self, host: Hostname, wanted: References) -> bool:
-        return {fingerprint(one) for one in self.table.certificates(host)} == {leaf for leaf, _ in wanted}
+    def _is_shown(self, host: Hostname) -> bool:
+        wanted = {leaf for leaf, _ in self._served.get(host, ())}
+        return {fingerprint(one) for one in self.table.certificates(host)} == wanted
 
     async def _certificate(self, host: Hostname, reference: Reference) -> Certificate | None:
         if (found := await asyncio.to_thread(self._kept, reference)) is not None:

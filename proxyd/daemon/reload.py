@@ -12,7 +12,7 @@ from proxyd.daemon.systemd import Notify, reloading
 
 _log = logging.getLogger("proxyd.daemon")
 #: What listeners and stores are made of.
-_AT_RESTART = ("listen", "cache", "admin", "fast_path", "workers")
+AT_RESTART = ("listen", "cache", "admin", "fast_path", "workers")
 
 
 class ReloadRefused(Exception):
@@ -88,6 +88,6 @@ def _log_changes(old: Config, new: Config, started: Config) -> None:
     for host in sorted(after.keys() & before.keys(), key=str):
         if after[host] != before[host]:
             _log.info("host changed", extra={"host": host})
-    for key in _AT_RESTART:
+    for key in AT_RESTART:
         if getattr(new, key) != getattr(started, key):
             _log.warning("this change takes effect at the next restart", extra={"key": key})

@@ -19,10 +19,11 @@ from typing import Any
 
 from proxyd.config.model import Config
 from proxyd.core.shared_counts import SharedCounts, size_for
-from proxyd.daemon.channel import channel_pair, receive
+from proxyd.daemon.channel import Message, channel_pair, receive
 from proxyd.daemon.child import Child, Life, how_it_ended
 from proxyd.daemon.issuer_process import IssuerProcess
 from proxyd.daemon.listening import Sockets, bound, log_listening
+from proxyd.daemon.logs import set_up
 from proxyd.daemon.reload import log_warnings
 from proxyd.daemon.systemd import notify
 from proxyd.daemon.worker_process import WorkerProcess
@@ -52,16 +53,17 @@ class Supervisor:
         self._woken, self._wakes = socket.socketpair()
         self._status = ""
         self._served: dict[str, Any] = {}
-        self._wants_reload = self._is_up = False
+        self._is_up = False
+        self._wants_reload = self._is_reloading = self._has_tried_again = False
         self._exit: int | None = None
         self._deadline = float("inf")
 
     def run(self) -> int:
         """Serve until TERM or INT, then drain; return the exit status. Raises ListenError."""
+        self._hear_signals()  # first of all: they would end a process that has no children yet
         self._sockets = bound(self._config.listen, workers=len(self._counts))
         self._https_at = self._sockets[0].https_at
         log_warnings(self._config)
-        self._hear_signals()
         gc.collect()
         gc.freeze()  # what is shared stays shared
         tick = time.monotonic()
@@ -89,30 +91,32 @@ class Supervisor:
             now = time.monotonic()
             for number, child in enumerate(self._children):
                 if not child.pid and child.born_from <= now:
+                    child.is_late(now)  # should there be no room for it now
                     self._safely(partial(self._spawn, number, child))
 
     def _spawn(self, number: int, child: Child) -> None:
-        child.ended(time.monotonic())  # should there be no room for it, the next try is later
         line, theirs = channel_pair()
         self._beats[number] = 0
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the child has handlers of its own
         try:
-            pid = os.fork()
+            if not (pid := os.fork()):
+                line.close()
+                self._become(number, theirs)
+            child.began(pid, line, time.monotonic())
         except OSError:
             line.close()
-            theirs.close()
             raise
-        if not pid:
-            line.close()
-            self._become(number, theirs)
-        theirs.close()
-        child.began(pid, line, time.monotonic())
-        self._selector.register(line, selectors.EVENT_READ, lambda: self._heard(child))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            theirs.close()
+        self._selector.register(line, selectors.EVENT_READ, partial(self._heard, child))
 
     def _become(self, number: int, line: socket.socket) -> None:
         """Be the child from now on."""
         status = 1
         try:
             self._leave_behind(number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             life = Life(line, self._beats, number, supervisor=self._pid)
             if number:
                 status = WorkerProcess(
@@ -172,22 +176,29 @@ class Supervisor:
     def _ended(self, number: int, child: Child, code: int) -> None:
         while self._heard(child):  # its last words
             pass
-        if child.line is not None:
-            self._selector.unregister(child.line)
+        fields = {"which": child.name, "pid": child.pid, "how": how_it_ended(code)}
+        self._hang_up(child)
         child.ended(time.monotonic())
         if number:
             self._counts[number - 1].clear()
+            self._children[0].tell(gone=number)
+        elif self._is_reloading:
+            self._reload_again()
         if self._exit is not None:
             self._end_issuer()
-            return
-        if not self._is_up:
+        elif not self._is_up:
             self._stop(code if code > 0 else 1)
-            return
-        fields = {"which": child.name, "how": how_it_ended(code)}
-        _log.error("a process ended: it is replaced", extra=fields)
+        else:
+            _log.error("a process ended: it is replaced", extra=fields)
+
+    def _hang_up(self, child: Child) -> None:
+        if child.line is not None:
+            self._selector.unregister(child.line)
+        child.close()
 
     def _look(self, now: float) -> None:
         """Kill who answers no more."""
+        self._reap()
         for number, child in enumerate(self._children):
             if child.pid and child.is_frozen(self._beats[number]):
                 _log.error("a process does not answer: it is killed, and replaced", extra={"which": child.name})
@@ -199,38 +210,66 @@ class Supervisor:
     # What is heard
 
     def _heard(self, child: Child) -> bool:
-        """Take one message of a child; return whether there was one."""
+        """Take one message of a child; return whether there may be another. Whatever it sends, we go on."""
         try:
             found = receive(child.line) if child.line is not None else None
+            if found is not None:
+                self._take(child, *found)
         except BlockingIOError:
-            found = None
-        if found is None:
             return False
-        message, payload = found
+        except ConnectionError:  # it ended without having read what it was told
+            found = None
+        except Exception:  # noqa: BLE001 - no child may end the supervisor
+            _log.exception("a message of a process is lost", extra={"which": child.name})
+            return True
+        if found is None:
+            self._hang_up(child)  # it closed its end, or is about to be reaped
+        return found is not None
+
+    def _take(self, child: Child, message: Message, payload: bytes) -> None:
         if "ready" in message:
             child.is_ready = True
-            self._all_ready()
+            self._became_ready()
+        elif child is not self._children[0]:
+            _log.error("a worker sent what only the issuer says", extra={"which": child.name})
         elif "notify" in message:
             self._told(message["notify"])
         elif "served" in message:
             self._served.update(message["served"])
+            for name in [name for name, references in message["served"].items() if not references]:
+                del self._served[name]
         elif "configuration" in message:
             self._config, self._generation = pickle.loads(payload), message["configuration"]
-        return True
+            set_up(level=self._config.log.level, format=self._config.log.format)
 
-    def _all_ready(self) -> None:
+    def _became_ready(self) -> None:
         if not self._is_up and all(child.is_ready for child in self._children):
             self._is_up = True
             log_listening(self._sockets[0])
             notify("READY=1", f"STATUS={self._status}")
+        self._reload()
+
+    def _reload(self) -> None:
+        """Have the issuer read the file again, as soon as it can."""
         if self._wants_reload and self._children[0].is_ready:
-            self._wants_reload = False
+            self._wants_reload, self._is_reloading = False, True
             self._children[0].signal(signal.SIGHUP)
+
+    def _reload_again(self) -> None:
+        """The issuer ended in the middle of a reload: the next one tries it, once."""
+        self._is_reloading = False
+        if self._has_tried_again:
+            _log.error("a reload ended twice with the process that did it: what served before serves on")
+            notify("READY=1", f"STATUS={self._status}")
+        self._wants_reload = not self._has_tried_again
+        self._has_tried_again = not self._has_tried_again
 
     def _told(self, lines: Sequence[str]) -> None:
         for line in lines:
             if line.startswith("STATUS="):
                 self._status = line.removeprefix("STATUS=")
+        if "READY=1" in lines:
+            self._is_reloading = self._has_tried_again = False
         if self._is_up and self._exit is None:
             notify(*lines)
 
@@ -248,7 +287,7 @@ class Supervisor:
             self._reap()
         if signal.SIGHUP in numbers:
             self._wants_reload = True
-            self._all_ready()
+            self._reload()
         if numbers & {signal.SIGTERM, signal.SIGINT} and self._exit is None:
             notify("STOPPING=1")
             _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
@@ -260,7 +299,7 @@ class Supervisor:
         for sockets in self._sockets:
             sockets.close()
         issuer, *workers = self._children
-        issuer.tell_stopping()
+        issuer.tell(stopping=True)
         for worker in workers:
             worker.signal(signal.SIGTERM)
         self._end_issuer()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 _log = logging.getLogger("proxyd.systemd")
-_STATUS_SECONDS = 1.0
+_STATUS_SECONDS = _PATIENCE = 1.0
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
@@ -50,9 +50,10 @@ def notify(*lines: str) -> None:
     address = "\0" + path[1:] if path.startswith("@") else path
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(_PATIENCE)
             sock.sendto("\n".join(lines).encode(), address)
     except OSError as error:
-        _log.warning("systemd was not notified", extra={"reason": error.strerror})
+        _log.warning("systemd was not notified", extra={"reason": error.strerror or "it does not listen"})
 
 
 def reloading() -> tuple[str, str]:

@@ -77,9 +77,9 @@ class WorkerProcess:
             self._serving.open(self._sockets, tasks, checks=False, noticed=self._noticed)
             self._serving.adopt(await self._serving.prepare(self._config))
             keep_all()
-            self._channel = Channel(self._end, self._heard)
+            self._channel = Channel(self._end, self._heard, lost=self._join)
             working = [tasks.create_task(one) for one in self._work()]
-            self._send({"joined": self._generation, "pid": os.getpid()})
+            self._join()
             with contextlib.suppress(TimeoutError):  # without a word of the issuer the cache serves
                 async with asyncio.timeout(_TOLD_SECONDS):
                     await self._mirror.is_told.wait()
@@ -98,7 +98,7 @@ class WorkerProcess:
 
     def _heard(self, message: Message, payload: bytes) -> None:
         if "prepare" in message:
-            self._tasks.create_task(self._prepare(message["prepare"], pickle.loads(payload)))
+            self._tasks.create_task(self._prepare(message["prepare"], payload))
         elif "adopt" in message:
             self._adopt(message["adopt"])
         elif "judge" in message:
@@ -109,17 +109,23 @@ class WorkerProcess:
         elif "count" in message:
             self._send({"counted": self._serving.counted()})
         elif "hello" in message:  # a new issuer
-            self._send({"joined": self._generation, "pid": os.getpid()})
+            self._channel.forget()
+            self._join()
         else:
             self._mirror.heard(message, payload)
 
     def _noticed(self, check: str, experience: Experience) -> None:
         self._send({"noticed": [check, experience]})
 
-    async def _prepare(self, generation: int, config: Config) -> None:
+    def _join(self) -> None:
+        """Have the issuer tell everything."""
+        self._send({"joined": self._generation, "pid": os.getpid()})
+
+    async def _prepare(self, generation: int, pickled: bytes) -> None:
         try:
             with building():
-                self._prepared = {generation: await self._serving.prepare(config)}
+                config = await asyncio.to_thread(pickle.loads, pickled)
+                self._prepared[generation] = await self._serving.prepare(config)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was changed
             _log.exception("a configuration could not be prepared")
             self._send({"failed": generation, "why": f"{type(error).__name__}: {error}"})
@@ -127,9 +133,11 @@ class WorkerProcess:
             self._send({"prepared": generation})
 
     def _adopt(self, generation: int) -> None:
-        prepared = self._prepared.pop(generation, None)
+        prepared = self._prepared.get(generation)
         if prepared is None:
+            _log.error("a configuration is to be served that was not prepared", extra={"generation": generation})
             return
+        self._prepared = {number: one for number, one in self._prepared.items() if number > generation}
         self._serving.adopt(prepared)
         self._generation = generation
         log = prepared.config.log

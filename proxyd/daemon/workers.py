@@ -4,6 +4,7 @@ import asyncio
 import logging
 import pickle
 import socket
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -25,14 +26,17 @@ _PLACES = 4
 
 
 class _Worker:
-    """One place; `generation` is the configuration of the process there, None while there is none."""
+    """One place; `generation` is that of the configuration of the process there, None while there is none.
+
+    `prepared`: the last one that it prepared; `failed`: the last one that it could not, and why.
+    """
 
     def __init__(self) -> None:
         self.channel: Channel | None = None
         self.pid = 0
         self.generation: int | None = None
         self.prepared: int | None = None
-        self.failure = ""
+        self.failed: tuple[int, str] = 0, ""
         self.synced = 0
         self.questions: dict[int, asyncio.Task[None]] = {}
         self.counted: Document | None = None
@@ -62,6 +66,7 @@ class Workers:
         self._generation = generation
         self._served = served
         self._config = config
+        self._pickled = b""
         self._preparing: tuple[int, bytes] | None = None
         self._syncs = 0
         self._changed: set[Hostname] = set()
@@ -95,31 +100,35 @@ class Workers:
             if worker.channel is not None:
                 worker.channel.close()
 
+    def gone(self, place: int) -> None:
+        """Wait for nobody there until the next process joins."""
+        self._workers[place].generation = None
+        self._heard_something.set()
+
     # Configurations
 
-    async def prepare(self, config: Config, pickled: bytes) -> int:
+    async def prepare(self, pickled: bytes) -> int:
         """Have all workers prepare a configuration; return its generation. Raises ReloadRefused: one cannot."""
-        generation = self._generation + 1
+        generation = max(self._generation + 1, time.monotonic_ns())  # a late word is about no other one
         self._preparing = generation, pickled
         try:
             await self._prepare(generation, pickled)
         finally:
             self._preparing = None
-        self._generation, self._config = generation, config
+        self._generation, self._pickled = generation, pickled
         return generation
 
     async def _prepare(self, generation: int, pickled: bytes) -> None:
         for worker in self._joined():
-            worker.prepared, worker.failure = None, ""
             self._send(worker, {"prepare": generation}, pickled)
 
         def is_over() -> bool:
-            return all(one.prepared == generation or one.failure for one in self._joined())
+            return all(generation in (one.prepared, one.failed[0]) for one in self._joined())
 
         if not await self._until(is_over, _PREPARE_SECONDS):
             raise ReloadRefused(f"a process did not prepare it within {_PREPARE_SECONDS:g} s")
-        if failure := next((one.failure for one in self._joined() if one.failure), ""):
-            raise ReloadRefused(f"a process could not prepare it: {failure}")
+        if why := next((one.failed[1] for one in self._joined() if one.failed[0] == generation), ""):
+            raise ReloadRefused(f"a process could not prepare it: {why}")
 
     async def adopt(self, generation: int) -> None:
         """Have all workers serve what they prepared. Who started meanwhile gets it too; who hangs is replaced."""
@@ -226,6 +235,13 @@ class Workers:
     # What workers say
 
     def _heard(self, worker: _Worker, message: Message, _: bytes) -> None:
+        try:
+            self._take(worker, message)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            _log.exception("a worker sent a message that is none")
+        self._heard_something.set()
+
+    def _take(self, worker: _Worker, message: Message) -> None:
         match message:
             case {"ask": _, "number": int(number)}:
                 worker.questions[number] = self._tasks.create_task(self._answer(worker, number, message))
@@ -240,7 +256,7 @@ class Workers:
                 self._certificates.hits.by_tls(Hostname(name), client, token)
             case {"traffic": noted}:
                 for name, at in noted.items():
-                    self._issuing.traffic.note(Hostname(name), at)
+                    self._issuing.traffic.note(Hostname(name), float(at))
             case {"noticed": [str(check), experience]}:
                 self._noticed(worker, check, experience)
             case {"joined": int(generation), "pid": int(pid)}:
@@ -249,15 +265,14 @@ class Workers:
                 worker.prepared = generation
                 if worker.generation != self._generation == generation:
                     self._send(worker, {"adopt": generation})
-            case {"failed": _, "why": str(why)}:
-                worker.failure = why
+            case {"failed": int(generation), "why": str(why)}:
+                worker.failed = generation, why
             case {"adopted": int(generation)}:
                 worker.generation = generation
             case {"synced": int(sync)}:
                 worker.synced = sync
             case _:
-                _log.error("a worker sent a message that is none", extra={"message": str(message)[:200]})
-        self._heard_something.set()
+                raise ValueError(str(message)[:200])
 
     def _join(self, worker: _Worker, generation: int, pid: int) -> None:
         """Take a new process; it may have started with a configuration that is no longer in force."""
@@ -265,9 +280,12 @@ class Workers:
         if worker.counted is not None and worker.pid != pid:
             self._gone = [summed([*self._gone, of_gone(worker.counted)])]
             worker.counted = None
-        worker.pid, worker.generation, worker.prepared, worker.failure, worker.synced = pid, generation, None, "", 0
+        worker.pid, worker.generation, worker.synced = pid, generation, 0
+        if worker.channel is not None:
+            worker.channel.forget()
         if generation < self._generation:
-            self._send(worker, {"prepare": self._generation}, pickle.dumps(self._config))
+            self._pickled = self._pickled or pickle.dumps(self._config)
+            self._send(worker, {"prepare": self._generation}, self._pickled)
         if self._preparing is not None:
             self._send(worker, {"prepare": self._preparing[0]}, self._preparing[1])
         self._tell_state(worker)

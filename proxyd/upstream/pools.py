@@ -68,6 +68,8 @@ class Upstreams:
     groups: dict[_GroupKey, UpstreamGroup] = field(default_factory=dict)
     trust: dict[UpstreamTls, _Trust] = field(default_factory=dict)
     checks: dict[_PoolKey, HealthCheck] = field(default_factory=dict)
+    pools_by_check: dict[str, list[UpstreamPool]] = field(default_factory=dict)
+    checks_by_name: dict[str, list[HealthCheck]] = field(default_factory=dict)
     asked_for: dict[_PoolKey, bytes | None] = field(default_factory=dict)
 
     def group(self, options: HostOptions, addresses: tuple[UpstreamAddress, ...] | None = None) -> UpstreamGroup:
@@ -134,10 +136,10 @@ class Pools:
             self._checking.pop(key).cancel()
         for key, check in upstreams.checks.items():
             check.host = upstreams.asked_for[key] or key.address.host_field
-            if not self._runs_checks:
-                check.state.is_healthy = self._verdicts.get(key.check)
-            elif key not in self._checking:
+            if self._runs_checks and key not in self._checking:
                 self._checking[key] = self._tasks.create_task(check.run())
+        if not self._runs_checks:
+            self.judge(self._verdicts)
         self._book.forget_all_but({key.address.host for key in upstreams.pools})
 
     @property
@@ -149,14 +151,14 @@ class Pools:
     def judge(self, verdicts: Verdicts) -> None:
         """Go by the checks of another process."""
         self._verdicts |= verdicts
-        for key, check in self._now.checks.items():
-            check.state.is_healthy = self._verdicts.get(key.check)
+        for name, verdict in verdicts.items():
+            for check in self._now.checks_by_name.get(name, ()):
+                check.state.is_healthy = verdict
 
     def learn(self, check: str, experience: Experience) -> None:
         """Go by what requests told another process."""
-        for key, pool in self._now.pools.items():
-            if key.check == check:
-                pool.passive.learn(experience)
+        for pool in self._now.pools_by_check.get(check, ()):
+            pool.passive.learn(experience)
 
     def states(self) -> dict[str, UpstreamState]:
         """Return how each upstream is, by its address: one that hosts use in several ways is out when one way is."""
@@ -181,7 +183,7 @@ class Pools:
             passive = PassiveHealth(lambda experience: self._noticed(key.check, experience))
             make: Callable[..., UpstreamPool] = UpstreamPool
             if self._counts is not None and key.most < at_once:
-                make = partial(SharedPool, counts=self._counts)
+                make = partial(SharedPool, counts=self._counts, name=f"{key.check} {key.most}")
             pool = make(
                 dialer,
                 tasks=self._tasks,
@@ -191,8 +193,10 @@ class Pools:
                 errors=self._counters.upstream(str(key.address)),
             )
         into.pools[key] = pool
+        into.pools_by_check.setdefault(key.check, []).append(pool)
         if check is not None:
             into.checks[key] = check
+            into.checks_by_name.setdefault(key.check, []).append(check)
 
     def _trusted(self, tls: UpstreamTls) -> _Trust:
         """What cannot be read any more serves on as it was."""

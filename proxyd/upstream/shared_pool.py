@@ -11,7 +11,7 @@ from proxyd.upstream.pool import UpstreamPool
 
 
 class SharedPool(UpstreamPool):
-    """`most` is what the other processes leave of it."""
+    """`most` is what the other processes leave of it. `name`: what all of them call it."""
 
     __slots__ = ("_active", "_counts", "_most", "_place")
 
@@ -25,10 +25,11 @@ class SharedPool(UpstreamPool):
         passive: PassiveHealth,
         errors: dict[ErrorKind, int],
         counts: SharedCounts,
+        name: str,
     ) -> None:
         self._counts = counts
         self._active = 0
-        self._place = counts.cells(f"upstream {dialer.address} {most}")
+        self._place = counts.cells(f"upstream {name}")
         super().__init__(dialer, tasks=tasks, most=most, checked=checked, passive=passive, errors=errors)
 
     @property

@@ -359,3 +359,31 @@ def test_what_a_killed_worker_had_counted_is_not_lost(daemon: DaemonProcess, ups
         assert serves(daemon)
         eventually(lambda: scrape(port)["proxyd_requests_total", "2xx", HOST] == MANY + 1)
     assert daemon.stop() == 0
+
+
+def test_who_is_replaced_begins_as_the_others_did(running: DaemonProcess, upstream: Upstream) -> None:
+    """A change that takes effect at the next restart does not come piece by piece."""
+    listen = {"https": f"127.0.0.1:{running.https_port}", "http": [], "proxy_protocol": ["127.0.0.0/8"]}
+    running.configure({HOST: upstream.port}, acme=NO_CA, listen=listen, **SEVERAL)
+    reload(running)
+    assert "this change takes effect at the next restart" in running.log()
+    for pid in children(running):
+        replaced(running, pid)
+    assert all(serves(running) for _ in range(MANY))
+    eventually(lambda: reloads(running), what=running.log)
+    assert "this change takes effect at the next restart" in running.log()
+
+
+def test_a_reload_that_the_issuer_did_not_survive_is_made_by_the_next(
+    running: DaemonProcess, upstream: Upstream
+) -> None:
+    keep_certificates(running, "two.example.test")
+    running.configure({HOST: upstream.port, "two.example.test": upstream.port}, acme=NO_CA, **SEVERAL)
+    obtains = issuer(running)
+    os.kill(obtains, signal.SIGSTOP)
+    running.forget_log()
+    running.reload()
+    time.sleep(0.2)  # the supervisor passes it on
+    replaced(running, obtains)
+    running.wait_for("reloaded")
+    assert all(serves(running, "two.example.test") for _ in range(MANY))
