@@ -22,7 +22,7 @@ _SPREAD_SECONDS = 5.0
 _COUNT_SECONDS = 1.0
 _PREPARE_SECONDS = 60.0
 #: Files that may hold a certificate, told with it; whoever does not find it there has it handed over.
-_PLACES = 4
+_PLACES = 100
 
 
 class _Worker:
