@@ -64,7 +64,7 @@ def test_a_listed_peer_without_a_header_is_closed(served: DaemonProcess) -> None
         tls(served.https_port, HOST, get(HOST), source=BALANCER)
     assert plain(served.http_port, get(HOST), source=BALANCER) == b""
     eventually(lambda: "without a PROXY header" in served.log(), what=served.log)
-    assert served.log().count("without a PROXY header") == 1  # once a minute
+    assert served.log().count("without a PROXY header") in (1, 2)  # once a minute in each of the processes
 
 
 def test_a_header_of_somebody_else_is_no_header(served: DaemonProcess) -> None:
