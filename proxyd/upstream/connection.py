@@ -86,6 +86,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_chunks",
+        "_ended",
         "_interims",
         "_is_head",
         "_known",
@@ -120,6 +121,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._upload_done = False
         self._served = False  # a request before this one
         self._answered = False  # any byte of the answer came
+        self._ended = False  # it said that nothing more comes
         self._interims = 0
         self._known_bytes = b""
         self._known: ResponseHead | None = None
@@ -197,6 +199,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink.flush()
 
     def eof_received(self) -> bool:
+        self._ended = True  # with TLS by a close_notify: anybody can cut a connection (RFC 9112 §9.8)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -206,7 +209,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink, self._sink = self._sink, None
         if sink is None:
             return
-        if self._phase is _TUNNEL or (self._phase is _UNTIL_CLOSE and exc is None):
+        if self._phase is _TUNNEL or (self._phase is _UNTIL_CLOSE and exc is None and self._ended):
             sink.end(b"")
             sink.flush()
         elif self._answered:
@@ -273,7 +276,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _informational(self, sink: ResponseSink, head: ResponseHead) -> None:
         self._interims += 1
         if head.status == 101:
-            if not _protocols(head.upgrade) <= _protocols(self._offered):
+            switched = _protocols(head.upgrade)
+            if not switched or not switched <= _protocols(self._offered):
                 raise MalformedResponse("it switched to a protocol that nobody asked for")
             self._phase, self._reusable = _TUNNEL, False
             sink.switched(head)
@@ -338,4 +342,4 @@ class UpstreamConnection(asyncio.Protocol):
 
 
 def _protocols(listed: bytes) -> set[bytes]:
-    return {one.strip(b" \t").lower() for one in listed.split(b",")}
+    return {name for one in listed.split(b",") if (name := one.strip(b" \t").lower())}
