@@ -13,6 +13,7 @@ from proxyd.core.chunked_body import ChunkedBody, MalformedBody
 from proxyd.core.counters import ErrorKind
 from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_response
 from proxyd.upstream.tls_error import refusal
+from proxyd.upstream.unsent import unsent
 
 _HEAD_LIMIT = _READ_BYTES = 65_536
 #: Informational responses before the final one; more are a flood.
@@ -149,6 +150,14 @@ class UpstreamConnection(asyncio.Protocol):
     def finish(self) -> None:
         """Tell that the request is complete."""
         self._upload_done = True
+
+    @property
+    def is_uploaded(self) -> bool:
+        return self._upload_done
+
+    def unsent(self) -> int:
+        """Return how many bytes of the request the upstream has not taken."""
+        return unsent(self._transport)
 
     def pause(self) -> None:
         """Stop reading: the downstream is slow."""
