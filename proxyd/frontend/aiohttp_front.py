@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from proxyd.core.request_head import RequestHead
-from proxyd.proxy.exchange import Downstream, Exchange, RequestSink
+from proxyd.proxy.exchange import Downstream, Exchange, ExchangeHandler, RequestSink
 
 if TYPE_CHECKING:
     from proxyd.frontend.h1_connection import H1Connection
@@ -24,10 +24,10 @@ _LARGE = 1 << 20  # the scanner has its own limits
 
 
 class AiohttpFront:
-    """Makes the exchanges of requests that aiohttp reads; `handle` serves them."""
+    """Makes the exchanges of requests that aiohttp reads; `handler` serves them."""
 
-    def __init__(self, handle: Callable[[Exchange], None]) -> None:
-        self._handle = handle
+    def __init__(self, handler: ExchangeHandler) -> None:
+        self._handle, self._refuse = handler.handle, handler.refuse
         self._exchanges: dict[web.RequestHandler, AiohttpExchange] = {}
         self._server = web.Server(
             self._serve,
@@ -43,7 +43,7 @@ class AiohttpFront:
     def take(self, connection: "H1Connection", head: bytes) -> "AiohttpExchange":
         """Begin to read the request with this head; its body follows by `feed`."""
         reader = self._server()
-        exchange = self._exchanges[reader] = AiohttpExchange(connection, reader, over=self._over)
+        exchange = self._exchanges[reader] = AiohttpExchange(connection, reader, self._over, self._refuse)
         reader.connection_made(_Lent(connection, exchange))
         reader.data_received(head)
         return exchange
@@ -64,12 +64,16 @@ class AiohttpExchange:
     """Implements Exchange, and for the connection RequestSink: everything but the body passes straight through."""
 
     def __init__(
-        self, connection: "H1Connection", reader: web.RequestHandler, *, over: Callable[[web.RequestHandler], None]
+        self,
+        connection: "H1Connection",
+        reader: web.RequestHandler,
+        over: Callable[[web.RequestHandler], None],
+        refuse: Callable[[Exchange, int, str], None],
     ) -> None:
         self.trailers = b""  # aiohttp drops them
         self._connection = connection
         self._reader = reader
-        self._over = over
+        self._over, self._refuse = over, refuse
         self._sink: RequestSink | None = None
         self._ended = asyncio.get_running_loop().create_future()
         self._wanted = asyncio.Event()
@@ -167,6 +171,14 @@ class AiohttpExchange:
         self._end()
         if sink is not None:
             sink.abandoned()
+
+    def refused(self, status: int, why: str) -> None:
+        sink = self._sink
+        self._end()
+        if sink is not None:
+            sink.refused(status, why)
+        else:  # aiohttp has not read its head yet
+            self._refuse(self._connection, status, why)
 
     def download_paused(self, paused: bool) -> None:
         if self._sink is not None:

@@ -37,7 +37,7 @@ class H1Frontend:
         self.handle, self.refuse = handler.handle, handler.refuse
         self.limits = limits
         self.hit = hit
-        self.aiohttp = None if fast_path else AiohttpFront(handler.handle)
+        self.aiohttp = None if fast_path else AiohttpFront(handler)
         self.is_draining = False
         self._swept = swept
         self._times = times

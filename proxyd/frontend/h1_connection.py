@@ -6,21 +6,22 @@ sweep of the frontend looks at.
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum, auto
 from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
-from proxyd.core.body_length import CHUNKED
-from proxyd.core.chunked_body import ChunkedBody, MalformedBody
+from proxyd.core.chunked_body import MalformedBody
 from proxyd.core.counters import Limit
 from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import MalformedRequest, is_plain, keeps_open
 from proxyd.frontend.aiohttp_front import AiohttpExchange
+from proxyd.frontend.body_reader import BodyReader
 from proxyd.frontend.head_reader import UNREADABLE, HeadReader
+from proxyd.frontend.phase import BODY, HEAD, LATER, NOTHING, TUNNEL
 from proxyd.frontend.response_head import response_head
 from proxyd.proxy.exchange import Downstream, RequestSink
 from proxyd.proxy.times import Times
+from proxyd.upstream.unsent import unsent
 
 if TYPE_CHECKING:
     from proxyd.frontend.h1 import H1Frontend
@@ -33,31 +34,16 @@ _LINGER_SECONDS = 2.0
 _PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus if one < 200}
 
 
-class _Phase(Enum):
-    """What the next bytes of the client are."""
-
-    HEAD = auto()
-    BODY = auto()
-    LATER = auto()  # of the next request: this one is complete, its response is not
-    TUNNEL = auto()
-    NOTHING = auto()  # nobody reads them any more
-
-
-#: Asked a dozen times for each request: in the class a look-up takes ten times as long.
-_HEAD, _BODY, _LATER, _TUNNEL, _NOTHING = _Phase
-
-
 class H1Connection(asyncio.Protocol):
     """Implements Exchange for the request under way, of which there is one at a time."""
 
     __slots__ = (
         "_answers",
+        "_body",
         "_body_held",
-        "_chunks",
         "_framed",
         "_heads",
         "_keeps",
-        "_left",
         "_lent",
         "_lost",
         "_out",
@@ -69,6 +55,7 @@ class H1Connection(asyncio.Protocol):
         "_sink",
         "_times",
         "_transport",
+        "_unsent",
         "deadline",
         "downstream",
         "late_at",
@@ -85,17 +72,17 @@ class H1Connection(asyncio.Protocol):
         self.late_at = NEVER  # what the sink waits for
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._phase = _HEAD
+        self._phase = HEAD
         self._pending = b""
         self._sink: RequestSink | None = None
-        self._left = 0  # bytes of the request's body
-        self._chunks: ChunkedBody | None = None
+        self._body: BodyReader | None = None
         self._body_held = False
         self._reading = True
         self._keeps = True
         self._answers = False  # the response has begun
         self._framed = False  # it goes out in chunks
         self._paused = False  # the client takes no more
+        self._unsent = -1  # what it had to take when that was looked at
         self._out: list[bytes] = []
         self._heads = HeadReader(owner.limits())
         self._lent: AiohttpExchange | None = None  # who reads the request in our place
@@ -109,18 +96,18 @@ class H1Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is _HEAD:
+        if phase is HEAD:
             self._pending = self._pending + data if self._pending else data
             if len(self._pending) > _MOST_PENDING:
                 self._read(False)
             if not self._paused:
                 self._next()
-        elif phase is _BODY and not self._body_held:
+        elif phase is BODY and not self._body_held:
             self._take_body(data)
-        elif phase is _TUNNEL:
+        elif phase is TUNNEL:
             if self._sink is not None:
                 self._sink.body(data)
-        elif phase is not _NOTHING:
+        elif phase is not NOTHING:
             self._pending += data
             if len(self._pending) > _MOST_PENDING:
                 self._read(False)
@@ -130,7 +117,7 @@ class H1Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._phase = _NOTHING
+        self._phase = NOTHING
         self._pending = b""
         self.deadline = self.late_at = NEVER
         self._owner.gone(self)
@@ -141,19 +128,20 @@ class H1Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
-        if self._phase is not _TUNNEL:
+        if self._phase is not TUNNEL:
             self.deadline = monotonic() + self._times.idle
+            self._unsent = unsent(self._transport)
         if self._sink is not None:
             self._sink.download_paused(True)
 
     def resume_writing(self) -> None:
         self._paused = False
-        if self._phase is _HEAD:
+        if self._phase is HEAD:
             self.deadline = monotonic() + self._times.keepalive
             if self._pending:
                 self._owner.soon(self._go_on)
-        elif self._phase is not _NOTHING:
-            waits = self._phase is _BODY and not self._body_held
+        elif self._phase is not NOTHING:
+            waits = self._phase is BODY and not self._body_held
             self.deadline = monotonic() + self._times.idle if waits else NEVER
         if self._sink is not None:
             self._sink.download_paused(False)
@@ -167,9 +155,9 @@ class H1Connection(asyncio.Protocol):
 
     def pause_body(self, paused: bool) -> None:
         self._body_held = paused
-        if self._phase is _TUNNEL:
+        if self._phase is TUNNEL:
             self._read(not paused)
-        elif self._phase is _BODY:
+        elif self._phase is BODY:
             self.deadline = NEVER if paused else monotonic() + self._times.idle
             if paused:
                 self._read(False)
@@ -187,12 +175,12 @@ class H1Connection(asyncio.Protocol):
         self._answers = True
         self.late_at = NEVER
         # An answer before the end of the body: what follows may be no request.
-        keeps = self._keeps and self._phase is not _BODY
+        keeps = self._keeps and self._phase is not BODY
         data, self._framed, self._keeps = response_head(self.request, status, reason, lines, body, keeps=keeps)
         self._out.append(data)
 
     def switch(self, lines: bytes) -> None:
-        self._answers, self._phase, self._keeps = True, _TUNNEL, False
+        self._answers, self._phase, self._keeps = True, TUNNEL, False
         self.deadline = self.late_at = NEVER
         offered = b"\r\nConnection: Upgrade"
         self._out.append(b"HTTP/1.1 101 Switching Protocols%b%b\r\n\r\n" % (lines, offered))
@@ -214,14 +202,14 @@ class H1Connection(asyncio.Protocol):
         self.flush()
         self._sink = self._lent = None
         self.late_at = NEVER
-        if self._phase is _BODY or self._phase is _NOTHING:
+        if self._phase is BODY or self._phase is NOTHING:
             self._linger()
         elif not self._keeps or self._owner.is_draining:
             self._close()
         elif self._transport is not None:
-            self._phase = _HEAD
+            self._phase = HEAD
             self._answers = self._framed = False
-            self.deadline = monotonic() + self._times.keepalive
+            self.deadline = monotonic() + (self._times.idle if self._paused else self._times.keepalive)
             if self._pending:
                 self._owner.soon(self._go_on)
             elif not self._reading:
@@ -230,7 +218,7 @@ class H1Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._out.clear()
         self._sink = self._lent = None
-        self._phase = _NOTHING
+        self._phase = NOTHING
         if self._transport is not None:
             self._transport.abort()
 
@@ -252,22 +240,28 @@ class H1Connection(asyncio.Protocol):
         if self.deadline > now:
             return
         self.deadline = NEVER
-        if self._phase is _HEAD and self._pending:
+        if self._paused or self._is_closing():
+            left = unsent(self._transport)
+            if left and left != self._unsent:  # slowly, but it takes what it gets
+                self._unsent, self.deadline = left, now + self._times.idle
+                return
+            self._owner.hit("idle_timeout" if left else None)
+            self.abandon()
+        elif self._phase is HEAD and self._pending:
             self.refuse(408, "the request head did not come in time", "header_timeout")
-        elif self._phase is _BODY and not self._answers and not self._paused:
+        elif self._phase is BODY and not self._answers:
             self.refuse(408, "the request body did not come in time", "idle_timeout")
-        elif self._phase is _HEAD or (self._phase is _NOTHING and not self._is_closing()):
-            if self._phase is _HEAD and not self._paused:
+        elif self._phase is HEAD or self._phase is NOTHING:
+            if self._phase is HEAD:
                 self._owner.hit("keepalive_timeout" if hasattr(self, "request") else "header_timeout")
             self._close()
-        else:  # it takes nothing
-            unsent = self._transport.get_write_buffer_size() if self._transport and self._phase is _NOTHING else 1
-            self._owner.hit("idle_timeout" if unsent else None)
+        else:  # it stopped in a body that is answered already
+            self._owner.hit("idle_timeout")
             self.abandon()
 
     def close_when_idle(self) -> None:
         """Serve what is under way, then close."""
-        if self._phase is _HEAD and not self._pending:
+        if self._phase is HEAD and not self._pending:
             self._close()
         elif not self._answers:
             self._keeps = False
@@ -281,21 +275,24 @@ class H1Connection(asyncio.Protocol):
         """Answer what cannot be served, unless an answer has begun, and close."""
         self._owner.hit(limit)
         sink, self._sink, self._lent = self._lent or self._sink, None, None
-        if sink is not None:
-            sink.abandoned()
         if self._answers:
+            if sink is not None:
+                sink.abandoned()
             self.abort()
             return
-        if self._phase is _HEAD:
+        if self._phase is HEAD:
             self.request = UNREADABLE
-        self._phase, self._keeps, self._out = _NOTHING, False, []
-        self._owner.refuse(self, status, why)
+        self._phase, self._keeps, self._out = NOTHING, False, []
+        if sink is None:
+            self._owner.refuse(self, status, why)
+        else:  # who has the request answers it, and counts it once
+            sink.refused(status, why)
 
     # Inside
 
     def _go_on(self) -> None:
         """Take the request that came before the last response was over."""
-        if self._phase is _HEAD and self._pending and not self._paused:
+        if self._phase is HEAD and self._pending and not self._paused:
             self._next()
 
     def _next(self) -> None:
@@ -328,12 +325,11 @@ class H1Connection(asyncio.Protocol):
         self.deadline = NEVER
         self._body_held = False
         if not body:
-            self._phase = _LATER
+            self._phase = LATER
             if self._lent is None:
                 self._owner.handle(self)
             return
-        self._phase, self._left = _BODY, body
-        self._chunks = ChunkedBody() if body == CHUNKED else None
+        self._phase, self._body = BODY, BodyReader(body)
         self.deadline = monotonic() + self._times.idle
         if self._lent is None:
             self._owner.handle(self)
@@ -341,37 +337,33 @@ class H1Connection(asyncio.Protocol):
 
     def _go_on_with_body(self) -> None:
         """Take what came of it, and read only when that is not all: what follows has to wait."""
-        if self._phase is _BODY and not self._body_held:
+        if self._phase is BODY and not self._body_held:
             data, self._pending = self._pending, b""
             if data:
                 self._take_body(data)
-        if self._phase is _BODY and not self._body_held:
+        if self._phase is BODY and not self._body_held:
             self._read(True)
 
     def _take_body(self, data: bytes) -> None:
-        if self._chunks is None:
-            end = self._left if len(data) >= self._left else -1
-            pieces, self._left = [data if end < 0 else data[:end]], self._left - len(data)
-            trailers = b""
-        else:
-            try:
-                pieces, end = self._chunks.feed(data)
-            except MalformedBody as error:
-                self.refuse(400, str(error))
-                return
-            trailers = self._chunks.trailers
+        assert self._body is not None
+        try:
+            pieces, end = self._body.feed(data)
+        except MalformedBody as error:
+            self.refuse(400, str(error))
+            return
+        trailers = self._body.trailers
         if self._lent is not None:
             self._lent.trailers = trailers
             self._lent.feed(data if end < 0 else data[:end])
         elif self._sink is not None:
             for piece in pieces:
                 self._sink.body(piece)
-        if self._phase is not _BODY:  # the sink had enough
+        if self._phase is not BODY:  # the sink had enough
             return
         if end < 0:
             self.deadline = NEVER if self._body_held else monotonic() + self._times.idle
             return
-        self._phase, self._pending, self.deadline = _LATER, data[end:] + self._pending, NEVER
+        self._phase, self._pending, self.deadline = LATER, data[end:] + self._pending, NEVER
         if len(self._pending) > _MOST_PENDING:  # who takes the body may have asked for more of it
             self._read(False)
         if self._sink is not None:
@@ -379,16 +371,15 @@ class H1Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close when the client has had time to read what it was sent, although it goes on sending."""
-        self._phase, self._pending, self._sink = _NOTHING, b"", None
+        self._phase, self._pending, self._sink = NOTHING, b"", None
         self._read(True)
         self.deadline = monotonic() + _LINGER_SECONDS
 
     def _close(self) -> None:
-        self._phase, self._pending = _NOTHING, b""
+        self._phase, self._pending = NOTHING, b""
         if self._transport is not None:
-            takes_nothing = self._transport.get_write_buffer_size() > 0
             self._transport.close()  # whose end many clients answer when they want something again
-            self.deadline = monotonic() + (self._times.idle if takes_nothing else _LINGER_SECONDS)
+            self.deadline, self._unsent = monotonic() + _LINGER_SECONDS, -1
 
     def _is_closing(self) -> bool:
         return self._transport is None or self._transport.is_closing()

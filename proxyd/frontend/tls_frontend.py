@@ -20,6 +20,8 @@ from proxyd.tls.challenge_table import ALPN, ChallengeTable
 _log = logging.getLogger("proxyd.tls")
 _HELLO_SECONDS = 5.0
 _HANDSHAKE_SECONDS = 15.0
+#: Who closes looks itself whether the client takes the rest: the loop would cut it off in the middle, after 30 s.
+_CLOSING_SECONDS = 86_400.0
 #: Exactly this list: a client that also speaks HTTP is a browser (RFC 8737 §3).
 _VALIDATOR = (ALPN.encode(),)
 
@@ -115,6 +117,7 @@ class TlsFrontend:
                 sock,
                 ssl=selection.context,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=_CLOSING_SECONDS,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})

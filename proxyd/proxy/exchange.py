@@ -38,6 +38,10 @@ class RequestSink(Protocol):
         """The client is gone."""
         ...
 
+    def refused(self, status: int, why: str) -> None:
+        """The rest of the body cannot be taken, and no answer has begun: answer with `status`; `why` is for the log."""
+        ...
+
     def download_paused(self, paused: bool) -> None:
         """Stop (or continue) giving response bytes: the client does not take them."""
         ...

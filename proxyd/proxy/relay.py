@@ -12,6 +12,7 @@ from proxyd.core.response_scanner import ResponseHead
 from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.snapshot import Site
+from proxyd.proxy.upstream_head import upstream_head
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 from proxyd.upstream.dialer import ConnectFailed
 from proxyd.upstream.pool import UpstreamPool
@@ -46,6 +47,7 @@ class Relay:
         "_retried",
         "_tried",
         "_tunnels",
+        "_unsent",
         "_uploaded",
         "began",
         "exchange",
@@ -81,6 +83,7 @@ class Relay:
         self._pool: UpstreamPool | None = None
         self._tried: tuple[UpstreamPool, ...] = ()
         self._uploaded = 0
+        self._unsent = -1  # while the upstream does not take the request's body: what it still has to
         self._is_over = False
         self._retried = False
         self._tunnels = False
@@ -125,7 +128,7 @@ class Relay:
         if self._request.block.body == CHUNKED:
             self._connection.write(b"0%b\r\n\r\n" % trailers)
         self._connection.finish()
-        if not self.status:
+        if not self.status and self._unsent < 0:
             self.exchange.expect(self.site.times.response)
 
     def abandoned(self) -> None:
@@ -137,6 +140,14 @@ class Relay:
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, connection.abort)
         self._drop_upstream()
         self._end(self.status if self._tunnels else 499)
+
+    def refused(self, status: int, why: str) -> None:
+        if self._is_over:
+            return
+        extra = {"client": self.exchange.downstream.client, "reason": why, "request_id": self.request_id}
+        _log.debug("refused a request", extra=extra)
+        self._drop_upstream()
+        self._refuse(status)
 
     def download_paused(self, paused: bool) -> None:
         self._download_paused = paused
@@ -157,6 +168,12 @@ class Relay:
             self.exchange.interim(100, b"")
             self.exchange.flush()
             return
+        was_unsent = self._unsent
+        if was_unsent >= 0 and self._connection is not None:
+            self._unsent = self._connection.unsent()
+            if self._unsent != was_unsent:
+                self.exchange.expect(self.site.times.idle)
+                return
         self._drop_upstream()
         if self._tunnels:
             self.site.counters.hit("tunnel_timeout")
@@ -165,8 +182,10 @@ class Relay:
             return
         times = self.site.times
         upstream = self._pool.name if self._pool is not None else ""
-        self.site.counters.hit("idle_timeout" if self.status else "response_timeout")
-        if self.status:
+        self.site.counters.hit("idle_timeout" if self.status or was_unsent >= 0 else "response_timeout")
+        if was_unsent >= 0:
+            message = f"{upstream} took nothing of the request's body for {times.idle:g} s"
+        elif self.status:
             message = f"{upstream} stopped in the middle of its response for {times.idle:g} s"
         else:
             message = f"{upstream} gave no answer within {times.response:g} s"
@@ -244,8 +263,15 @@ class Relay:
             self.exchange.flush()
 
     def upload_paused(self, paused: bool) -> None:
-        if not self._is_over:
-            self.exchange.pause_body(paused)
+        if self._is_over or self._connection is None:
+            return
+        if not self._tunnels:
+            self._unsent = self._connection.unsent() if paused else -1
+            if not self.status:
+                times = self.site.times
+                after = times.response if self._connection.is_uploaded else 0.0
+                self.exchange.expect(times.idle if paused else after)
+        self.exchange.pause_body(paused)
 
     # Inside
 
@@ -304,7 +330,10 @@ class Relay:
         request = self._request
         block = request.block
         self._connection = connection
-        head = self._head()
+        authority = request.authority
+        if not self.site.keeps_host and self._pool is not None:
+            authority = self._pool.dialer.address.host_field
+        head = upstream_head(request, authority, self._forwarded, self.request_id)
         if not block.body and not block.upgrade:
             connection.begin(self, head, is_head=request.method == b"HEAD", has_body=False)
             exchange.expect(self.site.times.response)
@@ -325,35 +354,6 @@ class Relay:
             connection.pause()
         if block.body:
             exchange.pause_body(False)
-
-    def _head(self) -> bytes:
-        request = self._request
-        block = request.block
-        more = b""
-        if block.body > 0:
-            more = b"\r\nContent-Length: %d" % block.body
-        elif block.body == CHUNKED:
-            more = b"\r\nTransfer-Encoding: chunked"
-        elif block.length_zero:
-            more = b"\r\nContent-Length: 0"
-        if block.expects_continue:
-            more += b"\r\nExpect: 100-continue"
-        if block.upgrade:
-            more += b"\r\nConnection: Upgrade\r\nUpgrade: " + block.upgrade
-        elif block.accepts_trailers:
-            more += b"\r\nConnection: TE\r\nTE: trailers"
-        authority = request.authority
-        if not self.site.keeps_host and self._pool is not None:
-            authority = self._pool.dialer.address.host_field
-        return b"%b %b HTTP/1.1\r\nHost: %b%b%b\r\nX-Request-ID: %b%b\r\n\r\n" % (
-            request.method,
-            request.path,
-            authority,
-            block.kept,
-            self._forwarded,
-            self.request_id.encode(),
-            more,
-        )
 
     def _expect_more(self) -> None:
         """A body that stops for long is over, one that moves never; a tunnel as its host's options say."""

@@ -13,6 +13,7 @@ from proxyd.core.chunked_body import ChunkedBody, MalformedBody
 from proxyd.core.counters import ErrorKind
 from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_response
 from proxyd.upstream.tls_error import refusal
+from proxyd.upstream.unsent import unsent
 
 _HEAD_LIMIT = _READ_BYTES = 65_536
 #: Informational responses before the final one; more are a flood.
@@ -86,6 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_chunks",
+        "_ended",
         "_interims",
         "_is_head",
         "_known",
@@ -120,6 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._upload_done = False
         self._served = False  # a request before this one
         self._answered = False  # any byte of the answer came
+        self._ended = False  # it said that nothing more comes
         self._interims = 0
         self._known_bytes = b""
         self._known: ResponseHead | None = None
@@ -147,6 +150,14 @@ class UpstreamConnection(asyncio.Protocol):
     def finish(self) -> None:
         """Tell that the request is complete."""
         self._upload_done = True
+
+    @property
+    def is_uploaded(self) -> bool:
+        return self._upload_done
+
+    def unsent(self) -> int:
+        """Return how many bytes of the request the upstream has not taken."""
+        return unsent(self._transport)
 
     def pause(self) -> None:
         """Stop reading: the downstream is slow."""
@@ -197,6 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink.flush()
 
     def eof_received(self) -> bool:
+        self._ended = True  # with TLS by a close_notify: anybody can cut a connection (RFC 9112 §9.8)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -206,7 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink, self._sink = self._sink, None
         if sink is None:
             return
-        if self._phase is _TUNNEL or (self._phase is _UNTIL_CLOSE and exc is None):
+        if self._phase is _TUNNEL or (self._phase is _UNTIL_CLOSE and exc is None and self._ended):
             sink.end(b"")
             sink.flush()
         elif self._answered:
@@ -273,7 +285,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _informational(self, sink: ResponseSink, head: ResponseHead) -> None:
         self._interims += 1
         if head.status == 101:
-            if not _protocols(head.upgrade) <= _protocols(self._offered):
+            switched = _protocols(head.upgrade)
+            if not switched or not switched <= _protocols(self._offered):
                 raise MalformedResponse("it switched to a protocol that nobody asked for")
             self._phase, self._reusable = _TUNNEL, False
             sink.switched(head)
@@ -338,4 +351,4 @@ class UpstreamConnection(asyncio.Protocol):
 
 
 def _protocols(listed: bytes) -> set[bytes]:
-    return {one.strip(b" \t").lower() for one in listed.split(b",")}
+    return {name for one in listed.split(b",") if (name := one.strip(b" \t").lower())}

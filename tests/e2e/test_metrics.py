@@ -70,6 +70,32 @@ def test_requests_are_counted_by_host_and_class(daemon: DaemonProcess, port: int
     assert not [key for key in after if "nobody.example.com" in key]
 
 
+def test_a_request_that_is_refused_in_its_body_is_one(daemon: DaemonProcess) -> None:
+    """Counted and logged once, by its host, as what the client was told."""
+    found = free_port()
+    chunked = f"POST /chunks HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n".encode()
+    stalled = f"POST /stalls HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\n\r\nb".encode()
+    with RawUpstream() as upstream:
+        hosts = {HOST: {"upstream": upstream.port, "timeouts": {"idle": "1s"}}}
+        start_cached(daemon, hosts, admin={"listen": f"127.0.0.1:{found}"}, log={"level": "info", "format": "json"})
+        before = scrape(found)
+        answers = [tls(daemon.https_port, HOST, sent) for sent in (chunked, stalled)]
+        assert [status(one) for one in answers] == [400, 408]
+        eventually(lambda: daemon.log().count('"target"') >= 2, what=daemon.log)
+        after = scrape(found)
+    assert risen(before, after, "proxyd_requests_total") == {("4xx", HOST): 2}
+    assert risen(before, after, "proxyd_request_duration_seconds_count") == {(): 2}
+    assert risen(before, after, "proxyd_limits_hit_total") == {("idle_timeout",): 1}
+    assert after["proxyd_requests_in_flight",] == 0
+    logged = [json.loads(line) for line in daemon.log().splitlines() if '"target"' in line]
+    assert [(one["host"], one["target"], one["status"]) for one in logged] == [
+        (HOST, "/chunks", 400),
+        (HOST, "/stalls", 408),
+    ]
+    for one, answer in zip(logged, answers, strict=True):
+        assert f"Request ID: {one['request_id']}".encode() in answer
+
+
 def test_certificates_are_told(daemon: DaemonProcess, port: int) -> None:
     row = command(daemon, "status", "--json").json["hosts"][HOST]  # when the cache was read
     samples = scrape(port)

@@ -76,6 +76,32 @@ def test_tls_to_an_upstream_is_verified(daemon: DaemonProcess, tmp_path: Path) -
             daemon.wait_for(says)
 
 
+@pytest.mark.parametrize("says_goodbye", [True, False])
+def test_a_body_without_a_length_ends_with_the_end_of_tls(
+    daemon: DaemonProcess, tmp_path: Path, says_goodbye: bool
+) -> None:
+    """Without it anybody on the way could have cut it (RFC 9112 §9.8)."""
+    ca = PrivateCa(tmp_path / "ca")
+
+    def serve(listening: socket.socket) -> None:
+        raw, _ = listening.accept()
+        with ca.server("127.0.0.1").wrap_socket(raw, server_side=True) as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nbegun")
+            if says_goodbye:
+                with contextlib.suppress(OSError):
+                    connection.unwrap()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve, listening)
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        start_cached(daemon, {HOST: {"upstream": url, "upstream_tls": {"ca": str(ca.root)}}})
+        answer = ask(daemon)
+        serving.result()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n5\r\nbegun\r\n" + (b"0\r\n\r\n" if says_goodbye else b""))
+
+
 def test_an_upstream_that_wants_a_client_certificate_is_told_from_others(daemon: DaemonProcess, tmp_path: Path) -> None:
     ca = PrivateCa(tmp_path / "ca")
     context = ca.server("127.0.0.1", client_ca=ca.root)

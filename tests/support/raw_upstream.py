@@ -60,6 +60,16 @@ class Peer:
         self._wait(lambda: len(self._unread()) >= size, _SECONDS)
         return self._take(size)
 
+    def some(self, most: int) -> int:
+        """Read what is there, at most so many bytes, and return how many: a slow reader."""
+        with self._lock:
+            try:
+                data = self._sock.recv(most)
+            except BlockingIOError:
+                return 0
+            self._received += data
+            return len(data)
+
     def request(self) -> Message:
         """Return the next request, whole. Raises Ended; Ambiguous when two readers could disagree about it."""
         found: list[Message] = []
@@ -211,6 +221,10 @@ class RawUpstream:
             return self._unclaimed.get(timeout=seconds)
         except queue.Empty:
             raise TimeoutError(f"no connection within {seconds} s") from None
+
+    def narrow(self, size: int) -> None:
+        """Give connections from now on a receive buffer of so many bytes."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
     def received(self) -> list[bytes]:
         """Return what came on each connection that carried bytes, oldest first."""

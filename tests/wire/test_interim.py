@@ -91,6 +91,7 @@ def test_1xx_has_no_body(wire: Wire, attack: bytes) -> None:
 @cases(
     ("to nobody who asked", b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
     ("without Upgrade", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+    ("to a list of nothing", b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: , ,\r\n\r\n"),
 )
 def test_a_101_that_nobody_asked_for_is_a_502(wire: Wire, attack: bytes) -> None:
     wire.upstream.script = answer(attack + _OK)

@@ -208,3 +208,47 @@ def test_who_moves_does_not_end(wire: Wire) -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(act) for act in (upload, upload_under_an_answer, download, tunnel)]:
             done.result()
+
+
+def test_a_client_that_takes_its_answer_slowly_does_not_end(wire: Wire) -> None:
+    """What the kernel holds for it goes before anything of ours does."""
+    wire.upstream.script = _script
+    with wire.client(receive_buffer=16384) as client:
+        client.send(request(target=b"/large"))
+        peer = _peer(wire, b"/large")
+        end = time.monotonic() + 6.0
+        while time.monotonic() < end:
+            client.socket.recv(16384)
+            assert not peer.has_ended(0.1)
+    assert peer.has_ended()
+
+
+def test_an_upstream_that_does_not_take_a_body_is_a_504(wire: Wire) -> None:
+    wire.upstream.script = None
+    with wire.client() as client:
+        began = time.monotonic()
+        client.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            client.send(request(b"Content-Length: %d" % (1 << 30), method=b"POST"), *[bytes(1 << 20)] * 100)
+        assert client.answer(seconds=6.0).status == 504
+        assert 0.9 < time.monotonic() - began < 6.0
+
+
+def test_an_upstream_that_takes_a_body_slowly_is_waited_for(wire: Wire) -> None:
+    """It moves although our buffers do not: the kernel's are larger."""
+    size = 4 << 20
+    wire.upstream.script = None
+    wire.upstream.narrow(16384)
+    with wire.client() as client, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(client.send, request(b"Content-Length: %d" % size, method=b"POST", body=bytes(size)))
+        peer = wire.upstream.accept()
+        taken, began = 0, time.monotonic()
+        while time.monotonic() - began < 6.0:
+            taken += peer.some(16384)
+            time.sleep(0.1)
+        assert 0 < taken < size
+        while taken < size:
+            taken += peer.some(1 << 18)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert client.answer().status == 200
+        sending.result()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -193,6 +194,25 @@ def test_a_download_to_a_slow_client_is_whole(wire: Wire) -> None:
             while left:
                 left -= len(client.some())
             client.send(request())
+
+
+def test_a_last_answer_that_is_taken_late_is_whole(wire: Wire) -> None:
+    """Wherever it lies, in our buffers or the kernel's, while the connection is being closed."""
+
+    def script(peer: Peer) -> None:
+        size = int(peer.request().target[1:])
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, bytes(size))
+
+    def late(size: int) -> int:
+        with wire.client(receive_buffer=16384) as client:
+            client.send(request(b"Connection: close", target=b"/%d" % size))
+            time.sleep(6.0)
+            return len(client.answer().body)
+
+    wire.upstream.script = script
+    sizes = range(3_400_000, 4_200_000, 40_000)  # about what Linux's largest buffer for sending holds (tcp_wmem)
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        assert list(pool.map(late, sizes)) == list(sizes)
 
 
 def test_an_upload_to_an_upstream_that_does_not_read_is_bounded(wire: Wire) -> None:
