@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from proxyd.core.block_pattern import BlockPattern, pattern_of
 from proxyd.core.body_length import NO_BODY
 from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import (
@@ -15,8 +16,10 @@ from proxyd.core.request_scanner import (
     target_path,
 )
 
-#: The header block of the last request is remembered: a client that asks again writes the same.
+#: The header block of the last request is remembered: a client that asks again writes the same, or nearly so.
 _MOST_REMEMBERED = 2048
+#: So often a connection looks for what its blocks have in common; some have nothing.
+_MOST_PATTERNS = 8
 _END = b"\r\n\r\n"
 #: Stands for a request that could not be read.
 UNREADABLE: Final = RequestHead(
@@ -36,12 +39,14 @@ class HeadLimits:
 class HeadReader:
     """Of one connection."""
 
-    __slots__ = ("_block", "_limits", "_lines")
+    __slots__ = ("_block", "_limits", "_lines", "_pattern", "_patterns")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._lines = b""
         self._block: RequestBlock | None = None
+        self._pattern: BlockPattern | None = None
+        self._patterns = 0
 
     def read(self, data: bytes) -> tuple[RequestHead, int] | None:
         """Return the head that `data` begins with and where it ends, or None: it is not complete.
@@ -58,13 +63,22 @@ class HeadReader:
         lines = data[cut:end]
         block = self._block
         if block is None or lines != self._lines:
-            block = scan_block(lines, max_count=limits.fields)
+            found = None if self._pattern is None else self._pattern.read(lines)
+            block = self._scan(lines, end) if found is None else found
             if end <= _MOST_REMEMBERED:
                 self._lines, self._block = lines, block
         path, authority = target_path(line, block)
         if version == 10:
             block = as_of_http_1_0(block)
         return RequestHead(method, target, path, authority, version, block), end + 4
+
+    def _scan(self, lines: bytes, end: int) -> RequestBlock:
+        block = scan_block(lines, max_count=self._limits.fields)
+        if self._lines and end <= _MOST_REMEMBERED and self._patterns < _MOST_PATTERNS:
+            self._patterns += 1
+            free = self._pattern.free if self._pattern is not None else ()
+            self._pattern = pattern_of(self._lines, lines, block, free) or self._pattern
+        return block
 
     def _look(self, data: bytes) -> None:
         """Look at what is there of a head."""
