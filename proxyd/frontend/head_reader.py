@@ -54,30 +54,39 @@ class HeadReader:
         Raises MalformedRequest as soon as it cannot become a good one.
         """
         limits = self._limits
-        end = data.find(_END)
-        if end < 0 or end > limits.size:
-            self._look(data)
-            return None
-        cut = data.find(b"\r\n")
+        cut, end, block = data.find(b"\r\n"), len(data) - 4, None
+        if end <= limits.size and data.endswith(_END):  # mostly nothing follows, and to search for the end takes long
+            block = self._known(data[cut:end])  # with another end inside it would not be known
+        if block is None:
+            end = data.find(_END)
+            if end < 0 or end > limits.size:
+                self._look(data)
+                return None
         method, target, version = line = scan_line(data[:cut], max_target=limits.target)
-        lines = data[cut:end]
-        block = self._block
-        if block is None or lines != self._lines:
-            found = None if self._pattern is None else self._pattern.read(lines)
-            block = self._scan(lines, end) if found is None else found
-            if end <= _MOST_REMEMBERED:
-                self._lines, self._block = lines, block
+        if block is None:
+            lines = data[cut:end]
+            block = self._known(lines) or self._scan(lines)
         path, authority = target_path(line, block)
         if version == 10:
             block = as_of_http_1_0(block)
         return RequestHead(method, target, path, authority, version, block), end + 4
 
-    def _scan(self, lines: bytes, end: int) -> RequestBlock:
+    def _known(self, lines: bytes) -> RequestBlock | None:
+        if lines == self._lines:
+            return self._block
+        block = self._pattern.read(lines) if self._pattern is not None else None
+        if block is not None and len(lines) <= _MOST_REMEMBERED:
+            self._lines, self._block = lines, block
+        return block
+
+    def _scan(self, lines: bytes) -> RequestBlock:
         block = scan_block(lines, max_count=self._limits.fields)
-        if self._lines and end <= _MOST_REMEMBERED and self._patterns < _MOST_PATTERNS:
-            self._patterns += 1
-            free = self._pattern.free if self._pattern is not None else ()
-            self._pattern = pattern_of(self._lines, lines, block, free) or self._pattern
+        if len(lines) <= _MOST_REMEMBERED:
+            if self._lines and self._patterns < _MOST_PATTERNS:
+                self._patterns += 1
+                free = self._pattern.free if self._pattern is not None else ()
+                self._pattern = pattern_of(self._lines, lines, block, free) or self._pattern
+            self._lines, self._block = lines, block
         return block
 
     def _look(self, data: bytes) -> None:
