@@ -66,20 +66,18 @@ def _need(total: int) -> NeedMore:
 
 
 def _parse_body(body: bytes) -> ClientHello:
-    reader = _Reader(body)
-    reader.take(2 + 32)  # legacy_version, random
-    reader.vector(1)  # legacy_session_id
-    reader.vector(2)  # cipher_suites
-    reader.vector(1)  # legacy_compression_methods
+    size = len(body)
+    position = 2 + 32  # legacy_version, random
+    for width in (1, 2, 1):  # legacy_session_id, cipher_suites, legacy_compression_methods
+        _, position = _vector(body, position, size, width)
     server_name: str | None = None
     alpn: tuple[bytes, ...] = ()
     seen: set[int] = set()
-    extensions = reader.vector(2) if reader.left else b""
-    position, end = 0, len(extensions)
+    position, end = _vector(body, position, size, 2) if position < size else (size, size)
     while position < end:  # a dozen of them, of which two matter
         if position + 4 > end:
             raise NotClientHello("a truncated ClientHello")
-        kind, length = _EXTENSION.unpack_from(extensions, position)
+        kind, length = _EXTENSION.unpack_from(body, position)
         start, position = position + 4, position + 4 + length
         if position > end:
             raise NotClientHello("a truncated ClientHello")
@@ -87,49 +85,40 @@ def _parse_body(body: bytes) -> ClientHello:
             raise NotClientHello("an extension twice")
         seen.add(kind)
         if kind == _SERVER_NAME:
-            server_name = _parse_server_name(_Reader(extensions[start:position]))
+            server_name = _parse_server_name(body, start, position)
         elif kind == _ALPN:
-            protocols = _Reader(_Reader(extensions[start:position]).vector(2))
-            names = []
-            while protocols.left:
-                names.append(protocols.vector(1))
-            alpn = tuple(names)
+            alpn = _parse_alpn(body, start, position)
     return ClientHello(server_name=server_name, alpn=alpn)
 
 
-def _parse_server_name(content: "_Reader") -> str | None:
-    names = _Reader(content.vector(2))
-    while names.left:
-        kind, name = names.number(1), names.vector(2)
+def _parse_server_name(data: bytes, start: int, end: int) -> str | None:
+    start, end = _vector(data, start, end, 2)
+    while start < end:
+        kind, (begin, start) = data[start], _vector(data, start + 1, end, 2)
         if kind == 0:
             try:
-                return name.decode("ascii")
+                return data[begin:start].decode("ascii")
             except UnicodeDecodeError:
                 raise NotClientHello("a server name that is not ASCII") from None
     return None
 
 
-class _Reader:
-    """Takes TLS numbers and vectors off a byte string (RFC 8446 §3)."""
+def _parse_alpn(data: bytes, start: int, end: int) -> tuple[bytes, ...]:
+    names = []
+    start, end = _vector(data, start, end, 2)
+    while start < end:
+        begin, start = _vector(data, start, end, 1)
+        names.append(data[begin:start])
+    return tuple(names)
 
-    __slots__ = ("_data", "_position")
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
+def _vector(data: bytes, start: int, end: int, width: int) -> tuple[int, int]:
+    """Return where the content of the vector at `start` (RFC 8446 §3.4) begins and ends, which is before `end`.
 
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._position
-
-    def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise NotClientHello("a truncated ClientHello")
-        self._position += count
-        return self._data[self._position - count : self._position]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size))
-
-    def vector(self, size: int) -> bytes:
-        return self.take(self.number(size))
+    `width`: bytes of its length.
+    """
+    begin = start + width
+    stop = begin + int.from_bytes(data[start:begin])
+    if begin > end or stop > end:
+        raise NotClientHello("a truncated ClientHello")
+    return begin, stop

@@ -8,6 +8,8 @@ from functools import lru_cache
 import idna
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+#: With a final dot; brackets and an address are shorter.
+_LONGEST = 254
 #: Names under these never have a certificate of a public CA (RFC 2606, RFC 6761, RFC 6762, RFC 8375, ICANN 2024).
 _PRIVATE_SUFFIXES = ("localhost", "test", "example", "invalid", "internal", "local", "onion", "home.arpa")
 
@@ -49,12 +51,7 @@ class Hostname:
     @classmethod
     def from_wire(cls, name: str) -> "Hostname | None":
         """Return the name that the network sent (SNI, Host), or None when it is none. Never raises; no IDNA there."""
-        if address := _ip_address(name):
-            return cls(address)
-        try:
-            return cls(_ascii_name(name, name))
-        except InvalidHostname:
-            return None
+        return _of_wire(name) if len(name) <= _LONGEST else None
 
     @property
     def is_ip_address(self) -> bool:
@@ -81,6 +78,16 @@ class Hostname:
 
     def __str__(self) -> str:
         return self.text
+
+
+@lru_cache(maxsize=4096)  # asked three times for each connection
+def _of_wire(name: str) -> Hostname | None:
+    if address := _ip_address(name):
+        return Hostname(address)
+    try:
+        return Hostname(_ascii_name(name, name))
+    except InvalidHostname:
+        return None
 
 
 def _ip_address(text: str) -> str | None:

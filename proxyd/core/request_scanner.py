@@ -11,6 +11,9 @@ from proxyd.core.counters import Limit
 from proxyd.core.field_names import DROP, HOP_BY_HOP, IN_LINES, MALFORMED, OURS, FieldTable, is_nominated, is_token
 from proxyd.core.host_field import host_of
 
+#: The request line: method and target as written, version 10 or 11.
+RequestLine = tuple[bytes, bytes, int]
+
 
 class MalformedRequest(ValueError):
     """The request is refused and its connection closed; `status` is the answer, the text is for the log.
@@ -21,14 +24,6 @@ class MalformedRequest(ValueError):
     def __init__(self, message: str, status: int = 400, limit: Limit | None = None) -> None:
         super().__init__(message)
         self.status, self.limit = status, limit
-
-
-class RequestLine(NamedTuple):
-    """The request line as written. `version` is 10 or 11."""
-
-    method: bytes
-    target: bytes
-    version: int
 
 
 class Claims(NamedTuple):
@@ -116,7 +111,7 @@ def scan_line(line: bytes, *, max_target: int = 8192) -> RequestLine:
         raise MalformedRequest("the request target is too long", 414, "max_uri")
     if not target or target.translate(None, _IN_TARGET):
         raise MalformedRequest("the request target has bytes that must be escaped")
-    return RequestLine(method, target, number)
+    return method, target, number
 
 
 def scan_block(block: bytes, *, max_count: int) -> RequestBlock:

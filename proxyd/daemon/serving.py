@@ -92,6 +92,7 @@ class Serving:
             count=self._handler.count,
         )
         self._sites = Sites(counters)
+        self._head_limits = _head_limits(config)
         self._https_port = 443
         self._listeners: list[Listener] = []
 
@@ -113,7 +114,7 @@ class Serving:
         self._h1 = H1Frontend(
             self._handler,
             swept=self._access.flush,
-            limits=self._head_limits,
+            limits=lambda: self._head_limits,
             fast_path=self._started.fast_path,
             times=self._times,
             hit=hit,
@@ -160,6 +161,7 @@ class Serving:
         self._plain_handler.hosts = prepared.sites
         self.pools.adopt(prepared.upstreams)
         self._access.show = access_line(config.log.format)
+        self._head_limits = _head_limits(config)
         self._config = config
 
     def has(self, host: Hostname) -> bool:
@@ -192,10 +194,11 @@ class Serving:
         snapshot = self._handler.snapshot
         return snapshot.default_host or (self._source.first() if snapshot.trusted.has(client) else None)
 
-    def _head_limits(self) -> HeadLimits:
-        limits = self._config.limits
-        return HeadLimits(size=limits.max_header, fields=limits.max_header_count, target=limits.max_uri)
-
     def _times(self, host: Hostname | None) -> Times:
         site = self._handler.snapshot.sites.get(host) if host is not None else None
         return site.times if site is not None else Times()
+
+
+def _head_limits(config: Config) -> HeadLimits:
+    limits = config.limits
+    return HeadLimits(size=limits.max_header, fields=limits.max_header_count, target=limits.max_uri)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from proxyd.core.block_pattern import BlockPattern, pattern_of
 from proxyd.core.body_length import NO_BODY
 from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import (
@@ -15,8 +16,10 @@ from proxyd.core.request_scanner import (
     target_path,
 )
 
-#: The header block of the last request is remembered: a client that asks again writes the same.
+#: The header block of the last request is remembered: a client that asks again writes the same, or nearly so.
 _MOST_REMEMBERED = 2048
+#: So often a connection looks for what its blocks have in common; some have nothing.
+_MOST_PATTERNS = 8
 _END = b"\r\n\r\n"
 #: Stands for a request that could not be read.
 UNREADABLE: Final = RequestHead(
@@ -36,12 +39,14 @@ class HeadLimits:
 class HeadReader:
     """Of one connection."""
 
-    __slots__ = ("_block", "_limits", "_lines")
+    __slots__ = ("_block", "_limits", "_lines", "_pattern", "_patterns")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._lines = b""
         self._block: RequestBlock | None = None
+        self._pattern: BlockPattern | None = None
+        self._patterns = 0
 
     def read(self, data: bytes) -> tuple[RequestHead, int] | None:
         """Return the head that `data` begins with and where it ends, or None: it is not complete.
@@ -49,22 +54,40 @@ class HeadReader:
         Raises MalformedRequest as soon as it cannot become a good one.
         """
         limits = self._limits
-        end = data.find(_END)
-        if end < 0 or end > limits.size:
-            self._look(data)
-            return None
-        cut = data.find(b"\r\n")
+        cut, end, block = data.find(b"\r\n"), len(data) - 4, None
+        if end <= limits.size and data.endswith(_END):  # mostly nothing follows, and to search for the end takes long
+            block = self._known(data[cut:end])  # with another end inside it would not be known
+        if block is None:
+            end = data.find(_END)
+            if end < 0 or end > limits.size:
+                self._look(data)
+                return None
         method, target, version = line = scan_line(data[:cut], max_target=limits.target)
-        lines = data[cut:end]
-        block = self._block
-        if block is None or lines != self._lines:
-            block = scan_block(lines, max_count=limits.fields)
-            if end <= _MOST_REMEMBERED:
-                self._lines, self._block = lines, block
+        if block is None:
+            lines = data[cut:end]
+            block = self._known(lines) or self._scan(lines)
         path, authority = target_path(line, block)
         if version == 10:
             block = as_of_http_1_0(block)
         return RequestHead(method, target, path, authority, version, block), end + 4
+
+    def _known(self, lines: bytes) -> RequestBlock | None:
+        if lines == self._lines:
+            return self._block
+        block = self._pattern.read(lines) if self._pattern is not None else None
+        if block is not None and len(lines) <= _MOST_REMEMBERED:
+            self._lines, self._block = lines, block
+        return block
+
+    def _scan(self, lines: bytes) -> RequestBlock:
+        block = scan_block(lines, max_count=self._limits.fields)
+        if len(lines) <= _MOST_REMEMBERED:
+            if self._lines and self._patterns < _MOST_PATTERNS:
+                self._patterns += 1
+                free = self._pattern.free if self._pattern is not None else ()
+                self._pattern = pattern_of(self._lines, lines, block, free) or self._pattern
+            self._lines, self._block = lines, block
+        return block
 
     def _look(self, data: bytes) -> None:
         """Look at what is there of a head."""

@@ -3,38 +3,37 @@
 The bytes stay in the kernel, so OpenSSL sees an untouched stream.
 """
 
+import asyncio
 import contextlib
 import socket
 
 from proxyd.core.client_hello import MAX_BYTES, ClientHello, NeedMore, NotClientHello, parse
-from proxyd.frontend.peek import peek
+from proxyd.frontend.peek import peek, peek_now
 
-_RECORD_HEADER = 5
 _USUAL_BYTES = 2048
 #: A fatal alert record (RFC 8446 §6): plain text, as it is before any key is agreed on.
 _ALERT = b"\x15\x03\x03\x00\x02\x02"
 _UNEXPECTED_MESSAGE, _INTERNAL_ERROR, _UNRECOGNIZED_NAME = b"\x0a", b"\x50", b"\x70"
 
 
-async def peek_client_hello(sock: socket.socket) -> ClientHello | None:
+async def peek_client_hello(sock: socket.socket, *, seconds: float) -> ClientHello | None:
     """Return the hello, or None when the bytes are none.
 
-    Raises ConnectionError when the client left before its hello was complete. Bound the time from outside.
+    Raises TimeoutError, ConnectionError when the client left before its hello was complete.
     """
-    need = _RECORD_HEADER
     try:
-        while True:
-            # Not with room for the longest: 64 KiB, freed at once, leave a page of memory with every connection.
-            data = await peek(sock, need, most=max(need, _USUAL_BYTES))
-            if len(data) < need:
-                raise ConnectionResetError("the client left during its ClientHello")
-            match parse(data):
-                case NeedMore(total):
-                    need = total
-                case ClientHello() as hello:
-                    return hello
+        # Not with room for the longest: 64 KiB, freed at once, leave a page of memory with every connection.
+        found = parse(peek_now(sock, most=_USUAL_BYTES) or b"")
+        if isinstance(found, NeedMore):  # seldom: a client that was accepted has mostly sent it
+            async with asyncio.timeout(seconds):
+                while isinstance(found, NeedMore):
+                    data = await peek(sock, found.total, most=max(found.total, _USUAL_BYTES))
+                    if len(data) < found.total:
+                        raise ConnectionResetError("the client left during its ClientHello")
+                    found = parse(data)
     except NotClientHello:
         return None
+    return found
 
 
 def refuse(sock: socket.socket, hello: ClientHello | None, *, for_now: bool = False) -> None:

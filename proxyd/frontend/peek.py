@@ -6,7 +6,7 @@ import socket
 
 async def peek(sock: socket.socket, need: int, *, most: int) -> bytes:
     """Return at least `need` bytes, or fewer at the end of the stream; bound the time from outside."""
-    data = _peek_now(sock, most)
+    data = peek_now(sock, most=most)
     if data is not None and (len(data) >= need or not data):
         return data
     loop = asyncio.get_running_loop()
@@ -20,10 +20,11 @@ async def peek(sock: socket.socket, need: int, *, most: int) -> bytes:
         if sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
     # Readable under the low-water mark means the end of the stream.
-    return _peek_now(sock, most) or b""
+    return peek_now(sock, most=most) or b""
 
 
-def _peek_now(sock: socket.socket, most: int) -> bytes | None:
+def peek_now(sock: socket.socket, *, most: int) -> bytes | None:
+    """Return what is there, or None: nothing yet."""
     try:
         return sock.recv(most, socket.MSG_PEEK)
     except (BlockingIOError, InterruptedError):

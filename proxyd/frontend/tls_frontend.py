@@ -85,8 +85,7 @@ class TlsFrontend:
             if arrival is None or not seat.sit(arrival.client):
                 sock.close()
                 return False
-            async with asyncio.timeout(_HELLO_SECONDS):
-                hello = await peek_client_hello(sock)
+            hello = await peek_client_hello(sock, seconds=_HELLO_SECONDS)
         except (OSError, TimeoutError) as error:
             self._count_failed(error, "hello_timeout")
             sock.close()

@@ -15,7 +15,7 @@ from proxyd.proxy.snapshot import Site
 from proxyd.proxy.upstream_head import upstream_head
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 from proxyd.upstream.dialer import ConnectFailed
-from proxyd.upstream.pool import UpstreamPool
+from proxyd.upstream.pool import Dial, UpstreamPool
 
 _log = logging.getLogger("proxyd.proxy")
 _REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
@@ -79,7 +79,7 @@ class Relay:
         self._date = date
         self._done = done
         self._connection: UpstreamConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
+        self._connecting: Dial | None = None
         self._pool: UpstreamPool | None = None
         self._tried: tuple[UpstreamPool, ...] = ()
         self._uploaded = 0
@@ -314,7 +314,7 @@ class Relay:
 
     def _connect(self) -> None:
         assert self._pool is not None
-        self._connecting = self._pool.connect(self.site.times.connect, self._connected)
+        self._connecting = self._pool.connect(self.site.times.connect, self._connected, anew=self._retried)
 
     def _connected(self, result: UpstreamConnection | UpstreamError) -> None:
         self._connecting = None

@@ -19,6 +19,26 @@ _IDLE_SECONDS = 4.0
 #: How long before the upstream does we close an idle connection.
 _AHEAD_SECONDS = 1.0
 _MAX_IDLE = 128
+#: So many begin to connect in one turn of the event loop.
+_AT_ONCE = 32
+_Done = Callable[[UpstreamConnection | UpstreamError], None]
+
+
+class Dial:
+    """A connection that is waited for; `anew`: none that served before."""
+
+    __slots__ = ("anew", "done", "is_cancelled", "seconds", "task")
+
+    def __init__(self, seconds: float, done: _Done, *, anew: bool) -> None:
+        self.seconds, self.done, self.anew = seconds, done, anew
+        self.task: asyncio.Task[None] | None = None
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Wait no more: `done` is not called."""
+        self.is_cancelled = True
+        if self.task is not None:
+            self.task.cancel()
 
 
 class UpstreamPool:
@@ -29,11 +49,13 @@ class UpstreamPool:
     """
 
     __slots__ = (
+        "_begun",
         "_idle",
         "_is_closed",
         "_sweep_at",
         "_sweeper",
         "_tasks",
+        "_waiting",
         "active",
         "checked",
         "dialer",
@@ -62,6 +84,8 @@ class UpstreamPool:
         self.checked = checked
         self._tasks = tasks
         self._idle: deque[tuple[float, UpstreamConnection]] = deque()
+        self._waiting: list[Dial] = []
+        self._begun = 0  # in this turn of the event loop
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
         self._is_closed = False
@@ -84,9 +108,18 @@ class UpstreamPool:
                 return connection
         return None
 
-    def connect(self, seconds: float, done: Callable[[UpstreamConnection | UpstreamError], None]) -> asyncio.Task[None]:
-        """Begin to connect, for so many seconds; `done` is called once, unless the returned task is cancelled."""
-        return self._tasks.create_task(self._connect(seconds, done))
+    def connect(self, seconds: float, done: _Done, *, anew: bool = False) -> Dial:
+        """Begin to connect, for so many seconds; `done` is called once, unless what is returned is cancelled.
+
+        When many come at once, those that wait for the next turn of the event loop get what was given back by then: a
+        thousand first requests would open, and keep the memory of, a thousand connections. Not what has to be `anew`.
+        """
+        dial = Dial(seconds, done, anew=anew)
+        if self._waiting or self._begun >= _AT_ONCE:
+            self._waiting.append(dial)
+        else:
+            self._begin(dial)
+        return dial
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or let it go."""
@@ -138,7 +171,25 @@ class UpstreamPool:
         if kept:
             self._sweep_in(min(until for until, _ in kept))
 
-    async def _connect(self, seconds: float, done: Callable[[UpstreamConnection | UpstreamError], None]) -> None:
+    def _begin(self, dial: Dial) -> None:
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._begun += 1
+        dial.task = self._tasks.create_task(self._connect(dial.seconds, dial.done))
+
+    def _next_turn(self) -> None:
+        self._begun = 0
+        while self._waiting and self._begun < _AT_ONCE:
+            dial = self._waiting.pop(0)
+            if dial.is_cancelled:
+                continue
+            connection = None if dial.anew else self.take_idle()
+            if connection is None:
+                self._begin(dial)
+            else:
+                self._give(dial.done, connection)
+
+    async def _connect(self, seconds: float, done: _Done) -> None:
         result: UpstreamConnection | UpstreamError
         try:
             result = await self.dialer.connect(seconds)
@@ -150,9 +201,12 @@ class UpstreamPool:
             result = ConnectFailed(f"{self.name} cannot be connected to ({type(error).__name__})", is_ours=True)
         if isinstance(result, UpstreamError):
             self.errors[result.kind] += 1
+        self._give(done, result)
+
+    def _give(self, done: _Done, result: UpstreamConnection | UpstreamError) -> None:
         try:
             done(result)
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # noqa: BLE001 - the root of a task or of a call by the event loop: others would end with it
             _log.exception("a request failed in an unforeseen way", extra={"upstream": self.name})
             if isinstance(result, UpstreamConnection):
                 result.abort()

@@ -42,7 +42,7 @@ def by_ours(stream: bytes) -> tuple[ParsedRequest, int] | None:
         return None
     lines = (kept.partition(b":") for kept in block.kept.split(b"\r\n")[1:])
     fields = [(name, value.strip(b" \t")) for name, _, value in lines]
-    goes_on = keeps_open(line.version, block) and not block.upgrade
+    goes_on = keeps_open(line[2], block) and not block.upgrade
     following = (b"/victim",) if goes_on else ()
     return ParsedRequest(*line, fields, body, following), len(head) + len(end) + length
 

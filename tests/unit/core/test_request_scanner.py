@@ -47,7 +47,7 @@ def test_a_usual_request_is_kept_as_written() -> None:
     assert block.kept == b"\r\nUser-Agent:  curl/8 \r\naCCept:*/*\r\nX-Latin: caf\xe9\t\r\nVia: 1.0 b"
     assert (block.authority, block.user_agent, block.body, block.keeps) == (b"a.test", b"curl/8", NO_BODY, True)
     assert not block.closes
-    assert is_plain(GET.version, block)
+    assert is_plain(GET[2], block)
     assert scan().kept == b""
 
 
@@ -234,7 +234,7 @@ def test_hop_by_hop_fields_go_whichever_line_nominates_them_but_never_end_to_end
 def test_expectations() -> None:
     block = scan(b"Expect: 100-Continue", b"Content-Length: 3")
     assert block.expects_continue
-    assert not is_plain(GET.version, block)
+    assert not is_plain(GET[2], block)
     assert not scan(b"Expect: 100-continue").expects_continue
     assert refusal(b"Expect: 200-ok") == 417
     assert refusal(b"Expect: 100-continue, x") == 417
@@ -243,7 +243,7 @@ def test_expectations() -> None:
 def test_upgrades() -> None:
     block = scan(b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13")
     assert (block.upgrade, block.kept) == (b"websocket", b"\r\nSec-WebSocket-Version: 13")
-    assert not is_plain(GET.version, block)
+    assert not is_plain(GET[2], block)
     assert scan(b"Upgrade: websocket").upgrade == b""
     assert scan(b"Connection: upgrade", b"Upgrade: h2c, websocket, HTTP/2.0, TLS/1.0, a b").upgrade == b"websocket"
     assert scan(b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 3").upgrade == b""
@@ -330,8 +330,8 @@ def test_http_1_0_has_no_upgrades_nor_expectations() -> None:
 
 def test_http_1_0() -> None:
     assert target_refusal(b"POST / HTTP/1.0", b"Transfer-Encoding: chunked") == 400
-    assert not is_plain(OLD.version, scan())
-    assert not keeps_open(OLD.version, scan())
-    assert keeps_open(OLD.version, scan(b"Connection: keep-alive"))
-    assert keeps_open(GET.version, scan())
-    assert not keeps_open(GET.version, scan(b"Connection: keep-alive, close"))
+    assert not is_plain(OLD[2], scan())
+    assert not keeps_open(OLD[2], scan())
+    assert keeps_open(OLD[2], scan(b"Connection: keep-alive"))
+    assert keeps_open(GET[2], scan())
+    assert not keeps_open(GET[2], scan(b"Connection: keep-alive, close"))

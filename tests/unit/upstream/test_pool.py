@@ -110,3 +110,58 @@ async def test_a_reload_keeps_the_connections_of_what_stays() -> None:
         dropped.pools[0].give_back(late)
         assert not late.is_open
         kept.pools[0].give_back(connections[0])
+
+
+async def test_of_many_at_once_those_that_wait_get_what_is_given_back() -> None:
+    async with small_server() as server, made_group(server.url) as group:
+        (pool,) = group.pools
+        over: asyncio.Queue[UpstreamConnection | UpstreamError] = asyncio.Queue()
+
+        def done(result: UpstreamConnection | UpstreamError) -> None:
+            over.put_nowait(result)
+            assert isinstance(result, UpstreamConnection)
+            pool.give_back(result)
+
+        for _ in range(500):
+            pool.connect(3, done)
+        found = {await over.get() for _ in range(500)}
+        assert len(found) < 250
+        assert over.empty()
+
+
+async def test_many_connect_at_once_where_nothing_is_given_back() -> None:
+    async with small_server() as server, made_group(server.url) as group:
+        (pool,) = group.pools
+        over: asyncio.Queue[UpstreamConnection | UpstreamError] = asyncio.Queue()
+        for _ in range(100):
+            pool.connect(3, over.put_nowait)
+        found = {await over.get() for _ in range(100)}
+        assert len(found) == 100
+        for connection in found:
+            assert isinstance(connection, UpstreamConnection)
+            connection.abort()
+
+
+async def test_who_waits_may_leave_or_want_a_new_connection() -> None:
+    async with small_server() as server, made_group(server.url) as group:
+        (pool,) = group.pools
+        idle = await used(pool)
+        over: asyncio.Queue[UpstreamConnection | UpstreamError] = asyncio.Queue()
+        before: asyncio.Queue[UpstreamConnection | UpstreamError] = asyncio.Queue()
+        dials = [pool.connect(3, before.put_nowait) for _ in range(32)]
+        pool.connect(3, over.put_nowait, anew=True)
+        left = pool.connect(3, over.put_nowait)
+        pool.connect(3, over.put_nowait)
+        left.cancel()
+        for dial in dials:
+            dial.cancel()
+        pool.give_back(idle)
+        assert await over.get() is idle
+        new = await over.get()
+        assert isinstance(new, UpstreamConnection)
+        assert new is not idle
+        await asyncio.sleep(0.05)
+        assert over.empty()
+        assert before.empty()
+        idle.abort()
+        new.abort()

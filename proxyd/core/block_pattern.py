@@ -1,0 +1,85 @@
+"""What the header blocks of a connection have in common: a client that asks again changes few of its lines."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from proxyd.core.field_names import IN_LINES
+from proxyd.core.request_scanner import RequestBlock
+
+_LINE_END = b"\r\n"
+#: With more lines that differ a scan costs as much.
+_MOST_FREE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPattern:
+    """A block in which the values of some lines may be others: lines that are passed on and mean nothing to us.
+
+    Make it by `pattern_of`. What fits says what a scan of it would find: all else is the same, byte for byte. `free`:
+    the places of those lines, `before`: what stands before each value, `after` the last, `kept`: a format.
+    """
+
+    block: RequestBlock
+    free: Collection[int]
+    before: tuple[bytes, ...]
+    after: bytes
+    kept: bytes
+
+    def read(self, lines: bytes) -> RequestBlock | None:
+        """Return what a block says, or None: it does not fit, and may be malformed."""
+        values = []
+        start = 0
+        for before in self.before:
+            if not lines.startswith(before, start):
+                return None
+            start += len(before)
+            end = lines.find(_LINE_END, start)
+            if end < 0:
+                end = len(lines)
+            values.append(lines[start:end])
+            start = end
+        if lines[start:] != self.after or b"".join(values).translate(None, IN_LINES):
+            return None
+        block = self.block
+        return RequestBlock(
+            block.authority,
+            self.kept % tuple(values),
+            block.body,
+            block.length_zero,
+            block.closes,
+            block.keeps,
+            block.expects_continue,
+            block.upgrade,
+            block.accepts_trailers,
+            block.claims,
+            block.user_agent,
+        )
+
+
+def pattern_of(last: bytes, lines: bytes, block: RequestBlock, free: Collection[int] = ()) -> BlockPattern | None:
+    """Return a pattern of good `lines`, of which `block` is the scan: what differs from the `last` may differ again.
+
+    So do lines at the places `free`. None: there is no such line, or there are many.
+    """
+    others, written = last.split(_LINE_END), lines.split(_LINE_END)
+    if len(others) != len(written):
+        return None
+    passed_on = {*block.kept.split(_LINE_END)}  # equal lines have the same fate
+    places: list[int] = []
+    before: list[bytes] = []
+    fixed = kept = b""
+    for place in range(1, len(written)):
+        line = written[place]
+        name = line[: line.index(b":") + 1]
+        is_passed_on = line in passed_on
+        differs = line != others[place] or place in free
+        if differs and is_passed_on and name.lower() != b"user-agent:":
+            places.append(place)
+            before.append(fixed + _LINE_END + name)
+            fixed = b""
+            kept += b"\r\n%b%%b" % name.replace(b"%", b"%%")
+            continue
+        fixed += _LINE_END + line
+        if is_passed_on:
+            kept += _LINE_END + line.replace(b"%", b"%%")
+    return BlockPattern(block, places, tuple(before), fixed, kept) if 0 < len(places) <= _MOST_FREE else None
