@@ -9,6 +9,7 @@ from collections.abc import Callable
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
 from proxyd.core.counters import Document
+from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.listening import Sockets, bound, log_listening
@@ -62,7 +63,9 @@ class Daemon:
         log_listening(self._sockets)
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
-        working = [tasks.create_task(one) for one in (self._reload.run(reload), LoopLag(self._serving.counters).run())]
+        counters = self._serving.counters
+        works = self._reload.run(reload), LoopLag(counters).run(), FreedMemory(counters).run()
+        working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
         await stop.wait()
         notify("STOPPING=1")

@@ -17,6 +17,7 @@ from proxyd.core.passive_health import Experience
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.child import Life
+from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.listening import Sockets
 from proxyd.daemon.logs import set_up
@@ -91,7 +92,8 @@ class WorkerProcess:
                 task.cancel()
 
     def _work(self) -> Iterable[Coroutine[None, None, None]]:
-        return self._mirror.run(), self._tell_traffic(), LoopLag(self._serving.counters).run()
+        counters = self._serving.counters
+        return self._mirror.run(), self._tell_traffic(), LoopLag(counters).run(), FreedMemory(counters).run()
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)

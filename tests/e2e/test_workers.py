@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pebble.server import free_port
-from tests.support.cached import NO_CA, get, keep_certificates, reload, start_cached, status, tls
+from tests.support.cached import NO_CA, for_anybody, get, keep_certificates, reload, start_cached, status, tls
 from tests.support.daemon import ROOT, DaemonProcess, eventually
 from tests.support.processes import children, issuer, replaced, sockets, workers
 from tests.support.scrape import scrape
@@ -36,12 +36,6 @@ def serves(daemon: DaemonProcess, host: str = HOST) -> bool:
 def open_connection(daemon: DaemonProcess, host: str = HOST) -> ssl.SSLSocket:
     raw = socket.create_connection(("127.0.0.1", daemon.https_port), 10)
     return for_anybody().wrap_socket(raw, server_hostname=host)
-
-
-def for_anybody() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def answers(connection: ssl.SSLSocket) -> bool:
