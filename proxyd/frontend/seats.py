@@ -1,6 +1,7 @@
 """How many connections clients may have open at a time, on both ports together and from one address."""
 
 import logging
+from functools import lru_cache
 from time import monotonic
 
 from proxyd.core.client_network import network_of
@@ -27,6 +28,8 @@ class Seats:
         self.refused = 0
         self._counts = counts or alone()
         self._told_at = float("-inf")
+        #: One that comes again is not looked up again, and its connections share what they keep of it.
+        self._cells_of = lru_cache(4096)(lambda client: self._counts.cells(network_of(client, ipv4=32, ipv6=64)))
 
     @property
     def taken(self) -> int:
@@ -48,7 +51,7 @@ class Seats:
         """Count a connection of a client; return where, or None: it has too many."""
         if not self.most_each or self.crowds.has(client):
             return ()
-        cells = self._counts.cells(network_of(client, ipv4=32, ipv6=64))
+        cells = self._cells_of(client)
         self._counts.add(cells, 1)
         if self._counts.count(cells) > self.most_each:
             self._counts.add(cells, -1)
