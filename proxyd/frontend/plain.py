@@ -40,6 +40,10 @@ class PlainFrontend:
         else:
             sock.close()
 
+    def cut(self, is_gone: Callable[[bytes], bool]) -> None:
+        """Cut what is under way for an authority that is gone."""
+        self._h1.cut(is_gone)
+
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""
         await self._h1.drain(seconds)
