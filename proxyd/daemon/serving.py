@@ -131,7 +131,9 @@ class Serving:
             counters=self.counters,
             tasks=tasks,
         )
-        self._plain = PlainFrontend(self._plain_handler, gate=gate, seats=self._seats, tasks=tasks, hit=hit)
+        self._plain = PlainFrontend(
+            self._plain_handler, gate=gate, seats=self._seats, tasks=tasks, swept=self._access.flush, hit=hit
+        )
         self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
         if self._listeners:
             self._https_port = self._listeners[0].port

@@ -26,11 +26,12 @@ class PlainFrontend:
         gate: ArrivalGate,
         seats: Seats,
         tasks: asyncio.TaskGroup,
+        swept: Callable[[], None] = lambda: None,
         hit: Callable[[Limit | None], None] = lambda _: None,
     ) -> None:
         self._gate = gate
         self._seats = seats
-        self._h1 = H1Frontend(handler, times=lambda _: _TIMES, hit=hit)
+        self._h1 = H1Frontend(handler, swept=swept, times=lambda _: _TIMES, hit=hit)
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
