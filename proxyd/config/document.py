@@ -1,5 +1,6 @@
 """A YAML file as plain data that remembers where each value was written."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ Location = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+#: What has brackets is a list for YAML, if it begins with no colon.
+_IPV6_KEY = re.compile(r"\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]:((?:\s.*)?)")
 _MAX_DEPTH, _MAX_NODES = 30, 1_000_000
 
 
@@ -90,9 +93,8 @@ class Document:
                 merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
-                self.mistakes.append(
-                    _at(key_node, dotted(location), "a key must be plain text, in quotes if it has [ or {")
-                )
+                message = _no_key(key_node) or "a key must be plain text, in quotes if it has [ or {"
+                self.mistakes.append(_at(key_node, dotted(location), message))
                 continue
             key = str(key_node.value)
             if key.startswith("x-"):  # for anchors
@@ -149,6 +151,14 @@ def _scalar(node: yaml.Node) -> object:
     return text
 
 
+def _no_key(node: yaml.Node) -> str | None:
+    """Return what to write for an address in brackets, or None when it is none."""
+    one = node.value[0] if isinstance(node, yaml.SequenceNode) and len(node.value) == 1 else None
+    if not isinstance(one, yaml.ScalarNode) or _IPV6_KEY.fullmatch(f"[{one.value}]:") is None:
+        return None
+    return f'an IPv6 address as a key needs quotes: write "{one.value}":'
+
+
 def _at(node: yaml.Node, location: str, message: str) -> Mistake:
     return Mistake(line=node.start_mark.line + 1, column=node.start_mark.column + 1, location=location, message=message)
 
@@ -164,6 +174,6 @@ def _syntax_mistake(error: yaml.MarkedYAMLError, text: str) -> Mistake:
         problem = f'a name that starts with * needs quotes: write "{key}":{rest}'
     elif "\t" in lines[min(line, len(lines) - 1)]:
         problem = "YAML does not allow tabs for indentation: use spaces"
-    elif written.startswith(("[", "::")) and "mapping" in problem:
-        problem = f"an IPv6 address as a key needs quotes: {written!r}"
+    elif address := _IPV6_KEY.fullmatch(written):
+        problem = f'an IPv6 address as a key needs quotes: write "{address[1]}":{address[2]}'
     return Mistake(line=line + 1, column=column + 1, location="", message=f"YAML syntax: {problem}")

@@ -120,7 +120,7 @@ class _Reading:
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_upstreams(written, defaults)
         if self._mistakes or top is None:
-            raise ConfigError(self._file, self._mistakes)
+            raise ConfigError(self._file, self._told())
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
 
     def _hosts(
@@ -299,10 +299,15 @@ class _Reading:
             if field is None:
                 continue
             if (allowed := today(field)) is not None and value not in allowed:
-                instead = f", or write {' or '.join(_yaml(one) for one in allowed)}" if allowed else ""
+                instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, allowed)))}" if allowed else ""
                 self._wrong((*place, key), f"{_NOT_YET}: remove the line{instead}", at_key=True)
             elif nested := _nested(field.annotation):
                 self._not_yet(nested, value, (*place, key))
+
+    def _told(self) -> list[Mistake]:
+        """Return the mistakes, without those of what is not in this version, whatever is written there."""
+        missing = {one.location for one in self._mistakes if one.message.startswith(_NOT_YET)}
+        return [one for one in self._mistakes if one.location not in missing or one.message.startswith(_NOT_YET)]
 
     def _wrong(self, location: Location, message: str, *, at_key: bool = False) -> None:
         self._mistakes.append(self._document.mistake(location, message, at_key=at_key))

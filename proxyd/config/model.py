@@ -109,7 +109,7 @@ class Config(Options):
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_read_workers)] = option(
         "auto", "processes that serve; auto: one a core, at most 8"
     )
-    drain: Duration = option("30s", "how long a stop waits for what is in flight")
+    drain: Duration = option("30s", "how long a stop, or a removed host, waits for what is in flight")
     fast_path: bool = option(True, "false: requests are read by aiohttp's server")
     watch: bool = option(False, "reload when the file changes", today=[False])
     admin: AdminOptions = option(AdminOptions(), "for operators and their machines")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
 from proxyd.core.counters import Counters, Document
+from proxyd.core.host_field import host_of
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
@@ -131,7 +132,9 @@ class Serving:
             counters=self.counters,
             tasks=tasks,
         )
-        self._plain = PlainFrontend(self._plain_handler, gate=gate, seats=self._seats, tasks=tasks, hit=hit)
+        self._plain = PlainFrontend(
+            self._plain_handler, gate=gate, seats=self._seats, tasks=tasks, swept=self._access.flush, hit=hit
+        )
         self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
         if self._listeners:
             self._https_port = self._listeners[0].port
@@ -162,6 +165,8 @@ class Serving:
         self.pools.adopt(prepared.upstreams)
         self._access.show = access_line(config.log.format)
         self._head_limits = _head_limits(config)
+        if self._config.served.keys() - config.served.keys():
+            asyncio.get_running_loop().call_later(config.drain.total_seconds(), self._cut_gone)
         self._config = config
 
     def has(self, host: Hostname) -> bool:
@@ -188,6 +193,15 @@ class Serving:
         seconds = self._config.drain.total_seconds()
         await asyncio.gather(self._h1.drain(seconds), self._plain.drain(seconds))
         self.pools.close()
+
+    def _cut_gone(self) -> None:
+        """Cut what is still in flight for hosts that were removed, unless they are back."""
+        for frontend in (self._h1, self._plain):
+            frontend.cut(self._is_gone)
+
+    def _is_gone(self, authority: bytes) -> bool:
+        host = host_of(authority)
+        return host is None or not self.has(host)
 
     def _default_for(self, client: str) -> Hostname | None:
         """Return whose certificate a client gets that sends no name: a proxy of ours seldom looks at it."""

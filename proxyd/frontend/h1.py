@@ -66,6 +66,12 @@ class H1Frontend:
             self._sweeper.cancel()
         self._swept()
 
+    def cut(self, is_gone: Callable[[bytes], bool]) -> None:
+        """Cut what is under way for an authority that is gone."""
+        for connection in [*self._connections]:
+            if (authority := connection.serves) is not None and is_gone(authority):
+                connection.abandon()
+
     def made(self, connection: H1Connection) -> None:
         """Count a connection from the end of its handshake: one that fails never loses it."""
         self._connections.add(connection)

@@ -262,6 +262,11 @@ class H1Connection(asyncio.Protocol):
             self._owner.hit("idle_timeout")
             self.abandon()
 
+    @property
+    def serves(self) -> bytes | None:
+        """The authority that a request under way, or a tunnel, is for."""
+        return None if self._sink is None else self.request.authority
+
     def close_when_idle(self) -> None:
         """Serve what is under way, then close."""
         if self._phase is HEAD and not self._pending:

@@ -25,14 +25,18 @@ def bind(address: ListenAddress, *, key: str, copies: int = 1) -> list[list[sock
     The first try is without SO_REUSEPORT: with it another program on the same port would go unnoticed.
     """
     hosts = [address.host] if address.host is not None else ["0.0.0.0", "::"]
-    found = [[_bind(hosts[0], address.port, key=key, written=address)]]
-    port = found[0][0].getsockname()[1]
+    found: list[list[socket.socket]] = [[]]
+    port, missing = address.port, None
     try:
-        for host in list(hosts[1:]):
+        for host in list(hosts):
             try:
                 found[0].append(_bind(host, port, key=key, written=address))
-            except _FamilyMissing:
-                hosts.remove(host)  # a machine without IPv6 is not an error
+                port = found[0][0].getsockname()[1]
+            except _FamilyMissing as error:
+                hosts.remove(host)  # a machine without IPv6, or IPv4, is not an error
+                missing = error
+        if not hosts and missing is not None:
+            raise missing
         if copies > 1:
             _close(found)
             for _ in range(copies):

@@ -26,11 +26,12 @@ class PlainFrontend:
         gate: ArrivalGate,
         seats: Seats,
         tasks: asyncio.TaskGroup,
+        swept: Callable[[], None] = lambda: None,
         hit: Callable[[Limit | None], None] = lambda _: None,
     ) -> None:
         self._gate = gate
         self._seats = seats
-        self._h1 = H1Frontend(handler, times=lambda _: _TIMES, hit=hit)
+        self._h1 = H1Frontend(handler, swept=swept, times=lambda _: _TIMES, hit=hit)
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
@@ -39,6 +40,10 @@ class PlainFrontend:
             self._tasks.create_task(self._connect(sock, seat))
         else:
             sock.close()
+
+    def cut(self, is_gone: Callable[[bytes], bool]) -> None:
+        """Cut what is under way for an authority that is gone."""
+        self._h1.cut(is_gone)
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""

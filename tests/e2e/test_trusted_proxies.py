@@ -68,6 +68,11 @@ def test_port_80_serves_what_a_trusted_proxy_received_by_tls(served: DaemonProce
     assert plain(served.http_port, challenge, source=PROXY).endswith(b"\r\n\r\nno such challenge\n")
 
 
+def test_what_port_80_serves_is_logged_without_a_connection_to_443(served: DaemonProcess) -> None:
+    assert status(plain(served.http_port, get(ONE, "X-Forwarded-Proto: https", path="/logged"), source=PROXY)) == 200
+    served.wait_for("/logged", seconds=5.0)
+
+
 def test_a_reload_ends_the_trust_also_of_open_connections(served: DaemonProcess, upstream: Upstream) -> None:
     served.configure({ONE: upstream.port}, acme=NO_CA)
     reload(served)

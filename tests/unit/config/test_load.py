@@ -197,6 +197,11 @@ def test_anchors_merges_and_x_keys() -> None:
         (ONE + "headers: {request: {set: {A: [x]}}}}\n", "headers.request.set.A: must be text: put it in quotes"),
         (ONE + "allow: [10.0.0.1/8]}\n", "f:2:39: hosts.example.com.allow[0]: must be a network like"),
         (ONE + "maintenance: {page: 5}}\n", "maintenance.page: must be a path (written: 5)"),
+        (
+            "hosts:\n  [2001:db8::1]: 8080\n",
+            'f:2:3: hosts: an IPv6 address as a key needs quotes: write "2001:',
+        ),
+        ("hosts:\n  [::1]: 8080\n", 'an IPv6 address as a key needs quotes: write "::1": 8080'),
         (HOST + "default_host: other.org\n", "other.org is not under hosts: list it there, or name one that is"),
     ],
 )
@@ -204,6 +209,14 @@ def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text, "f")
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["tls: {min_version: 1.3}", "hsts: ramp"])
+def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{ONE}{option}}}\n", "f")
+    (mistake,) = caught.value.mistakes
+    assert mistake.message.startswith("not in this version yet: remove the line, or write ")
 
 
 def test_networks_of_trusted_proxies() -> None:
