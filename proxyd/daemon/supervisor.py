@@ -95,15 +95,20 @@ class Supervisor:
         child.ended(time.monotonic())  # should there be no room for it, the next try is later
         line, theirs = channel_pair()
         self._beats[number] = 0
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, _SIGNALS
+        )  # until the child has handlers of its own: ours are deaf there
         try:
             pid = os.fork()
+            if not pid:
+                line.close()
+                self._become(number, theirs)
         except OSError:
             line.close()
             theirs.close()
             raise
-        if not pid:
-            line.close()
-            self._become(number, theirs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         theirs.close()
         child.began(pid, line, time.monotonic())
         self._selector.register(line, selectors.EVENT_READ, lambda: self._heard(child))
@@ -143,6 +148,7 @@ class Supervisor:
         signal.set_wakeup_fd(-1)
         for one in _SIGNALS:
             signal.signal(one, signal.SIG_IGN if one in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         self._selector.close()
         self._woken.close()
         self._wakes.close()
@@ -203,7 +209,10 @@ class Supervisor:
         try:
             found = receive(child.line) if child.line is not None else None
         except BlockingIOError:
-            found = None
+            return False
+        except OSError as error:  # it was taken off all the same
+            _log.error("a message of a process is lost", extra={"which": child.name, "reason": error.strerror})
+            return True
         if found is None:
             return False
         message, payload = found
