@@ -17,6 +17,7 @@ from proxyd.config.load import from_pairs, load
 from proxyd.config.model import Config
 from proxyd.daemon import descriptors
 from proxyd.daemon.daemon import Daemon
+from proxyd.daemon.log_output import set_up_stderr
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.supervisor import Supervisor
 from proxyd.daemon.system_clock import SystemClock
@@ -38,6 +39,7 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
         refuse("give either a file or HOST=UPSTREAM, not both")
     reload, config = _from_pairs(pairs) if pairs else _from_file(file)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    set_up_stderr()
     set_up(level=config.log.level, format=config.log.format)
     if reason := descriptors.objection():
         logging.getLogger("proxyd").error("cannot start: %s", reason)

@@ -116,7 +116,6 @@ class Supervisor:
         status = 1
         try:
             self._leave_behind(number)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             life = Life(line, self._beats, number, supervisor=self._pid)
             if number:
                 status = WorkerProcess(
@@ -147,6 +146,7 @@ class Supervisor:
         signal.set_wakeup_fd(-1)
         for one in _SIGNALS:
             signal.signal(one, signal.SIG_IGN if one in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         self._selector.close()
         self._woken.close()
         self._wakes.close()

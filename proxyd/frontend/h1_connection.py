@@ -70,8 +70,7 @@ class H1Connection(asyncio.Protocol):
         self.downstream = downstream
         self._times = times
         self._lost = lost
-        self.deadline = NEVER  # what the client has to do by then
-        self.late_at = NEVER  # what the sink waits for
+        self.deadline = self.late_at = NEVER  # what the client has to do by then; what the sink waits for
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._phase = HEAD
@@ -79,8 +78,7 @@ class H1Connection(asyncio.Protocol):
         self._sink: RequestSink | None = None
         self._body: BodyReader | None = None
         self._body_held = False
-        self._reading = True
-        self._keeps = True
+        self._reading = self._keeps = True
         self._answers = False  # the response has begun
         self._framed = False  # it goes out in chunks
         self._paused = False  # the client takes no more

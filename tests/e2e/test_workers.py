@@ -1,6 +1,7 @@
 """Several processes serve: each may be killed or hang, and what is configured holds for all of them together."""
 
 import contextlib
+import fcntl
 import http.client
 import os
 import signal
@@ -334,7 +335,8 @@ def test_a_cache_that_keeps_nothing_is_said_and_nobody_is_left(daemon: DaemonPro
 def test_an_interrupt_from_the_terminal_is_a_stop(running: DaemonProcess) -> None:
     assert running.process is not None
     for pid in (running.process.pid, *children(running)):  # a terminal sends it to all
-        os.kill(pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # it has ended with the others already
+            os.kill(pid, signal.SIGINT)
     assert running.process.wait(30) == 0
     assert "it is replaced" not in running.log()
 
@@ -381,3 +383,32 @@ def test_a_reload_that_the_issuer_did_not_survive_is_made_by_the_next(
     replaced(running, obtains)
     running.wait_for("reloaded")
     assert all(serves(running, "two.example.test") for _ in range(MANY))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("reader", ["stands still", "is gone"])
+def test_nobody_waits_for_who_reads_the_log(
+    daemon: DaemonProcess, upstream: Upstream, number: int, reader: str
+) -> None:
+    keep_certificates(daemon, HOST)
+    daemon.configure({HOST: upstream.port}, acme=NO_CA, workers=number)
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
+    with open(reads, "rb") as log:
+        command = [sys.executable, "-m", "proxyd", "run", "-c", str(daemon.file)]
+        daemon.process = subprocess.Popen(command, cwd=ROOT, stderr=writes)
+        os.close(writes)
+        for line in log:
+            if b"on=http " in line:
+                break
+        if reader == "is gone":
+            log.close()
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(open_connection(daemon)) for _ in range(MANY)]
+            for _ in range(10):  # each worker writes more than the pipe holds
+                assert all(answers(client) for client in clients)
+        daemon.reload()
+        if number > 1:
+            replaced(daemon, workers(daemon)[0])
+            assert serves(daemon)
+        assert daemon.stop() == 0
