@@ -64,7 +64,7 @@ class Daemon:
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
         counters = self._serving.counters
-        works = self._reload.run(reload), LoopLag(counters).run(), FreedMemory(counters).run()
+        works = self._reload.run(reload), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
         working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
         await stop.wait()

@@ -8,7 +8,7 @@ import asyncio
 import ctypes
 from collections.abc import Callable
 
-from proxyd.core.counters import Counters
+from proxyd.frontend.seats import Seats
 
 _EVERY = 5.0
 #: Fewer connections are not worth it.
@@ -23,10 +23,9 @@ def _trim() -> None:
 class FreedMemory:
     """Looks at how many connections there are; `give_back`, which blocks, is called in a thread."""
 
-    def __init__(self, counters: Counters, *, give_back: Callable[[], None] = _trim) -> None:
-        self._counters = counters
+    def __init__(self, seats: Seats, *, give_back: Callable[[], None] = _trim) -> None:
+        self._seats = seats
         self._give_back = give_back
-        self._most = 0
 
     async def run(self) -> None:
         """Look for ever. Ends only by cancellation."""
@@ -37,9 +36,8 @@ class FreedMemory:
 
     def crowd_has_left(self) -> bool:
         """Return whether there are far fewer connections than since this was last true."""
-        now = sum(self._counters.accepted.values()) - sum(self._counters.closed.values())
-        self._most = max(self._most, now)
-        if self._most - now < max(_CROWD, self._most // 2):
+        seats = self._seats
+        if seats.most_here - seats.here < max(_CROWD, seats.most_here // 2):
             return False
-        self._most = now
+        seats.most_here = seats.here
         return True

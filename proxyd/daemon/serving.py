@@ -75,7 +75,7 @@ class Serving:
         self._source = source
         self.counters = counters = Counters()
         limits = config.limits
-        self._seats = Seats(
+        self.seats = Seats(
             most=limits.max_connections, most_each=limits.max_connections_per_ip, counters=counters, counts=counts
         )
         self._counts = counts
@@ -127,13 +127,13 @@ class Serving:
             cache_read=self._source.cache_read,
             default_for=self._default_for,
             gate=gate,
-            seats=self._seats,
+            seats=self.seats,
             h1=self._h1,
             counters=self.counters,
             tasks=tasks,
         )
         self._plain = PlainFrontend(
-            self._plain_handler, gate=gate, seats=self._seats, tasks=tasks, swept=self._access.flush, hit=hit
+            self._plain_handler, gate=gate, seats=self.seats, tasks=tasks, swept=self._access.flush, hit=hit
         )
         self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
         if self._listeners:
@@ -152,8 +152,8 @@ class Serving:
         """Serve what was prepared, from the next request on."""
         config = prepared.config
         trusted = Networks(config.trusted_proxies)
-        self._seats.most, self._seats.most_each = config.limits.max_connections, config.limits.max_connections_per_ip
-        self._seats.crowds = trusted
+        self.seats.most, self.seats.most_each = config.limits.max_connections, config.limits.max_connections_per_ip
+        self.seats.crowds = trusted
         self._handler.snapshot = Snapshot(
             sites=prepared.sites,
             trusted=trusted,

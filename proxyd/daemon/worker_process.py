@@ -93,7 +93,7 @@ class WorkerProcess:
 
     def _work(self) -> Iterable[Coroutine[None, None, None]]:
         counters = self._serving.counters
-        return self._mirror.run(), self._tell_traffic(), LoopLag(counters).run(), FreedMemory(counters).run()
+        return self._mirror.run(), self._tell_traffic(), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)

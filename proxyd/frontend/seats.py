@@ -26,6 +26,8 @@ class Seats:
         self._counters = counters
         self.crowds = NOBODY
         self.refused = 0
+        #: Taken in this process, and the most that were since somebody set it back.
+        self.here = self.most_here = 0
         self._counts = counts or alone()
         self._told_at = float("-inf")
         #: One that comes again is not looked up again, and its connections share what they keep of it.
@@ -45,6 +47,9 @@ class Seats:
             self._tell("limits.max_connections", self.most)
             return None
         self._counters.accepted[place] += 1
+        self.here += 1
+        if self.here > self.most_here:
+            self.most_here = self.here
         return Seat(self, place)
 
     def sit(self, client: str) -> Cells | None:
@@ -63,6 +68,7 @@ class Seats:
     def left(self, cells: Cells, place: Place) -> None:
         """Count a connection no longer."""
         self._counters.closed[place] += 1
+        self.here -= 1
         self._counts.add_to_total(-1)
         self._counts.add(cells, -1)
 
