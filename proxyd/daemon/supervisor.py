@@ -221,6 +221,7 @@ class Supervisor:
             found = None
         except Exception:  # noqa: BLE001 - no child may end the supervisor
             _log.exception("a message of a process is lost", extra={"which": child.name})
+            self._wants_reload = True  # who starts next may lack what it said
             return True
         if found is None:
             self._hang_up(child)  # it closed its end, or is about to be reaped

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import http.client
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -412,3 +413,38 @@ def test_nobody_waits_for_who_reads_the_log(
             replaced(daemon, workers(daemon)[0])
             assert serves(daemon)
         assert daemon.stop() == 0
+
+
+def test_a_stop_reaches_who_is_just_being_born(daemon: DaemonProcess, upstream: Upstream, tmp_path: Path) -> None:
+    slow = "import os, time\nos.register_at_fork(after_in_child=lambda: time.sleep(1))\n"
+    (tmp_path / "sitecustomize.py").write_text(slow)
+    keep_certificates(daemon, HOST)
+    daemon.configure({HOST: upstream.port}, acme=NO_CA, **SEVERAL)
+    daemon.start(wait=False, environment={"PYTHONPATH": str(tmp_path)})
+    eventually(lambda: len(children(daemon)) == 3)
+    assert daemon.stop() == 0
+
+
+def test_without_descriptors_the_supervisor_loses_messages_and_no_process(
+    daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    start_cached(daemon, {HOST: upstream.port}, **SEVERAL)
+    eventually(lambda: len(workers(daemon)) == 2, what=daemon.log)
+    assert daemon.process is not None
+    supervisor, obtains = daemon.process.pid, issuer(daemon)
+    os.kill(supervisor, signal.SIGSTOP)
+    keep_certificates(daemon, "two.example.test")
+    daemon.configure({HOST: upstream.port, "two.example.test": upstream.port}, acme=NO_CA, **SEVERAL)
+    os.kill(obtains, signal.SIGHUP)
+    daemon.wait_for("reloaded")
+    os.kill(obtains, signal.SIGKILL)
+    limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, limits[1]))
+    os.kill(supervisor, signal.SIGCONT)
+    daemon.wait_for("a message of a process is lost")
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+    eventually(lambda: len(children(daemon)) == 3 and obtains not in children(daemon), what=daemon.log)
+    eventually(lambda: daemon.log().count("reloaded") == 2, what=daemon.log)  # who came did not know of the first
+    for _ in range(MANY):
+        assert serves(daemon, "two.example.test")
+    assert daemon.stop() == 0
