@@ -247,7 +247,8 @@ class Certificates:
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 is_read = await self._first.wait(host)
-                if is_read and host in self._config.names:
+                own, now = self._table.certificate(host), self._clock.now()
+                if is_read and host in self._config.names and (own is None or own.not_after <= now):
                     await self._stand_ins.wait()
         except TimeoutError:
             return False
