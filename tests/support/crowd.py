@@ -30,7 +30,7 @@ class Crowd:
     async def __aexit__(self, *_: object) -> None:
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.5)  # each takes several rounds of the loop to be gone
 
     async def gather(self, count: int, begin: "Callable[[Member], Awaitable[None]]") -> "list[Member]":
         """Have so many begin, some at a time; return them when all have."""
