@@ -58,7 +58,7 @@ class Channel:
             assert not payload, "a message with a payload is short"
             text, payload = b"", text
         if len(self._waiting) >= _MOST_WAITING:
-            if len(self._waiting) == _MOST_WAITING and not self._is_full:
+            if not self._is_full:
                 self._is_full = True
                 _log.error("another process takes no messages: they are dropped until it is replaced")
             return

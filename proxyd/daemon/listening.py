@@ -85,7 +85,7 @@ def _bound(address: ListenAddress, passed: list[socket.socket], *, key: str, cop
             return bind(address, key=key, copies=copies)
         except ListenError as error:
             is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
-            if not is_taken or copies == 1 or time.monotonic() > deadline:
+            if not is_taken or time.monotonic() > deadline:
                 raise
         time.sleep(_PAUSE)
 

@@ -5,7 +5,6 @@ one that is not there is handed over, for that the cache could not keep it.
 """
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import secrets
@@ -22,6 +21,7 @@ from proxyd.daemon.serving import Source
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.on_demand import Outcome
 from proxyd.issuance.self_check import SelfCheck
+from proxyd.store.archive import fingerprint
 from proxyd.store.directory import DirectoryStore
 from proxyd.store.live_file import live_file
 from proxyd.store.store import StoreError
@@ -277,11 +277,6 @@ class Mirror:
             if pem is not None and (found := _parsed(pem, leaf)) is not None:
                 return found
         return None
-
-
-def fingerprint(certificate: Certificate) -> str:
-    """Return what tells a certificate from all others."""
-    return hashlib.sha256(certificate.leaf).hexdigest()
 
 
 def _references(written: Iterable[Any]) -> References:

@@ -14,8 +14,8 @@ from proxyd.core.counters import Document, of_gone, summed
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.issuing import Issuing
-from proxyd.daemon.mirror import fingerprint
 from proxyd.daemon.reload import ReloadRefused
+from proxyd.store.archive import fingerprint
 
 _log = logging.getLogger("proxyd.issuer")
 _SPREAD_SECONDS = 5.0

@@ -26,8 +26,8 @@ class Seats:
         self._counters = counters
         self.crowds = NOBODY
         self.refused = 0
-        #: Taken in this process, and the most that were since somebody set it back.
-        self.here = self.most_here = 0
+        #: The most that were taken in this process since somebody set it back.
+        self.most_here = 0
         self._counts = counts or alone()
         self._told_at = float("-inf")
         #: One that comes again is not looked up again, and its connections share what they keep of it.
@@ -38,6 +38,11 @@ class Seats:
         """Return how many are taken, in all processes."""
         return self._counts.total
 
+    @property
+    def here(self) -> int:
+        """Return how many are taken in this process."""
+        return sum(self._counters.accepted.values()) - sum(self._counters.closed.values())
+
     def take(self, place: Place) -> "Seat | None":
         """Return the seat of a new connection on that port, or None: there is none left."""
         self._counts.add_to_total(1)
@@ -47,9 +52,7 @@ class Seats:
             self._tell("limits.max_connections", self.most)
             return None
         self._counters.accepted[place] += 1
-        self.here += 1
-        if self.here > self.most_here:
-            self.most_here = self.here
+        self.most_here = max(self.most_here, self.here)
         return Seat(self, place)
 
     def sit(self, client: str) -> Cells | None:
@@ -68,7 +71,6 @@ class Seats:
     def left(self, cells: Cells, place: Place) -> None:
         """Count a connection no longer."""
         self._counters.closed[place] += 1
-        self.here -= 1
         self._counts.add_to_total(-1)
         self._counts.add(cells, -1)
 

@@ -142,12 +142,6 @@ class Pools:
             self.judge(self._verdicts)
         self._book.forget_all_but({key.address.host for key in upstreams.pools})
 
-    @property
-    def verdicts(self) -> Verdicts:
-        """Return what is known of the health of upstreams."""
-        found = ((key.check, check.state.is_healthy) for key, check in self._now.checks.items())
-        return {name: verdict for name, verdict in found if verdict is not None}
-
     def judge(self, verdicts: Verdicts) -> None:
         """Go by the checks of another process."""
         self._verdicts |= verdicts

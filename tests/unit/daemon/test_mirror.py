@@ -10,8 +10,9 @@ import pytest
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Message
-from proxyd.daemon.mirror import Mirror, fingerprint
+from proxyd.daemon.mirror import Mirror
 from proxyd.issuance.on_demand import Outcome
+from proxyd.store.archive import fingerprint
 from tests.support.certs import make_pem
 from tests.support.clock import FakeClock
 
