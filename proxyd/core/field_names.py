@@ -20,6 +20,8 @@ HOP_BY_HOP: Final = frozenset(
         b"http2-settings",
     }
 )
+#: What `Connection` says of the connection itself (RFC 9112 §9.3): no name of a field.
+PERSISTENCE: Final = frozenset({b"close", b"keep-alive"})
 #: Ours to say, or nobody's: what the client sent under these names, which frameworks believe, is dropped.
 OURS: Final = frozenset(
     {
@@ -79,6 +81,11 @@ def is_end_to_end(name: bytes) -> bool:
     Heeding them would let a client, or whoever adds to its header, take the Cookie off a request.
     """
     return name in _END_TO_END or name.startswith(_END_TO_END_PREFIXES)
+
+
+def connection_options(value: bytes) -> set[bytes]:
+    """Return what a Connection line lists, in lower case (RFC 9110 §7.6.1)."""
+    return {option for part in value.lower().split(b",") if (option := part.strip(b" \t"))}
 
 
 def is_nominated(line: bytes, nominated: Container[bytes]) -> bool:

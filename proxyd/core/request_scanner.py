@@ -8,7 +8,18 @@ from typing import Final, NamedTuple
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, content_length
 from proxyd.core.counters import Limit
-from proxyd.core.field_names import DROP, HOP_BY_HOP, IN_LINES, MALFORMED, OURS, FieldTable, is_nominated, is_token
+from proxyd.core.field_names import (
+    DROP,
+    HOP_BY_HOP,
+    IN_LINES,
+    MALFORMED,
+    OURS,
+    PERSISTENCE,
+    FieldTable,
+    connection_options,
+    is_nominated,
+    is_token,
+)
 from proxyd.core.host_field import host_of
 
 #: The request line: method and target as written, version 10 or 11.
@@ -154,14 +165,7 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
             if value == b"keep-alive":  # what browsers write, all of them
                 keeps = True
                 continue
-            for part in value.lower().split(b","):
-                option = part.strip(b" \t")
-                if option == b"close":
-                    closes = True
-                elif option == b"keep-alive":
-                    keeps = True
-                elif option:
-                    nominated.add(option)
+            nominated |= connection_options(value)
         elif action == _LENGTH:
             if length is not None:
                 raise MalformedRequest("more than one Content-Length")
@@ -183,6 +187,9 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
     if authority is None or host_of(authority) is None:
         raise MalformedRequest("no Host" if authority is None else "Host is not a host name")
     body = NO_BODY if length is None and coding is None else _body(length, coding)
+    if nominated:
+        closes, keeps = b"close" in nominated, keeps or b"keep-alive" in nominated
+        nominated -= PERSISTENCE
     if len(dropped) > _FEW:
         gone = set(dropped)
         lines = [line for line in lines if line not in gone]

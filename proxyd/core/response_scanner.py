@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE, content_length
-from proxyd.core.field_names import DROP, HOP_BY_HOP, IN_LINES, MALFORMED, FieldTable, is_nominated
+from proxyd.core.field_names import (
+    DROP,
+    HOP_BY_HOP,
+    IN_LINES,
+    MALFORMED,
+    PERSISTENCE,
+    FieldTable,
+    connection_options,
+    is_nominated,
+)
 
 
 class MalformedResponse(ValueError):
@@ -84,18 +93,14 @@ def scan_response(head: bytes) -> ResponseHead:
                 raise MalformedResponse("a transfer coding that is not spoken here")
             coding = value
         elif action == _CONNECTION:
-            for part in value.lower().split(b","):
-                option = part.strip(b" \t")
-                if option == b"close":
-                    closes = True
-                elif option == b"keep-alive":
-                    keeps = True
-                elif option:
-                    nominated.add(option)
+            nominated |= connection_options(value)
         elif action == _UPGRADE:
             upgrades.append(value)
         elif action == _KEEP_ALIVE:
             idle = _timeout(value)
+    if nominated:
+        closes, keeps = b"close" in nominated, b"keep-alive" in nominated
+        nominated -= PERSISTENCE
     lines[0] = b""
     for line in dropped:
         lines.remove(line)
