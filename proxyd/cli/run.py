@@ -18,7 +18,7 @@ from proxyd.config.model import Config
 from proxyd.daemon import descriptors
 from proxyd.daemon.daemon import Daemon
 from proxyd.daemon.log_output import set_up_stderr
-from proxyd.daemon.logs import set_up
+from proxyd.daemon.logs import set_up, tell_why
 from proxyd.daemon.supervisor import Supervisor
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.listener import ListenError
@@ -68,7 +68,7 @@ def _alone(config: Config, reload: Callable[[], Config]) -> int:
         try:
             runner.run(daemon.run())
         except* (StoreError, ListenError) as group:
-            _say_why(group)
+            tell_why(group)
             status = 2  # leaving from inside except* would wrap SystemExit in a group
     return status
 
@@ -87,11 +87,3 @@ def _from_pairs(pairs: tuple[str, ...]) -> tuple[Callable[[], Config], Config]:
     except ConfigError as error:
         refuse(str(error))
     return lambda: config, config
-
-
-def _say_why(group: BaseExceptionGroup[BaseException]) -> None:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            _say_why(error)
-        else:
-            logging.getLogger("proxyd").error("cannot start: %s", error)

@@ -1,7 +1,6 @@
 """The process that obtains certificates and answers commands; others serve."""
 
 import asyncio
-import logging
 import pickle
 import random
 import signal
@@ -17,13 +16,12 @@ from proxyd.daemon.child import Life
 from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
+from proxyd.daemon.logs import tell_why
 from proxyd.daemon.reload import AT_RESTART, Reload
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.daemon.workers import Workers
 from proxyd.store.store import StoreError
 from proxyd.upstream.pools import Pools
-
-_log = logging.getLogger("proxyd.issuer")
 
 
 class IssuerProcess:
@@ -60,8 +58,7 @@ class IssuerProcess:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(self._run())
         except* StoreError as group:
-            for error in _each(group):
-                logging.getLogger("proxyd").error("cannot start: %s", error)
+            tell_why(group)
             status = 2
         return status
 
@@ -111,11 +108,3 @@ class IssuerProcess:
     async def _check_upstreams(self, config: Config) -> None:
         """Ask for the health of the upstreams: once, whoever serves."""
         self._pools.adopt(await asyncio.to_thread(self._pools.prepare, config.served))
-
-
-def _each(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [
-        one
-        for error in group.exceptions
-        for one in (_each(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]

@@ -44,6 +44,15 @@ def write_lines(text: str) -> None:
     sys.stderr.flush()
 
 
+def tell_why(group: BaseExceptionGroup[BaseException]) -> None:
+    """Log each error that keeps the daemon from starting."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            tell_why(error)
+        else:
+            logging.getLogger("proxyd").error("cannot start: %s", error)
+
+
 class _LineFormatter(logging.Formatter):
     def __init__(self, line: Callable[[logging.LogRecord, dict[str, object]], str]) -> None:
         super().__init__()
