@@ -136,8 +136,8 @@ class WorkerProcess:
 
     def _adopt(self, generation: int) -> None:
         prepared = self._prepared.get(generation)
-        if prepared is None:
-            _log.error("a configuration is to be served that was not prepared", extra={"generation": generation})
+        if prepared is None:  # it was lost: it comes again
+            self._join()
             return
         self._prepared = {number: one for number, one in self._prepared.items() if number > generation}
         self._serving.adopt(prepared)

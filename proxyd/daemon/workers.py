@@ -68,7 +68,7 @@ class Workers:
         self._config = config
         self._pickled = b""
         self._preparing: tuple[int, bytes] | None = None
-        self._syncs = 0
+        self._syncs = time.monotonic_ns()  # a late word to an issuer before is about no other news
         self._changed: set[Hostname] = set()
         self._has_new_challenges = False
         self._is_flush_due = False
@@ -275,14 +275,15 @@ class Workers:
                 raise ValueError(str(message)[:200])
 
     def _join(self, worker: _Worker, generation: int, pid: int) -> None:
-        """Take a new process; it may have started with a configuration that is no longer in force."""
-        self._forget_questions(worker)
-        if worker.counted is not None and worker.pid != pid:
-            self._gone = [summed([*self._gone, of_gone(worker.counted)])]
-            worker.counted = None
+        """Tell a process everything; it may have started with a configuration that is no longer in force."""
+        if worker.pid != pid:  # else it lost a message, and waits for answers
+            self._forget_questions(worker)
+            if worker.counted is not None:
+                self._gone = [summed([*self._gone, of_gone(worker.counted)])]
+                worker.counted = None
+            if worker.channel is not None:
+                worker.channel.forget()
         worker.pid, worker.generation, worker.synced = pid, generation, 0
-        if worker.channel is not None:
-            worker.channel.forget()
         if generation < self._generation:
             self._pickled = self._pickled or pickle.dumps(self._config)
             self._send(worker, {"prepare": self._generation}, self._pickled)

@@ -34,11 +34,6 @@ class Seats:
         self._cells_of = lru_cache(4096)(lambda client: self._counts.cells(network_of(client, ipv4=32, ipv6=64)))
 
     @property
-    def taken(self) -> int:
-        """Return how many are taken, in all processes."""
-        return self._counts.total
-
-    @property
     def here(self) -> int:
         """Return how many are taken in this process."""
         return sum(self._counters.accepted.values()) - sum(self._counters.closed.values())

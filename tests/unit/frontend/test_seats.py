@@ -38,7 +38,7 @@ def test_a_client_has_so_many(one: str, same: str, other: str) -> None:
     last = seats.take("https")
     assert last
     assert last.sit(same)
-    assert seats.taken == 2
+    assert seats.here == 2
 
 
 def test_a_trusted_proxy_is_not_one_client() -> None:
@@ -50,4 +50,4 @@ def test_a_trusted_proxy_is_not_one_client() -> None:
     for one in taken:
         if one:
             one.leave()
-    assert seats.taken == 0
+    assert seats.here == 0
