@@ -14,7 +14,7 @@ from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.disk import ClosedDisk
 from tests.support.fake_ca import FakeCa
 from tests.support.fake_ca_answer import Answer
-from tests.support.processes import replaced, workers
+from tests.support.processes import issuer, replaced, workers
 from tests.support.upstream import Upstream
 
 HOST, OTHER = "one.example.test", "two.example.test"
@@ -83,3 +83,23 @@ def test_a_new_host_is_validated_and_served_while_a_worker_is_frozen(
     client.wait_for([OTHER], daemon=daemon)
     eventually(lambda: len(workers(daemon)) == 3, what=daemon.log)
     assert len(shown(client, OTHER)) == 1
+
+
+@pytest.mark.parametrize("step", ["challenge", "finalize", "certificate"])
+def test_an_order_goes_on_when_who_placed_it_is_killed(
+    daemon: DaemonProcess, client: HttpsClient, ca: FakeCa, upstream: Upstream, step: str
+) -> None:
+    before = ca.orders()
+
+    def kill(answer: Answer) -> Answer:
+        ca.script.clear()
+        os.kill(issuer(daemon), signal.SIGKILL)
+        return answer
+
+    ca.script[step] = kill
+    daemon.configure({HOST: upstream.port, OTHER: upstream.port}, pebble=ca, workers=3)
+    daemon.reload()
+    client.wait_for([OTHER], daemon=daemon)
+    assert len(shown(client, OTHER)) == 1
+    assert ca.orders() == before + 1
+    assert "killed by SIGKILL" in daemon.log()
