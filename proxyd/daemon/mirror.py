@@ -59,7 +59,7 @@ class Mirror:
         self._self_check = SelfCheck(clock=clock)
         self._served: dict[Hostname, References] = {}
         self._is_complete = False
-        self._asked: dict[int, asyncio.Future[Reply]] = {}
+        self._asked: dict[int, tuple[Message, asyncio.Future[Reply]]] = {}
         self._numbers = itertools.count(secrets.randbits(48))  # not those of a process before
         self._loading: dict[Hostname, asyncio.Future[None]] = {}
         #: Served with something else than the news say.
@@ -91,8 +91,13 @@ class Mirror:
         """Take a message of the issuer: an answer, or news."""
         if "re" not in message:
             self._follow(message)
-        elif (waiting := self._asked.get(message["re"])) is not None and not waiting.done():
-            waiting.set_result((message.get("answer"), payload))
+        elif (asked := self._asked.get(message["re"])) is not None and not asked[1].done():
+            asked[1].set_result((message.get("answer"), payload))
+
+    def ask_again(self) -> None:
+        """Put the questions again that nobody has answered: the issuer is a new one, or an answer was lost."""
+        for question, _ in self._asked.values():
+            self._send(question)
 
     async def run(self) -> None:
         """Replace what serves when the news say so, again and again where that fails, for ever."""
@@ -137,8 +142,9 @@ class Mirror:
         """Return the answer and its payload, or None and nothing after a bounded time."""
         number = next(self._numbers)
         waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._asked[number] = waiting
-        self._send({**question, "number": number})
+        numbered = {**question, "number": number}
+        self._asked[number] = numbered, waiting
+        self._send(numbered)
         try:
             async with asyncio.timeout(_PATIENCE):
                 return await waiting

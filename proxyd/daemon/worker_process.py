@@ -120,8 +120,9 @@ class WorkerProcess:
         self._send({"noticed": [check, experience]})
 
     def _join(self) -> None:
-        """Have the issuer tell everything."""
+        """Have the issuer tell everything, and answer what it has not."""
         self._send({"joined": self._generation, "pid": os.getpid()})
+        self._mirror.ask_again()
 
     async def _prepare(self, generation: int, pickled: bytes) -> None:
         try:

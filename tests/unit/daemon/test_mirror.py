@@ -199,6 +199,18 @@ async def test_a_name_on_demand_is_served_when_the_issuer_has_it(issuer: Issuer)
     await following(issuer, work)
 
 
+async def test_a_new_issuer_is_asked_what_the_last_one_did_not_answer(issuer: Issuer) -> None:
+    asking = asyncio.ensure_future(issuer.source.obtain(A.text, "192.0.2.1"))  # noqa: TID251
+    await asyncio.sleep(0)
+    issuer.mirror.ask_again()
+    first, second = issuer.asked
+    assert first == second
+    issuer.mirror.heard({"re": second["number"], "answer": "unknown"}, b"")
+    assert await asking is Outcome.UNKNOWN
+    issuer.mirror.ask_again()
+    assert len(issuer.asked) == 2
+
+
 async def test_who_leaves_is_forgotten(issuer: Issuer) -> None:
     asking = asyncio.ensure_future(issuer.source.obtain(A.text, "192.0.2.1"))
     await asyncio.sleep(0)
