@@ -200,7 +200,7 @@ async def test_a_name_on_demand_is_served_when_the_issuer_has_it(issuer: Issuer)
 
 
 async def test_a_new_issuer_is_asked_what_the_last_one_did_not_answer(issuer: Issuer) -> None:
-    asking = asyncio.ensure_future(issuer.source.obtain(A.text, "192.0.2.1"))  # noqa: TID251
+    asking = asyncio.ensure_future(issuer.source.obtain(A.text, "192.0.2.1"))
     await asyncio.sleep(0)
     issuer.mirror.ask_again()
     first, second = issuer.asked
