@@ -9,6 +9,8 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 
+from tests.support.small_server import accepted
+
 _AT_ONCE = 50
 #: More than what all buffers on its way hold.
 LARGE = 8_000_000
@@ -109,6 +111,7 @@ def patient_upstream() -> Iterator[int]:
         ports.put(server.sockets[0].getsockname()[1])
         await over.wait()
         server.close()
+        await accepted()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve(), debug=False))
     thread.start()
