@@ -133,7 +133,7 @@ class UpstreamAddress:
             text = f"http://127.0.0.1:{text}"
         elif text.startswith(":") and text[1:].isdigit():
             text = f"http://127.0.0.1{text}"
-        elif re.fullmatch(r"localhost:\d+", text):
+        elif re.fullmatch(r"(localhost|127\.0\.0\.1|\[::1\]):\d+", text):
             text = f"http://{text}"
         elif "://" not in text:
             raise ValueError(f"{text!r} has no scheme: write http://{text} (or https://{text} if it speaks TLS)")

@@ -23,6 +23,7 @@ from proxyd.daemon.names import self_check_key, vantage
 from proxyd.daemon.shown_certificate import shown_certificate
 from proxyd.daemon.slow import told_if_slow
 from proxyd.frontend.arrival import ArrivalGate
+from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, ListenError, bind
 from proxyd.frontend.plain import PlainFrontend
 from proxyd.frontend.plain_handler import PlainHandler
@@ -166,7 +167,8 @@ class OnlineCheck:
             handler.hosts = self._config.names.keys()
             gate = ArrivalGate(Networks(self._config.listen.proxy_protocol))
             seats = Seats(most=1000, most_each=0, counters=Counters())
-            plain = PlainFrontend(handler, gate=gate, seats=seats, tasks=tasks)
+            h1 = H1Frontend(handler)
+            plain = PlainFrontend(gate=gate, seats=seats, h1=h1, tasks=tasks)
             listeners = [Listener(sock, plain.accepted) for sock in sockets]
             for listener in listeners:
                 listener.start()
@@ -175,7 +177,7 @@ class OnlineCheck:
             finally:
                 for listener in listeners:
                     listener.stop()
-                await plain.drain(1.0)
+                await h1.drain(1.0)
 
 
 def _dns(view: NameView) -> str:

@@ -36,6 +36,10 @@ from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
 from proxyd.upstream.pools import Pools, Upstreams
 
+#: On port 80, where clients get one short answer; trusted proxies send requests for the upstreams there, and keep
+#: their connections.
+_STRANGERS_TIMES = Times(header=10.0, keepalive=10.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -132,13 +136,18 @@ class Serving:
             counters=self.counters,
             tasks=tasks,
         )
-        self._plain = PlainFrontend(
-            self._plain_handler, gate=gate, seats=self.seats, tasks=tasks, swept=self._access.flush, hit=hit
+        self._plain_h1 = H1Frontend(
+            self._plain_handler,
+            swept=self._access.flush,
+            limits=lambda: self._head_limits,
+            times=lambda _, client: Times() if self._handler.snapshot.trusted.has(client) else _STRANGERS_TIMES,
+            hit=hit,
         )
+        plain = PlainFrontend(gate=gate, seats=self.seats, h1=self._plain_h1, tasks=tasks)
         self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
         if self._listeners:
             self._https_port = self._listeners[0].port
-        self._listeners += [Listener(sock, self._plain.accepted) for sock in sockets.http]
+        self._listeners += [Listener(sock, plain.accepted) for sock in sockets.http]
 
     async def prepare(self, config: Config) -> Prepared:
         """Make what serving `config` needs; nothing of it is used before `adopt`."""
@@ -191,12 +200,12 @@ class Serving:
         """Accept no more, finish what is in flight, and cut what takes longer than `drain`."""
         self.stop()
         seconds = self._config.drain.total_seconds()
-        await asyncio.gather(self._h1.drain(seconds), self._plain.drain(seconds))
+        await asyncio.gather(self._h1.drain(seconds), self._plain_h1.drain(seconds))
         self.pools.close()
 
     def _cut_gone(self) -> None:
         """Cut what is still in flight for hosts that were removed, unless they are back."""
-        for frontend in (self._h1, self._plain):
+        for frontend in (self._h1, self._plain_h1):
             frontend.cut(self._is_gone)
 
     def _is_gone(self, authority: bytes) -> bool:
@@ -208,7 +217,7 @@ class Serving:
         snapshot = self._handler.snapshot
         return snapshot.default_host or (self._source.first() if snapshot.trusted.has(client) else None)
 
-    def _times(self, host: Hostname | None) -> Times:
+    def _times(self, host: Hostname | None, _client: str) -> Times:
         site = self._handler.snapshot.sites.get(host) if host is not None else None
         return site.times if site is not None else Times()
 

@@ -20,8 +20,8 @@ _CUT_SECONDS = 1.0
 class H1Frontend:
     """Makes connections that give their requests to the handler.
 
-    `swept` is called about once a second while there are connections: for what others do in batches. `hit` is told each
-    limit that a client met.
+    `swept` is called about once a second while there are connections: for what others do in batches. `times` says how
+    long a connection for a host, from a client's address, may take. `hit` is told each limit that a client met.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class H1Frontend:
         swept: Callable[[], None] = lambda: None,
         limits: Callable[[], HeadLimits] = HeadLimits,
         fast_path: bool = True,
-        times: Callable[[Hostname | None], Times] = lambda _: Times(),
+        times: Callable[[Hostname | None, str], Times] = lambda *_: Times(),
         hit: Callable[[Limit | None], None] = lambda _: None,
     ) -> None:
         self.handle, self.refuse = handler.handle, handler.refuse
@@ -51,7 +51,7 @@ class H1Frontend:
         self, downstream: Downstream, host: Hostname | None = None, *, left: Callable[[], None] = lambda: None
     ) -> H1Connection:
         """Return the protocol of a new client connection, served for `host`; `left` is called when it was lost."""
-        return H1Connection(self, downstream, self._times(host), left)
+        return H1Connection(self, downstream, self._times(host, downstream.client), left)
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""

@@ -3,35 +3,22 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
 
-from proxyd.core.counters import Limit
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.seats import Seat, Seats
-from proxyd.proxy.exchange import Downstream, ExchangeHandler
-from proxyd.proxy.times import Times
+from proxyd.proxy.exchange import Downstream
 
 _log = logging.getLogger("proxyd.plain")
-_TIMES = Times(header=10.0, keepalive=10.0)
 
 
 class PlainFrontend:
     """Serves sockets of the http listeners. Make it in the event loop."""
 
-    def __init__(
-        self,
-        handler: ExchangeHandler,
-        *,
-        gate: ArrivalGate,
-        seats: Seats,
-        tasks: asyncio.TaskGroup,
-        swept: Callable[[], None] = lambda: None,
-        hit: Callable[[Limit | None], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, *, gate: ArrivalGate, seats: Seats, h1: H1Frontend, tasks: asyncio.TaskGroup) -> None:
         self._gate = gate
         self._seats = seats
-        self._h1 = H1Frontend(handler, swept=swept, times=lambda _: _TIMES, hit=hit)
+        self._h1 = h1
         self._tasks = tasks
 
     def accepted(self, sock: socket.socket) -> None:
@@ -40,14 +27,6 @@ class PlainFrontend:
             self._tasks.create_task(self._connect(sock, seat))
         else:
             sock.close()
-
-    def cut(self, is_gone: Callable[[bytes], bool]) -> None:
-        """Cut what is under way for an authority that is gone."""
-        self._h1.cut(is_gone)
-
-    async def drain(self, seconds: float) -> None:
-        """Close idle connections, wait for the others, then cut them."""
-        await self._h1.drain(seconds)
 
     async def _connect(self, sock: socket.socket, seat: Seat) -> None:
         is_served = False

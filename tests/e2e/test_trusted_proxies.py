@@ -1,6 +1,8 @@
 """Whom a trusted proxy speaks for, and what only it may do: the daemon and raw sockets, from several addresses."""
 
 import ssl
+import time
+from http.client import HTTPConnection
 
 import pytest
 
@@ -71,6 +73,26 @@ def test_port_80_serves_what_a_trusted_proxy_received_by_tls(served: DaemonProce
 def test_what_port_80_serves_is_logged_without_a_connection_to_443(served: DaemonProcess) -> None:
     assert status(plain(served.http_port, get(ONE, "X-Forwarded-Proto: https", path="/logged"), source=PROXY)) == 200
     served.wait_for("/logged", seconds=5.0)
+
+
+def test_a_trusted_proxy_keeps_its_connections_to_port_80(served: DaemonProcess) -> None:
+    client = HTTPConnection("127.0.0.1", served.http_port, timeout=30, source_address=(PROXY, 0))
+    client.connect()
+    first = client.sock
+    for rest in (0, 12):  # strangers rest for 10 s at most
+        time.sleep(rest)
+        client.request("GET", "/", headers={"Host": ONE, "X-Forwarded-Proto": "https"})
+        response = client.getresponse()
+        assert (response.status, bool(response.read())) == (200, True)
+    assert client.sock is first
+    client.close()
+
+
+def test_the_limits_of_heads_hold_on_port_80_too(daemon: DaemonProcess, upstream: Upstream) -> None:
+    start_cached(daemon, {ONE: upstream.port}, trusted_proxies=["127.0.0.2/31"], limits={"max_header": "40KiB"})
+    for size, answer in ((30_000, 200), (50_000, 431)):
+        request = get(ONE, "X-Forwarded-Proto: https", f"X-Long: {'x' * size}")
+        assert status(head_of(daemon.http_port, request, source=PROXY)) == answer
 
 
 def test_a_reload_ends_the_trust_also_of_open_connections(served: DaemonProcess, upstream: Upstream) -> None:

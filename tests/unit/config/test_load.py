@@ -26,7 +26,9 @@ def test_the_smallest_file() -> None:
     assert config.drain == timedelta(seconds=30)
 
 
-@pytest.mark.parametrize("upstream", ["8080", '":8080"', "localhost:8080", "http://localhost:8080/"])
+@pytest.mark.parametrize(
+    "upstream", ["8080", '":8080"', "localhost:8080", "127.0.0.1:8080", "'[::1]:8080'", "http://localhost:8080/"]
+)
 def test_short_upstreams(upstream: str) -> None:
     config = parse(f"hosts:\n  example.com: {upstream}\n", "f")
     assert config.hosts[Hostname("example.com")].upstream[0].port == 8080
