@@ -11,7 +11,7 @@ from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Plan
-from proxyd.core.renewal import begins_later, is_ending
+from proxyd.core.renewal import RenewalWindow, begins_later, is_ending
 
 #: From best to worst: a host with two kinds of keys shows the worse.
 _WORSE = ("manual", "ready", "ordering", "waiting", "dormant", "blocked", "missing")
@@ -37,7 +37,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStatus:
-    """One row. `state`: ready, ordering, waiting, blocked, dormant, missing or manual."""
+    """One row. `state`: ready, ordering, waiting, blocked, dormant, missing or manual.
+
+    `window`: when the CA wants the certificate replaced (ARI).
+    """
 
     host: Hostname
     state: str
@@ -52,6 +55,7 @@ class HostStatus:
     explanation_url: str | None = None
     needs_a_person: bool = False
     alarms: tuple[str, ...] = ()
+    window: RenewalWindow | None = None
 
     def to_document(self) -> dict[str, object]:
         """Return the row as JSON values (times RFC 3339, UTC)."""
@@ -158,6 +162,7 @@ def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
         needs_a_person=bool(facts.alarms)
         or (_needs_a_person(state, failure, failures, held, now) and not _is_given_up(facts, failures)),
         alarms=tuple(alarm.reason for alarm in facts.alarms),
+        window=facts.state.window if isinstance(facts.state, Ready) else None,
     )
 
 

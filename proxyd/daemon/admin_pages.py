@@ -56,6 +56,10 @@ class AdminPages:
         fleet, facts, now = self._certificates.renewer.fleet, self._certificates.facts(), self._clock.now()
         upstreams, config = [*self._upstreams()], self._config()
         documents = await self._counted()
+        troubles = {
+            "clock": self._certificates.clock_guard.doubt is not None,
+            "cache": self._certificates.alarms.cache is not None,
+        }
         orders, left = {**self._certificates.memory.orders}, orders_left(fleet, self._clock)
 
         def rendered() -> tuple[bytes, str]:  # values only: 10,000 hosts must not stop the loop
@@ -67,6 +71,7 @@ class AdminPages:
                 on_demand=states_by_pattern(config, _rows(facts, now, on_demand=True)),
                 orders=orders,
                 orders_left={issuer: room["orders_left"] for issuer, room in left.items()},
+                troubles=troubles,
             )
             return render(observation, accept, self._process)
 
