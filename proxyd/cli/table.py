@@ -4,7 +4,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from proxyd.core.moment import distance
 
 _COLOURS = {
     "ready": "32",
@@ -45,19 +47,6 @@ def moment(text: str | None, now: datetime) -> str:
         return "-"
     at = datetime.fromisoformat(text)
     return f"{at:%Y-%m-%d %H:%M} ({distance(at - now)})"
-
-
-def distance(away: timedelta) -> str:
-    """Return "in 29 d", "3 h ago"."""
-    size = abs(away)
-    for unit, name in ((timedelta(days=2), "d"), (timedelta(hours=2), "h"), (timedelta(minutes=2), "min")):
-        if size >= unit:
-            one = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}[name]
-            text = f"{size // one} {name}"
-            break
-    else:
-        text = f"{size.seconds} s"
-    return f"in {text}" if away >= timedelta(0) else f"{text} ago"
 
 
 def bold(text: str) -> str:

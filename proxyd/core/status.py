@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from proxyd.core.alarm import Alarm
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
@@ -15,6 +15,8 @@ from proxyd.core.renewal import RenewalWindow, begins_later, is_ending
 
 #: From best to worst: a host with two kinds of keys shows the worse.
 _WORSE = ("manual", "ready", "ordering", "waiting", "dormant", "blocked", "missing")
+_MOMENTS = ("not_before", "not_after", "renew_at", "next_try")
+_PLAIN = ("state", "issuer", "serial", "failures", "last_error", "explanation_url", "needs_a_person")
 #: Failures that pass without anybody's help.
 _PASSING = (FailureKind.CA, FailureKind.RATE_LIMITED)
 
@@ -73,6 +75,13 @@ class HostStatus:
             "needs_a_person": self.needs_a_person,
             "alarms": list(self.alarms),
         }
+
+    @classmethod
+    def read_document(cls, host: Hostname, document: Mapping[str, Any]) -> "HostStatus":
+        """Return the row that `to_document` made."""
+        told: dict[str, Any] = {key: document[key] for key in _PLAIN}
+        told |= {key: datetime.fromisoformat(at) if (at := document[key]) else None for key in _MOMENTS}
+        return cls(host=host, alarms=tuple(document["alarms"]), **told)
 
 
 def host_statuses(facts: Iterable[Facts], now: datetime) -> dict[Hostname, HostStatus]:
