@@ -5,8 +5,8 @@ import json
 import subprocess
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from websockets.sync.client import connect
@@ -40,20 +40,16 @@ class Browser:
     def __enter__(self) -> "Browser":
         command = ["chromium", *_OPTIONS, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            self._page = connect(self._address(), max_size=None, compression=None)
+        with ExitStack() as ending:
+            ending.callback(self._end)
+            self._page = ending.enter_context(connect(self._address(), max_size=None, compression=None))
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.call(f"{domain}.enable")
-        except BaseException:
-            self._end()
-            raise
+            self._ending = ending.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._page.close()
-        self._end()
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._ending.close()
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """Have the browser do something, and return its answer."""
@@ -65,6 +61,11 @@ class Browser:
                 assert "error" not in told, told
                 result: dict[str, Any] = told["result"]
                 return result
+
+    def asked_for(self) -> list[str]:
+        """Return the addresses that it asked for so far."""
+        self.call("Browser.getVersion")  # what was told before the answer to this is noted
+        return self.asked
 
     def open(self, address: str) -> None:
         """Go to a page, and wait until it is there."""
