@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 
 from pebble.server import free_port
-from tests.support.cached import NO_CA, get, plain, reload, start_cached, status, tls
+from tests.support.cached import NO_CA, get, keep_certificates, plain, reload, start_cached, status, tls
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.raw_upstream import Peer, RawUpstream
@@ -193,6 +193,20 @@ def test_a_daemon_whose_admin_port_is_taken_serves_all_the_same(daemon: DaemonPr
     assert len(errors) == 1, errors
     assert f"another program uses port {number}" in errors[0]
     assert command(daemon, "status").status in (0, 1)
+
+
+def test_the_trouble_of_hosts_leaves_the_daemon_ready(daemon: DaemonProcess, upstream_url: str) -> None:
+    """One has no certificate, and its CA does not answer; of another the application is away."""
+    port = free_port()
+    keep_certificates(daemon, DEAD)
+    daemon.configure({HOST: upstream_url, DEAD: 1}, acme=NO_CA, admin={"listen": f"127.0.0.1:{port}"}, ready_path="/up")
+    daemon.start()
+    eventually(lambda: fetch(port, "/readyz")[0] == 200, what=daemon.log)
+    eventually(lambda: command(daemon, "status").status == 1, what=daemon.log)
+    assert status(tls(daemon.https_port, DEAD, get(DEAD))) == 502
+    assert fetch(port, "/readyz") == (200, "ready\n")
+    assert status(plain(daemon.http_port, get(HOST, path="/up"))) == 200
+    assert status(tls(daemon.https_port, DEAD, get(DEAD, path="/up"))) == 200
 
 
 def test_a_daemon_that_stops_is_not_ready(daemon: DaemonProcess) -> None:

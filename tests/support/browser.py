@@ -3,13 +3,14 @@
 import base64
 import json
 import subprocess
-import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
+
+from tests.support.daemon import eventually
 
 SECONDS = 30.0
 _OPTIONS = [
@@ -81,10 +82,7 @@ class Browser:
 
     def wait_for(self, script: str) -> None:
         """Wait until an expression is true in the page."""
-        deadline = time.monotonic() + SECONDS
-        while not self.value(script):
-            assert time.monotonic() < deadline, f"never true: {script}"
-            time.sleep(0.05)
+        eventually(lambda: self.value(script), what=lambda: script)
 
     def look(self, *, width: int = 1280, height: int = 900, theme: str = "light", scale: int = 1) -> None:
         """See pages from now on in this theme, and in a window of this size."""
@@ -98,16 +96,17 @@ class Browser:
         return base64.b64decode(shown["data"])
 
     def _address(self) -> str:
-        deadline = time.monotonic() + SECONDS
-        port = self._profile / "DevToolsActivePort"
-        while True:
-            assert time.monotonic() < deadline, "the browser does not start"
-            if port.exists() and (lines := port.read_text().splitlines()):
-                with urllib.request.urlopen(f"http://127.0.0.1:{lines[0]}/json", timeout=SECONDS) as answer:
-                    pages = [one for one in json.load(answer) if one["type"] == "page"]
-                if pages:
-                    return str(pages[0]["webSocketDebuggerUrl"])
-            time.sleep(0.05)
+        eventually(self._pages, what=lambda: "the browser does not start")
+        return self._pages()[0]
+
+    def _pages(self) -> list[str]:
+        """Return where its pages are driven; while it starts, none."""
+        try:
+            port = (self._profile / "DevToolsActivePort").read_text().splitlines()[0]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=SECONDS) as answer:
+                return [one["webSocketDebuggerUrl"] for one in json.load(answer) if one["type"] == "page"]
+        except (OSError, IndexError):
+            return []
 
     def _told(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self._page.recv(timeout=SECONDS))
