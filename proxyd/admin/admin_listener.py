@@ -98,9 +98,15 @@ class AdminListener:
         return local_address_of(self._sockets[0])
 
     async def run(self) -> None:
-        """Answer for ever. Ends only by cancellation."""
+        """Answer for ever. Ends only by cancellation, or with a line in the log: never with an error."""
         if not self._sockets:
             return
+        try:
+            await self._serve()
+        except Exception:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
+            _log.exception("the admin pages ended; all else is served all the same; this is a bug of proxyd")
+
+    async def _serve(self) -> None:
         await self._runner.setup()
         listeners = [Listener(sock, self._accepted) for sock in self._sockets]
         try:

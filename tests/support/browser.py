@@ -46,6 +46,7 @@ class Browser:
             self._page = ending.enter_context(connect(self._address(), max_size=None, compression=None))
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.call(f"{domain}.enable")
+            ending.callback(self.call, "Browser.close")  # its own processes end with it
             self._ending = ending.pop_all()
         return self
 

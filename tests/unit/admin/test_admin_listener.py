@@ -12,6 +12,7 @@ from proxyd.admin import admin_listener
 from proxyd.admin.admin_listener import AdminListener, is_ours
 from proxyd.admin.host_filter import HostFilter
 from proxyd.config.values import ListenAddress
+from proxyd.frontend.listener import Listener
 
 ANY = ListenAddress.parse("127.0.0.1:0")
 
@@ -179,6 +180,19 @@ async def test_a_port_that_is_taken_is_told_and_no_more(caplog: pytest.LogCaptur
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_an_end_of_the_pages_ends_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Listener) -> None:
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(Listener, "start", fail)
+    listener = AdminListener(Pages())
+    listener.listen([ANY])
+    await listener.run()
+    assert "the admin pages ended" in caplog.text
 
 
 @pytest.mark.parametrize(
