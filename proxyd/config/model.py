@@ -59,7 +59,9 @@ class Limits(Options):
 class AdminOptions(Options):
     """For operators and their machines."""
 
-    listen: Listen = option("127.0.0.1:9180", "/metrics, /status.json, /healthz, /readyz; [] turns it off")
+    listen: Listen = option(
+        "127.0.0.1:9180", "/metrics, /status (a page), /status.json, /healthz, /readyz; [] turns it off"
+    )
     socket: File | None = option(
         None, "control socket; null: in $RUNTIME_DIRECTORY or /run/proxyd when it exists, else in the cache"
     )

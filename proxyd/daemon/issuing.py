@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 
 from proxyd.admin.admin_listener import AdminListener
@@ -84,7 +85,7 @@ class Issuing:
             config=lambda: self._config,
             clock=self.clock,
         )
-        admin = AdminListener(self._pages)
+        admin = AdminListener(self._pages, names=(socket.gethostname().lower(),))
         admin.listen(self._started.admin.listen)
         self._shown = tasks.create_task(admin.run())
 

@@ -184,7 +184,7 @@ class Serving:
 
     def counted(self) -> Document:
         """Return what was counted so far."""
-        return self.counters.document(self.pools.states())
+        return self.counters.document(self.pools.states(), self._h1.standing() + self._plain_h1.standing())
 
     def start(self) -> None:
         """Accept connections from now on."""

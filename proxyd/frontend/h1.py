@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
-from proxyd.core.counters import Limit
+from proxyd.core.counters import Limit, Standing
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.aiohttp_front import AiohttpFront
 from proxyd.frontend.h1_connection import H1Connection
@@ -52,6 +53,10 @@ class H1Frontend:
     ) -> H1Connection:
         """Return the protocol of a new client connection, served for `host`; `left` is called when it was lost."""
         return H1Connection(self, downstream, self._times(host, downstream.client), left)
+
+    def standing(self) -> Counter[Standing]:
+        """Return how many connections do what."""
+        return Counter(one.standing for one in self._connections)
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, wait for the others, then cut them."""

@@ -284,6 +284,10 @@ class Memory:
         self._journal.flush()
         return self._journal.history(host)
 
+    def latest(self, limit: int) -> list[JournalEvent]:
+        """Return the last events of all hosts, newest first. Blocks on the disk, and waits for no writing."""
+        return self._journal.latest(limit)
+
     def close(self) -> None:
         """Write what is queued. Blocks."""
         self._journal.close()

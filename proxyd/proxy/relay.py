@@ -34,6 +34,7 @@ class Relay:
     """
 
     __slots__ = (
+        "_asked",
         "_awaits_continue",
         "_connecting",
         "_connection",
@@ -71,7 +72,7 @@ class Relay:
         self.exchange = exchange
         self.site = site
         self.request_id = request_id
-        self.began = began
+        self.began = self._asked = began
         self.status = 0
         self.sent = 0
         self._request = request
@@ -295,6 +296,7 @@ class Relay:
         pool = self.site.upstream.pick(self.exchange.downstream.client, self._tried)
         if pool is None:
             return False
+        self._asked = monotonic()
         self._use(pool)
         return True
 
@@ -306,7 +308,12 @@ class Relay:
 
     def _answered(self) -> None:
         pool = self._pool
-        if pool is not None and pool.passive.failures:
+        if pool is None:
+            return
+        answers = pool.answers
+        answers[0] += 1
+        answers[1] += monotonic() - self._asked
+        if pool.passive.failures:
             self.site.upstream.worked(pool)
 
     def _log_trouble(self, what: str, reason: str) -> None:
