@@ -148,7 +148,7 @@ class HostOptions(Options):
     tls: HostTls = option(HostTls(), "TLS towards clients")
     acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
     http2: bool = option(True, "offer HTTP/2", today=[False])
-    hsts: Annotated[Hsts, switch()] | None = option(
+    hsts: Annotated[Hsts | None, switch()] = option(
         None, "{max_age: 365d, include_subdomains: true}", today=[None, False]
     )
     secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
@@ -162,7 +162,7 @@ class HostOptions(Options):
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
     allow: Networks = option((), "CIDRs of the clients that are served; empty: all")
     deny: Networks = option((), "CIDRs of clients that are not, whatever allow says")
-    maintenance: Annotated[Maintenance, switch()] | None = option(
+    maintenance: Annotated[Maintenance | None, switch()] = option(
         None, "true, or {retry_after: 60s, page: FILE}: 503 for all"
     )
     on_renew: tuple[str, ...] | None = option(None, "[CMD, ARG…] after a new certificate", today=[None])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxyd.config.document import ConfigError
 from proxyd.config.example import example
 from proxyd.config.load import from_pairs, load, parse
-from proxyd.config.model import Config
+from proxyd.config.model import AccessLog, Config
 from proxyd.core.hostname import Hostname
 
 ONE = "hosts:\n  example.com: {upstream: 80, "
@@ -53,6 +53,23 @@ def test_defaults_are_overlaid_key_by_key() -> None:
         timedelta(seconds=5),
         timedelta(seconds=60),
     )
+
+
+@pytest.mark.parametrize("written", ["false", "off", "no", "null"])
+def test_what_is_switched_off_is_off(written: str) -> None:
+    config = parse(f"{ONE}maintenance: {written}, hsts: {written}}}\nlog: {{access: {written}}}\n", "f")
+    (options,) = config.hosts.values()
+    assert (options.maintenance, options.hsts, config.log.access) == (None, None, None)
+
+
+def test_what_is_switched_on_has_its_defaults() -> None:
+    config = parse(f"defaults: {{maintenance: true}}\n{ONE}aliases: []}}\nlog: {{access: on}}\n", "f")
+    (options,) = config.hosts.values()
+    assert options.maintenance is not None
+    assert (options.maintenance.retry_after, config.log.access) == (timedelta(seconds=60), AccessLog())
+    for place in ("maintenance: {retry: 1s}", "maintenance: 5"):
+        with pytest.raises(ConfigError, match="maintenance"):
+            parse(f"{ONE}{place}}}\n", "f")
 
 
 def test_anchors_merges_and_x_keys() -> None:
