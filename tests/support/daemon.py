@@ -51,12 +51,14 @@ class DaemonProcess:
         config: dict[str, object] = {
             "listen": {"https": f"127.0.0.1:{self.https_port}", "http": f"127.0.0.1:{self.http_port}"},
             "cache": str(self.cache),
-            "log": {"level": "debug"},
             "hosts": hosts,
         }
         if acme:
             config["acme"] = acme
         config.update(more)
+        log = config.get("log", {"level": "debug"})
+        if isinstance(log, dict):  # its file is no terminal, and tests read what a person reads
+            config["log"] = {"format": "console", **log}
         admin = config.get("admin", {})
         if isinstance(admin, dict):  # many daemons run on one machine: none has the default port
             config["admin"] = {"listen": [], **admin}
