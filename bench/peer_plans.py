@@ -32,7 +32,7 @@ hosts:
 $hosts
 """)
 _NGINX = Template("""\
-worker_processes 1;
+worker_processes $workers;
 daemon off;
 pid $directory/$name.pid;
 error_log stderr warn;
@@ -50,7 +50,7 @@ http {
   map $$http_upgrade $$connection_to_upstream { default upgrade; '' ''; }
   upstream app { server 127.0.0.1:$upstream; keepalive 128; keepalive_requests 1000000000; }
   server {
-    listen 127.0.0.1:$port ssl backlog=4096;
+    listen 127.0.0.1:$port ssl backlog=4096$reuseport;
     server_name $host;
     ssl_certificate $pem;
     ssl_certificate_key $pem;
@@ -142,6 +142,7 @@ class Plans:
             self._proxyd("proxyd", workers=1),
             self._proxyd("proxyd, 2 workers", workers=2),
             self._nginx("nginx", f"{self._directory}/nginx.log line buffer=64k flush=1s"),
+            self._nginx("nginx, 2 workers", f"{self._directory}/nginx-2.log line buffer=64k flush=1s", workers=2),
             self._nginx("nginx, no log", "off"),
             self._haproxy("HAProxy, no log"),
             self._caddy("Caddy", log=True),
@@ -167,12 +168,13 @@ class Plans:
             environment=environment(self._directory),
         )
 
-    def _nginx(self, name: str, log: str) -> PeerPlan:
+    def _nginx(self, name: str, log: str, *, workers: int = 1) -> PeerPlan:
         port = free_port()
-        file = self._write(_NGINX, name, port, log=log)
+        reuseport = " reuseport" if workers > 1 else ""
+        file = self._write(_NGINX, name, port, log=log, workers=str(workers), reuseport=reuseport)
         version = _said(["/usr/sbin/nginx", "-v"]).removeprefix("nginx version: nginx/")
         command = ["/usr/sbin/nginx", "-c", str(file)]
-        return PeerPlan(name=name, version=version, command=command, port=port, twin=log == "off")
+        return PeerPlan(name=name, version=version, command=command, port=port, twin=log == "off" or workers > 1)
 
     def _haproxy(self, name: str) -> PeerPlan:
         port = free_port()
@@ -191,10 +193,10 @@ class Plans:
         version = found[1] if found else "unknown"
         return PeerPlan(name=name, version=version, command=command, port=port, twin=not log, environment=homes)
 
-    def _write(self, text: Template, name: str, port: int, *, log: str = "") -> Path:
+    def _write(self, text: Template, name: str, port: int, *, log: str = "", **more: str) -> Path:
         file = self._directory / f"{_slug(name)}.conf"
         words = {"directory": str(self._directory), "name": _slug(name), "host": HOST, "pem": str(self._pem)}
-        file.write_text(text.substitute(words, port=port, upstream=self._upstream, log=log))
+        file.write_text(text.substitute(words, port=port, upstream=self._upstream, log=log, **more))
         return file
 
 

@@ -15,18 +15,19 @@ _MOST_FREE = 6
 class BlockPattern:
     """A block in which the values of some lines may be others: lines that are passed on and mean nothing to us.
 
-    Make it by `pattern_of`. What fits says what a scan of it would find: all else is the same, byte for byte. `free`:
-    the places of those lines, `before`: what stands before each value, `after` the last, `kept`: a format.
+    Make it by `pattern_of`. What fits says to us what the `block` says: all else is the same, byte for byte. `free`:
+    the places of those lines, `before`: what stands before each value, `after` the last; `template`: a format of the
+    lines for the upstream.
     """
 
     block: RequestBlock
     free: Collection[int]
     before: tuple[bytes, ...]
     after: bytes
-    kept: bytes
+    template: bytes
 
-    def read(self, lines: bytes) -> RequestBlock | None:
-        """Return what a block says, or None: it does not fit, and may be malformed."""
+    def read(self, lines: bytes) -> bytes | None:
+        """Return the lines for the upstream, or None: these do not fit, and may be malformed."""
         values = []
         start = 0
         for before in self.before:
@@ -40,34 +41,23 @@ class BlockPattern:
             start = end
         if lines[start:] != self.after or b"".join(values).translate(None, IN_LINES):
             return None
-        block = self.block
-        return RequestBlock(
-            block.authority,
-            self.kept % tuple(values),
-            block.body,
-            block.length_zero,
-            block.closes,
-            block.keeps,
-            block.expects_continue,
-            block.upgrade,
-            block.accepts_trailers,
-            block.claims,
-            block.user_agent,
-        )
+        return self.template % tuple(values)
 
 
-def pattern_of(last: bytes, lines: bytes, block: RequestBlock, free: Collection[int] = ()) -> BlockPattern | None:
-    """Return a pattern of good `lines`, of which `block` is the scan: what differs from the `last` may differ again.
+def pattern_of(
+    last: bytes, lines: bytes, block: RequestBlock, kept: bytes, free: Collection[int] = ()
+) -> BlockPattern | None:
+    """Return a pattern of good `lines`, of which a scan made `block` and `kept`.
 
-    So do lines at the places `free`. None: there is no such line, or there are many.
+    What differs from the `last` may differ again, as may lines at the places `free`. None: no line may, or many.
     """
     others, written = last.split(_LINE_END), lines.split(_LINE_END)
     if len(others) != len(written):
         return None
-    passed_on = {*block.kept.split(_LINE_END)}  # equal lines have the same fate
+    passed_on = {*kept.split(_LINE_END)}  # equal lines have the same fate
     places: list[int] = []
     before: list[bytes] = []
-    fixed = kept = b""
+    fixed = template = b""
     for place in range(1, len(written)):
         line = written[place]
         name = line[: line.index(b":") + 1]
@@ -77,9 +67,9 @@ def pattern_of(last: bytes, lines: bytes, block: RequestBlock, free: Collection[
             places.append(place)
             before.append(fixed + _LINE_END + name)
             fixed = b""
-            kept += b"\r\n%b%%b" % name.replace(b"%", b"%%")
+            template += b"\r\n%b%%b" % name.replace(b"%", b"%%")
             continue
         fixed += _LINE_END + line
         if is_passed_on:
-            kept += _LINE_END + line.replace(b"%", b"%%")
-    return BlockPattern(block, places, tuple(before), fixed, kept) if 0 < len(places) <= _MOST_FREE else None
+            template += _LINE_END + line.replace(b"%", b"%%")
+    return BlockPattern(block, places, tuple(before), fixed, template) if 0 < len(places) <= _MOST_FREE else None

@@ -10,6 +10,7 @@ from proxyd.core.request_scanner import RequestBlock
 class RequestHead:
     """What a client asked. `target` as it was written, `path` and `authority` as the upstream is asked.
 
+    `kept` are the header lines for the upstream (see `scan_block`); `block` may be that of a request like it.
     `version` is 10, 11 or 20. Nobody changes one: it is not frozen because that would cost 0.5 µs a request.
     """
 
@@ -19,6 +20,7 @@ class RequestHead:
     authority: bytes
     version: int
     block: RequestBlock
+    kept: bytes
 
     @property
     def has_body(self) -> bool:

@@ -47,14 +47,12 @@ class Claims(NamedTuple):
 
 @dataclass(slots=True)
 class RequestBlock:
-    """What a block of header lines says. It depends on the block's bytes alone, and so may be cached by them.
+    """What a block of header lines says to us. It depends on the block's bytes alone, and so may be cached by them.
 
-    `kept` are the lines for the upstream, as written, without `Host`, hop-by-hop fields, framing and what is ours.
     Nobody changes one: it is not frozen because that doubles what it takes to make one.
     """
 
     authority: bytes
-    kept: bytes
     body: int
     #: "Content-Length: 0" was written.
     length_zero: bool
@@ -125,8 +123,10 @@ def scan_line(line: bytes, *, max_target: int = 8192) -> RequestLine:
     return method, target, number
 
 
-def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
-    """Return what a block of header lines says (RFC 9112 §5). Raises MalformedRequest.
+def scan_block(block: bytes, *, max_count: int) -> tuple[RequestBlock, bytes]:
+    """Return what a block of header lines says (RFC 9112 §5), and the lines for the upstream. Raises MalformedRequest.
+
+    Those are as written, without `Host`, hop-by-hop fields, framing and what is ours.
 
     The block starts with the CRLF that ends the request line and ends before the CRLF of its last line: every line in
     it follows a CRLF.
@@ -201,9 +201,8 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
         if upgrades and body == NO_BODY and b"upgrade" in nominated:
             upgrade = _offered(upgrades)
         lines = [line for line in lines if not is_nominated(line, nominated)]
-    return RequestBlock(
+    said = RequestBlock(
         authority,
-        b"\r\n".join(lines),
         body,
         length is not None and body == NO_BODY,
         closes,
@@ -214,6 +213,7 @@ def scan_block(block: bytes, *, max_count: int) -> RequestBlock:
         _claims(claimed) if claimed else _NO_CLAIMS,
         user_agent or b"",
     )
+    return said, b"\r\n".join(lines)
 
 
 def target_path(line: RequestLine, block: RequestBlock) -> tuple[bytes, bytes]:

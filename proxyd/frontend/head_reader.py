@@ -23,7 +23,7 @@ _MOST_PATTERNS = 8
 _END = b"\r\n\r\n"
 #: Stands for a request that could not be read.
 UNREADABLE: Final = RequestHead(
-    b"", b"", b"", b"", 11, RequestBlock(b"", b"", NO_BODY, False, False, False, False, b"", False, Claims(), b"")
+    b"", b"", b"", b"", 11, RequestBlock(b"", NO_BODY, False, False, False, False, b"", False, Claims(), b""), b""
 )
 
 
@@ -39,12 +39,13 @@ class HeadLimits:
 class HeadReader:
     """Of one connection."""
 
-    __slots__ = ("_block", "_limits", "_lines", "_pattern", "_patterns")
+    __slots__ = ("_block", "_kept", "_limits", "_lines", "_pattern", "_patterns")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._lines = b""
         self._block: RequestBlock | None = None
+        self._kept = b""
         self._pattern: BlockPattern | None = None
         self._patterns = 0
 
@@ -54,40 +55,44 @@ class HeadReader:
         Raises MalformedRequest as soon as it cannot become a good one.
         """
         limits = self._limits
-        cut, end, block = data.find(b"\r\n"), len(data) - 4, None
+        cut, end, found = data.find(b"\r\n"), len(data) - 4, None
         if end <= limits.size and data.endswith(_END):  # mostly nothing follows, and to search for the end takes long
-            block = self._known(data[cut:end])  # with another end inside it would not be known
-        if block is None:
+            found = self._known(data[cut:end])  # with another end inside it would not be known
+        if found is None:
             end = data.find(_END)
             if end < 0 or end > limits.size:
                 self._look(data)
                 return None
         method, target, version = line = scan_line(data[:cut], max_target=limits.target)
-        if block is None:
+        if found is None:
             lines = data[cut:end]
-            block = self._known(lines) or self._scan(lines)
+            found = self._known(lines) or self._scan(lines)
+        block, kept = found
         path, authority = target_path(line, block)
         if version == 10:
             block = as_of_http_1_0(block)
-        return RequestHead(method, target, path, authority, version, block), end + 4
+        return RequestHead(method, target, path, authority, version, block, kept), end + 4
 
-    def _known(self, lines: bytes) -> RequestBlock | None:
-        if lines == self._lines:
-            return self._block
-        block = self._pattern.read(lines) if self._pattern is not None else None
-        if block is not None and len(lines) <= _MOST_REMEMBERED:
-            self._lines, self._block = lines, block
-        return block
+    def _known(self, lines: bytes) -> tuple[RequestBlock, bytes] | None:
+        block = self._block
+        if block is not None and lines == self._lines:
+            return block, self._kept
+        pattern = self._pattern
+        if pattern is None or (kept := pattern.read(lines)) is None:
+            return None
+        if len(lines) <= _MOST_REMEMBERED:
+            self._lines, self._block, self._kept = lines, pattern.block, kept
+        return pattern.block, kept
 
-    def _scan(self, lines: bytes) -> RequestBlock:
-        block = scan_block(lines, max_count=self._limits.fields)
+    def _scan(self, lines: bytes) -> tuple[RequestBlock, bytes]:
+        block, kept = scan_block(lines, max_count=self._limits.fields)
         if len(lines) <= _MOST_REMEMBERED:
             if self._lines and self._patterns < _MOST_PATTERNS:
                 self._patterns += 1
                 free = self._pattern.free if self._pattern is not None else ()
-                self._pattern = pattern_of(self._lines, lines, block, free) or self._pattern
-            self._lines, self._block = lines, block
-        return block
+                self._pattern = pattern_of(self._lines, lines, block, kept, free) or self._pattern
+            self._lines, self._block, self._kept = lines, block, kept
+        return block, kept
 
     def _look(self, data: bytes) -> None:
         """Look at what is there of a head."""

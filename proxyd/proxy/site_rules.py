@@ -58,8 +58,7 @@ class SiteRules:
         if redirection is not None:
             return _moved(redirection.location(authority, rest), redirection.status)
         if self.request_fields is not None:
-            block = request.block
-            request = replace(request, block=replace(block, kept=self.request_fields.applied(block.kept)))
+            request = replace(request, kept=self.request_fields.applied(request.kept))
         return site, request
 
     def _admits(self, client: str) -> bool:

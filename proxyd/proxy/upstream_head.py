@@ -24,7 +24,7 @@ def upstream_head(request: RequestHead, authority: bytes, forwarded: bytes, requ
         request.method,
         request.path,
         authority,
-        block.kept,
+        request.kept,
         forwarded,
         request_id.encode(),
         more,

@@ -3,29 +3,13 @@
 `python -m tests.support.wrong_clock FILE` is `proxyd run -c FILE` on such a machine.
 """
 
-import asyncio
-import random
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from uvloop import new_event_loop
-
-from proxyd.config.load import load
-from proxyd.daemon.daemon import Daemon
-from proxyd.daemon.logs import set_up
+from proxyd.__main__ import main
 from proxyd.daemon.system_clock import SystemClock
 from tests.support.daemon import DaemonProcess
-
-
-class WrongClock(SystemClock):
-    """Implements MachineClock."""
-
-    def __init__(self, offset: Path) -> None:
-        self._offset = offset
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=float(self._offset.read_text()))
 
 
 def put_on_wrong_machine(daemon: DaemonProcess, offset: timedelta) -> None:
@@ -42,12 +26,14 @@ def set_clock(daemon: DaemonProcess, offset: timedelta) -> None:
 
 
 def _main(file: Path) -> None:
-    config = load(file)
-    set_up(level=config.log.level, format=config.log.format)
-    clock = WrongClock(file.with_name("offset"))
-    daemon = Daemon(config, load=lambda: load(file), clock=clock, rng=random.Random())
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(daemon.run())
+    offset, true = file.with_name("offset"), SystemClock.now
+
+    def now(clock: SystemClock) -> datetime:
+        return true(clock) + timedelta(seconds=float(offset.read_text()))
+
+    setattr(SystemClock, "now", now)  # noqa: B010 - every process of the daemon has this class
+    sys.argv[1:] = ["run", "-c", str(file)]
+    main()
 
 
 if __name__ == "__main__":

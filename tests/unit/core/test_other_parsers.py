@@ -29,7 +29,7 @@ def by_ours(stream: bytes) -> tuple[ParsedRequest, int] | None:
     line_end = head.find(b"\r\n")
     try:
         line = scan_line(head[:line_end] if line_end >= 0 else head)
-        block = scan_block(head[line_end:] if line_end >= 0 else b"", max_count=100)
+        block, kept = scan_block(head[line_end:] if line_end >= 0 else b"", max_count=100)
         target_path(line, block)
         if block.body == CHUNKED:
             pieces, length = ChunkedBody().feed(rest)
@@ -40,7 +40,7 @@ def by_ours(stream: bytes) -> tuple[ParsedRequest, int] | None:
         return None
     if length < 0 or length > len(rest):
         return None
-    lines = (kept.partition(b":") for kept in block.kept.split(b"\r\n")[1:])
+    lines = (line.partition(b":") for line in kept.split(b"\r\n")[1:])
     fields = [(name, value.strip(b" \t")) for name, _, value in lines]
     goes_on = keeps_open(line[2], block) and not block.upgrade
     following = (b"/victim",) if goes_on else ()
