@@ -54,7 +54,7 @@ class AccessLine:
     def combined(self, record: AccessRecord, at: int) -> str:
         """Return a line of the combined format, as web servers write it and the usual tools read it."""
         request, block = record.request, record.request.block
-        found = _REFERER.search(block.kept)
+        found = _REFERER.search(request.kept)
         referer = found[1].rstrip() if found else b"-"
         if not self._query:
             referer = referer.partition(b"?")[0]

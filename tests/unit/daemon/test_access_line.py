@@ -32,8 +32,8 @@ def record(
     kept: bytes = b"",
 ) -> AccessRecord:
     name = None if host is None else Hostname(host)
-    block = replace(UNREADABLE.block, user_agent=user_agent, kept=kept)
-    request = replace(UNREADABLE, method=b"GET", target=target, block=block)
+    block = replace(UNREADABLE.block, user_agent=user_agent)
+    request = replace(UNREADABLE, method=b"GET", target=target, block=block, kept=kept)
     return AccessRecord(1.0, seconds, name, client, request, 200, 12, "0123abcd")
 
 
