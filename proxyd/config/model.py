@@ -83,13 +83,19 @@ class LogOptions(Options):
     format: Literal["auto", "json", "console"] = option(
         "auto", "auto (console on a terminal, journal fields under systemd, else JSON lines), json, console"
     )
-    access: Annotated[AccessLog | None, switch()] = option(AccessLog(), "one line a request; false turns it off")
+    access: Annotated[AccessLog | None, switch(AccessLog)] = option(
+        AccessLog(), "one line a request; false turns it off"
+    )
 
 
 def _read_workers(written: object) -> object:
     if written == "auto" or (type(written) is int and 1 <= written <= _MOST_WORKERS):
         return written
     raise ValueError(f"must be auto, or a number from 1 to {_MOST_WORKERS}")
+
+
+#: What `load` has made of each entry.
+_hosts = BeforeValidator(dict, json_schema_input_type=dict[str, HostOptions | str | int | list[str | int] | None])
 
 
 class Config(Options):
@@ -120,7 +126,7 @@ class Config(Options):
         (), "{webhook: URL}, {exec: [CMD]}, {mail: {…}}, {heartbeat: URL}", today=[[]]
     )
     defaults: HostOptions = option(HostOptions(), "any per-host option, for all hosts")
-    hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], BeforeValidator(dict)] = option(
+    hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], _hosts] = option(
         doc='HOST: UPSTREAM, or HOST: {options}; "*.HOST" for the names under it'
     )
 

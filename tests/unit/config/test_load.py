@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyd.config.document import ConfigError
-from proxyd.config.example import example
 from proxyd.config.load import from_pairs, load, parse
 from proxyd.config.model import AccessLog, Config
 from proxyd.core.hostname import Hostname
@@ -162,7 +161,6 @@ def test_anchors_merges_and_x_keys() -> None:
         ("hosts:\n  192.0.2.1: 80\n", "no public CA certifies 192.0.2.1"),
         ("hosts:\n  8.8.8.8: 80\n", "only with `acme: {profile: shortlived}`"),
         (HOST + "acme: {fallback: [{email: a@b.test}]}\n", "acme.fallback[0]: needs a server of its own"),
-        (HOST + "acme: {eab: {kid: a, hmac_key: '${NOWHERE_SET}'}}\n", "the environment has no NOWHERE_SET"),
         (HOST + "acme: {server: http://ca.example/dir}\n", "write https://ca.example/dir"),
         (HOST + "acme: {email: nobody}\n", "must be one e-mail address"),
         (HOST + "log: {level: loud}\n", "must be 'debug', 'info', 'warning' or 'error' (written: loud)"),
@@ -372,24 +370,6 @@ def test_dns_servers_are_addresses_with_a_port_of_53_unless_written() -> None:
 def test_what_is_no_dns_server_is_refused(written: str, error: str) -> None:
     with pytest.raises(ConfigError, match=error):
         parse(f"resolvers: [{written}]\n" + HOST, "f")
-
-
-def test_the_example_file_is_what_the_declarations_say() -> None:
-    file = Path(__file__).parents[3] / "config.example.yaml"
-    assert file.read_text() == example()
-    assert len(load(file).names) == 1
-
-
-def test_the_commented_part_of_the_example_is_right_where_it_works_today() -> None:
-    commented = [line.removeprefix("# ") for line in example().splitlines() if line.startswith("# ")]
-    start = next(index for index, line in enumerate(commented) if line.startswith("include"))
-    data = yaml.safe_load("\n".join(line for line in commented[start:] if "this version" not in line))
-    config = parse(yaml.safe_dump(data), "f")
-    assert config.names
-
-
-def test_the_schema_names_every_key() -> None:
-    assert set(Config.model_json_schema()["properties"]) == set(Config.model_fields)
 
 
 @pytest.mark.parametrize(
