@@ -16,6 +16,7 @@ from typing import IO, Any, Protocol
 import yaml
 
 from pebble.server import free_port
+from tests.support.secrets import check_hides_secrets
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 30.0
@@ -107,6 +108,7 @@ class DaemonProcess:
                 self.process.kill()
             if self._log_file is not None:
                 self._log_file.close()
+        self._look_for_secrets()
         return status
 
     def reload(self) -> None:
@@ -116,7 +118,13 @@ class DaemonProcess:
     def log(self) -> str:
         return self._log_path.read_text(errors="replace")
 
+    def _look_for_secrets(self) -> None:
+        for path in (self._log_path, *self.directory.rglob("*access*.log*")):
+            if path.is_file():
+                check_hides_secrets(path.read_text(errors="replace"), file=self.file, cache=self.cache)
+
     def forget_log(self) -> None:
+        self._look_for_secrets()
         os.truncate(self._log_path, 0)
 
     def journal(self, query: str, *values: object) -> list[tuple[Any, ...]]:
