@@ -15,6 +15,7 @@ from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
+from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
 from proxyd.config.option import Options, nested, overlay, today
 from proxyd.config.routing import loops, serves_all
@@ -121,6 +122,9 @@ class _Reading:
             self._check_default(top.default_host, options)
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_upstreams(written, defaults)
+        if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
+            found = log_findings(top.log)
+            warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._told())
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
