@@ -148,9 +148,3 @@ def test_every_snippet_of_the_documents_loads(place: str, text: str) -> None:
     parse(yaml.safe_dump({"hosts": {"example.com": 8080}, **data}, allow_unicode=True), place)
     if "hosts" in data and "upstream" not in text:
         parse(text, place)
-
-
-def test_the_schema_names_every_key() -> None:
-    made = schema()
-    assert made["properties"].keys() == Config.model_fields.keys()
-    assert made["$defs"]["HostOptions"]["properties"].keys() == HostOptions.model_fields.keys()
