@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
+from math import inf
 from time import monotonic
 
 from proxyd.core.repeats import Repeats
@@ -39,10 +40,10 @@ class LogHandler(logging.Handler):
             return
         self._write(record)
 
-    def tell_repeated(self) -> None:
-        """Write how many were held back, of those whose minute is over; to be called every few seconds."""
+    def tell_repeated(self, *, rest: bool = False) -> None:
+        """Write how many were held back, of those whose minute is over, or all; to be called every few seconds."""
         with self._locked():
-            for record, more in self._repeats.due(monotonic()):
+            for record, more in self._repeats.due(inf if rest else monotonic()):
                 again = copy.copy(record)
                 again.created = logging.makeLogRecord({}).created  # now
                 again.exc_info = None

@@ -60,16 +60,19 @@ def whole_lines(text: str) -> Iterator[str]:
 
 
 async def tell_repeated() -> None:
-    """Say how many equal lines were held back, for ever. Ends only by cancellation."""
-    while True:
-        await asyncio.sleep(_TELL_SECONDS)
-        tell_repeated_now()
+    """Say how many equal lines were held back, for ever. Ends only by cancellation; says the rest then."""
+    try:
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            tell_repeated_now()
+    finally:
+        tell_repeated_now(rest=True)
 
 
-def tell_repeated_now() -> None:
-    """Say how many equal lines were held back in a minute that is over."""
+def tell_repeated_now(*, rest: bool = False) -> None:
+    """Say how many equal lines were held back in a minute that is over; `rest`: in one that is not over, too."""
     if handler := _handler():
-        handler.tell_repeated()
+        handler.tell_repeated(rest=rest)
 
 
 def tell_why(group: BaseExceptionGroup[BaseException]) -> None:

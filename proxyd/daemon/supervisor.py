@@ -76,6 +76,7 @@ class Supervisor:
             if (now := time.monotonic()) >= tick:
                 tick = now + _TICK
                 self._look(now)
+        tell_repeated_now(rest=True)
         _log.info("stopped")
         return self._exit
 

@@ -195,7 +195,8 @@ def test_a_flood_is_a_handful_of_lines(daemon: DaemonProcess) -> None:
     for _ in range(100):
         assert ask(daemon) in (502, 503)
     assert daemon.stop() == 0
-    assert daemon.log().count("request_id=") <= 20
+    assert daemon.log().count("request_id=") <= 24
+    assert " more like it in the last minute host=one.example.test reason=" in daemon.log()
 
 
 @pytest.mark.parametrize("number", [1, 2])
