@@ -11,7 +11,7 @@ MARK = "never-in-a-log"
 _NEVER = {
     "a private key": re.compile("PRIVATE KEY"),
     # RFC 8555 §8.1: a token and a thumbprint, both base64url; a signature is of the same kind.
-    "a key authorization": re.compile(r"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"),
+    "a key authorization": re.compile(r"(?<![\w.-])[\w-]{43}\.[\w-]{43}(?!\.?[\w-])", re.ASCII),
     "a token of a challenge": re.compile(r"acme-challenge/[A-Za-z0-9_-]{43}"),
     "credentials of a request": re.compile(r"(?i)authorization: ?(basic|bearer)|\bcookie: "),
     "a secret of the tests": re.compile(MARK),
