@@ -70,10 +70,12 @@ class AdminOptions(Options):
 class AccessLog(Options):
     """One line a request."""
 
-    file: File | None = option(None, "where to; null: with the rest of the log", today=[None])
-    format: Literal["json", "console"] = option("json", "json, console", today=[])
-    query: bool = option(True, "write the query string", today=[True])
-    client: Literal["full", "masked", "none"] = option("full", "client address: full, masked, none", today=["full"])
+    file: File | None = option(None, "where to; null: stderr, with the rest of the log. HUP and USR1 open it anew")
+    format: Literal["auto", "json", "combined", "console"] = option(
+        "auto", "auto (JSON in a file, else as the rest of the log), json, combined, console"
+    )
+    query: bool = option(True, "write the query string")
+    client: Literal["full", "masked", "none"] = option("full", "client address: full, masked (/24, IPv6 /48), none")
 
 
 class LogOptions(Options):
@@ -81,15 +83,21 @@ class LogOptions(Options):
 
     level: Literal["debug", "info", "warning", "error"] = option("info", "debug, info, warning, error")
     format: Literal["auto", "json", "console"] = option(
-        "auto", "auto (console; priorities under systemd), json, console"
+        "auto", "auto (console on a terminal, journal fields under systemd, else JSON lines), json, console"
     )
-    access: Annotated[AccessLog, switch()] | None = option(AccessLog(), "one line a request; false turns it off")
+    access: Annotated[AccessLog | None, switch(AccessLog)] = option(
+        AccessLog(), "one line a request; false turns it off"
+    )
 
 
 def _read_workers(written: object) -> object:
     if written == "auto" or (type(written) is int and 1 <= written <= _MOST_WORKERS):
         return written
     raise ValueError(f"must be auto, or a number from 1 to {_MOST_WORKERS}")
+
+
+#: What `load` has made of each entry.
+_hosts = BeforeValidator(dict, json_schema_input_type=dict[str, HostOptions | str | int | list[str | int] | None])
 
 
 class Config(Options):
@@ -120,7 +128,7 @@ class Config(Options):
         (), "{webhook: URL}, {exec: [CMD]}, {mail: {…}}, {heartbeat: URL}", today=[[]]
     )
     defaults: HostOptions = option(HostOptions(), "any per-host option, for all hosts")
-    hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], BeforeValidator(dict)] = option(
+    hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], _hosts] = option(
         doc='HOST: UPSTREAM, or HOST: {options}; "*.HOST" for the names under it'
     )
 

@@ -66,7 +66,8 @@ class StagingCheck:
             else:
                 chosen[host] = options.model_copy(update={"acme": staged})
         admin = self._config.admin.model_copy(update={"socket": directory / "control.sock", "listen": ()})
-        changed = {"hosts": chosen, "cache": directory / "cache", "admin": admin}
+        log = self._config.log.model_copy(update={"access": None})  # its file would be whose command this is
+        changed = {"hosts": chosen, "cache": directory / "cache", "admin": admin, "log": log}
         kept = {key: getattr(self._config, key) for key in Config.model_fields}
         return Config.model_construct(**kept | changed), left_out  # a copy would keep what was computed from the hosts
 

@@ -250,7 +250,7 @@ class Relay:
             group.failed(self._pool, error)
         if isinstance(error, ConnectFailed) and self._use_another():
             return
-        self._log_trouble("upstream failed", str(error))
+        _log.warning("upstream failed", extra=self._said(str(error)))
         if is_ours:
             self._refuse(503, lines=_retry_after(_SHORTLY))
         elif isinstance(error, ConnectFailed) and not group.is_available():
@@ -303,7 +303,7 @@ class Relay:
     def _unavailable(self) -> None:
         reason, seconds = self.site.upstream.unavailable()
         self.site.counters.hit("max_upstream_connections" if self.site.upstream.is_full() else None)
-        self._log_trouble("no upstream is available", reason)
+        _log.warning("no upstream is available", extra=self._said(reason))
         self._refuse(503, lines=_retry_after(seconds))
 
     def _answered(self) -> None:
@@ -316,8 +316,8 @@ class Relay:
         if pool.passive.failures:
             self.site.upstream.worked(pool)
 
-    def _log_trouble(self, what: str, reason: str) -> None:
-        _log.warning(what, extra={"host": self.site.host, "reason": reason, "request_id": self.request_id})
+    def _said(self, reason: str) -> dict[str, object]:
+        return {"host": self.site.host, "reason": reason, "request_id": self.request_id}
 
     def _connect(self) -> None:
         assert self._pool is not None
