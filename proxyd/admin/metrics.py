@@ -1,7 +1,7 @@
 """The metrics of the daemon in the forms that Prometheus reads: rendered from values when somebody asks for them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -24,7 +24,7 @@ class Observation:
     """What is shown. `counted`: the sum of all processes; `upstreams`: those of the configuration, by address.
 
     `certificates` by configured name; `on_demand`: how many names under a wildcard host are in which state; `orders`
-    that ended, by CA and result; `orders_left` by CA.
+    that ended, by CA and result; `orders_left` by CA; `alerts`: what became of them, by kind of channel and result.
     """
 
     build: Mapping[str, str]
@@ -34,6 +34,7 @@ class Observation:
     on_demand: Mapping[tuple[str, str], int]
     orders: Mapping[tuple[str, str], int]
     orders_left: Mapping[str, int]
+    alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -50,6 +51,8 @@ class Metrics:
         yield from _upstreams(self._seen.counted["upstreams"], self._seen.upstreams)
         yield from _certificates(self._seen)
         yield from _authorities(self._seen)
+        text = "Alerts by kind of channel: delivered; failed, an attempt that is repeated; dropped, given up."
+        yield _counter("proxyd_alerts", text, self._seen.alerts, ("channel", "result"))
 
 
 def render(observation: Observation, accept: str, process: ProcessCollector) -> tuple[bytes, str]:

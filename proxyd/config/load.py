@@ -19,7 +19,7 @@ from proxyd.config.model import Config
 from proxyd.config.option import Options, overlay, today
 from proxyd.config.routing import loops, serves_all
 from proxyd.config.upstream_check import UpstreamCheck
-from proxyd.config.values import UpstreamAddress, Upstreams
+from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
 
@@ -280,7 +280,8 @@ class _Reading:
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":
-            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{shown}")
+            is_hidden = isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
+            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{'' if is_hidden else shown}")
         elif kind in ("model_type", "dict_type", "model_attributes_type"):
             self._wrong(location, f"must be a mapping of keys to values{shown}")
         elif kind in _IN_YAML:
@@ -331,7 +332,7 @@ def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[s
         field = model.model_fields.get(str(part))
         nested = _nested(field.annotation) if field else None
         model = nested or model
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _nested(annotation: object) -> type[BaseModel] | None:

@@ -40,6 +40,7 @@ class AdminPages:
         upstreams: Callable[[], Iterable[str]],
         certificates: Certificates,
         commands: Commands,
+        alerts: Mapping[tuple[str, str], int],
         config: Callable[[], Config],
         clock: Clock,
     ) -> None:
@@ -48,6 +49,7 @@ class AdminPages:
         self._upstreams = upstreams
         self._certificates = certificates
         self._commands = commands
+        self._alerts = alerts
         self._config = config
         self._clock = clock
         self._process = ProcessCollector(registry=None)
@@ -57,6 +59,7 @@ class AdminPages:
         upstreams, config = [*self._upstreams()], self._config()
         documents = await self._counted()
         orders, left = {**self._certificates.memory.orders}, orders_left(fleet, self._clock)
+        alerts = {**self._alerts}
 
         def rendered() -> tuple[bytes, str]:  # values only: 10,000 hosts must not stop the loop
             observation = Observation(
@@ -66,6 +69,7 @@ class AdminPages:
                 certificates=_rows(facts, now, on_demand=False),
                 on_demand=states_by_pattern(config, _rows(facts, now, on_demand=True)),
                 orders=orders,
+                alerts=alerts,
                 orders_left={issuer: room["orders_left"] for issuer, room in left.items()},
             )
             return render(observation, accept, self._process)

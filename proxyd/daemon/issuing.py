@@ -10,6 +10,7 @@ from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
 from proxyd.daemon.admin_pages import AdminPages, Counted
+from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.systemd import Notify, StatusLine
@@ -58,6 +59,7 @@ class Issuing:
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
+        self._alerts = Alerts(certificates=self.certificates, clock=self.clock)
         self._pages: AdminPages | None = None
         self._working: list[asyncio.Task[None]] = []
 
@@ -68,19 +70,22 @@ class Issuing:
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`."""
         await self.certificates.apply(config)
+        self._alerts.use(config.alerts)
         self._config = config
 
     def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
         """Order, renew, take commands and show pages from now on."""
         chosen = self._started.admin.socket
         self._control.listen([*candidates(chosen, self._started.cache_directory), *last_resorts(chosen)])
-        for work in (self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()):
+        orders = self.certificates.run(self._commands.before_orders)
+        for work in (self._control.run(), orders, self._commands.go_on(), self._alerts.run()):
             self._working.append(tasks.create_task(work))
         self._pages = AdminPages(
             counted=counted,
             upstreams=upstreams,
             certificates=self.certificates,
             commands=self._commands,
+            alerts=self._alerts.counts,
             config=lambda: self._config,
             clock=self.clock,
         )
@@ -100,7 +105,8 @@ class Issuing:
         self._shown.cancel()
 
     async def close(self) -> None:
-        """Keep what has to be kept."""
+        """Tell what has to be told, keep what has to be kept."""
+        await self._alerts.close()
         await self.certificates.close()
 
     def status(self) -> str:
