@@ -24,7 +24,8 @@ class Observation:
     """What is shown. `counted`: the sum of all processes; `upstreams`: those of the configuration, by address.
 
     `certificates` by configured name; `on_demand`: how many names under a wildcard host are in which state; `orders`
-    that ended, by CA and result; `orders_left` by CA; `alerts`: what became of them, by kind of channel and result.
+    that ended, by CA and result; `orders_left` by CA; `alerts`: what became of them, by kind of channel and result;
+    `handovers` by hook and result.
     """
 
     build: Mapping[str, str]
@@ -35,6 +36,7 @@ class Observation:
     orders: Mapping[tuple[str, str], int]
     orders_left: Mapping[str, int]
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    handovers: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -53,6 +55,8 @@ class Metrics:
         yield from _authorities(self._seen)
         text = "Alerts by kind of channel: delivered; failed, an attempt that is repeated; dropped, given up."
         yield _counter("proxyd_alerts", text, self._seen.alerts, ("channel", "result"))
+        text = "Certificates handed over to other programs, by hook (export, on_renew) and result (ok, failed)."
+        yield _counter("proxyd_hooks", text, self._seen.handovers, ("hook", "result"))
 
 
 def render(observation: Observation, accept: str, process: ProcessCollector) -> tuple[bytes, str]:

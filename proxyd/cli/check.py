@@ -17,6 +17,7 @@ from proxyd.config.model import Config
 from proxyd.daemon.alert_check import AlertCheck
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.online_check import OnlineCheck
+from proxyd.daemon.sandbox import sandbox_hints
 from proxyd.daemon.staging_check import StagingCheck
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.listener import ListenError
@@ -47,8 +48,11 @@ def check(file: Path | None, as_json: bool, online: bool, alerts: bool, staging:
     document: dict[str, Any] = {"file": str(chosen), "ok": True, "mistakes": [], "warnings": list(found.warnings)}
     for warning in found.warnings:
         _tell_person(warning)
+    document["sandbox"] = sandbox_hints(found)
     count = len(found.served)
     tell(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")
+    for hint in document["sandbox"]:
+        tell(f"look at: {hint}")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         if online:
             looks = OnlineCheck(found, tell=tell, waiting=_tell_person, clock=SystemClock())

@@ -208,8 +208,6 @@ class HostOptions(Options):
         None, "true, or {retry_after: 60s, page: FILE}: 503 for all"
     )
     on_renew: Hook | None = option(
-        None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}", today=[None]
+        None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}"
     )
-    export: Export | None = option(
-        None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs', today=[None]
-    )
+    export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')

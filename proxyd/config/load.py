@@ -17,6 +17,7 @@ from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.model import Config
 from proxyd.config.option import Options, overlay, today
+from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
 from proxyd.config.upstream_check import UpstreamCheck
 from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
@@ -119,6 +120,7 @@ class _Reading:
             self._check_default(top.default_host, options)
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_upstreams(written, defaults)
+        warnings += self._check_programs(top, written) if top and self._reads_bundles else []
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._told())
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -256,6 +258,18 @@ class _Reading:
                     self._wrong(location, message)
             warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
         return warnings
+
+    def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
+        """Say which programs are not there; to who serves that is no reason not to."""
+        check = ProgramCheck(config.defaults, cache=config.cache_directory)
+        found = [*check.alerts(config.alerts)]
+        for key, options in hosts.items():
+            found += check.hooks(("hosts", key), options)
+        if self._serves:
+            return [self._document.mistake(location, f"warning: {message}") for location, message in found]
+        for location, message in found:
+            self._wrong(location, message)
+        return []
 
     def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:
         before = len(self._mistakes)

@@ -41,6 +41,7 @@ class AdminPages:
         certificates: Certificates,
         commands: Commands,
         alerts: Mapping[tuple[str, str], int],
+        handovers: Mapping[tuple[str, str], int],
         config: Callable[[], Config],
         clock: Clock,
     ) -> None:
@@ -50,6 +51,7 @@ class AdminPages:
         self._certificates = certificates
         self._commands = commands
         self._alerts = alerts
+        self._handovers = handovers
         self._config = config
         self._clock = clock
         self._process = ProcessCollector(registry=None)
@@ -59,7 +61,7 @@ class AdminPages:
         upstreams, config = [*self._upstreams()], self._config()
         documents = await self._counted()
         orders, left = {**self._certificates.memory.orders}, orders_left(fleet, self._clock)
-        alerts = {**self._alerts}
+        alerts, handovers = {**self._alerts}, {**self._handovers}
 
         def rendered() -> tuple[bytes, str]:  # values only: 10,000 hosts must not stop the loop
             observation = Observation(
@@ -70,6 +72,7 @@ class AdminPages:
                 on_demand=states_by_pattern(config, _rows(facts, now, on_demand=True)),
                 orders=orders,
                 alerts=alerts,
+                handovers=handovers,
                 orders_left={issuer: room["orders_left"] for issuer, room in left.items()},
             )
             return render(observation, accept, self._process)

@@ -82,3 +82,37 @@ def test_mistakes_say_what_to_write_and_nothing_secret(written: str, says: str) 
     assert text.startswith("config.yaml:3:")
     assert says in text
     assert "T0K3N" not in text
+
+
+def host(text: str) -> Config:
+    return parse(f"hosts:\n  example.com:\n    upstream: 8080\n    {text}\n", "config.yaml")
+
+
+def test_hooks_and_exports() -> None:
+    (options,) = host("on_renew: [/bin/true, 1]").hosts.values()
+    assert options.on_renew is not None
+    assert options.on_renew.run == ("/bin/true", "1")
+    (options,) = host("on_renew: {run: [/bin/true], timeout: 5m}").hosts.values()
+    assert options.on_renew is not None
+    assert options.on_renew.timeout.total_seconds() == 300
+    for written in ('"0640"', "0640", "640", '"0o640"'):
+        (options,) = host(f"export: {{dir: /etc/tls, group: mail, mode: {written}}}").hosts.values()
+        assert options.export is not None
+        assert options.export.mode == 0o640
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("on_renew: systemctl reload postfix", "write [systemctl, reload, postfix]"),
+        ("on_renew: {command: [x]}", "unknown key"),
+        ("export: {dir: tls}", "must be an absolute path"),
+        ('export: {dir: /etc/tls, mode: "0644"}', "every user of this machine"),
+        ('export: {dir: /etc/tls, mode: "0750"}', "nobody execute"),
+        ('export: {dir: /etc/tls, mode: "rw"}', "must be the mode of a file"),
+    ],
+)
+def test_mistakes_in_hooks(written: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        host(written)
+    assert says in str(caught.value)
