@@ -122,7 +122,9 @@ def _lines(trouble: Trouble, *, is_over: bool) -> list[str]:
     if trouble.runs_out_at:
         lines.append(f"Runs out of road at {_at(trouble.runs_out_at)}: from then on clients are refused.")
     if trouble.next_try:
-        lines.append(f"The next try is at {_at(trouble.next_try)}.")
+        is_late = trouble.runs_out_at is not None and trouble.next_try >= trouble.runs_out_at
+        too_late = f": too late, so order it now (proxyd renew {trouble.hosts[0]})" if is_late and trouble.hosts else ""
+        lines.append(f"The next try is at {_at(trouble.next_try)}{too_late}.")
     if trouble.to_do:
         lines.append(f"What to do: {trouble.to_do}")
     if trouble.hosts:

@@ -4,11 +4,12 @@ import json
 import socket
 from pathlib import Path
 
-from pebble.server import Pebble
+from pebble.server import Pebble, free_port
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.private_ca import PrivateCa
 from tests.support.receiver import receiver
+from tests.support.scrape import scrape
 from tests.support.smtp_server import PASSWORD, USER, smtp_server
 from tests.support.upstream import Upstream
 
@@ -54,7 +55,7 @@ def test_a_host_without_a_certificate_is_told_once_over_restarts_and_its_end_too
 def test_channels_that_fail_in_every_way_are_said_once_and_disturb_nothing(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:
-    ca, told = PrivateCa(tmp_path / "mail"), tmp_path / "told"
+    ca, told, port = PrivateCa(tmp_path / "mail"), tmp_path / "told", free_port()
     with (
         Pebble(tmp_path / "pebble", http_port=1) as pebble,
         smtp_server(tls=ca.server("127.0.0.1"), needs_login=True) as box,
@@ -77,7 +78,7 @@ def test_channels_that_fail_in_every_way_are_said_once_and_disturb_nothing(
             {"mail": good},
             {"heartbeat": unreachable},
         ]
-        daemon.configure({HOST: upstream.port}, pebble=pebble, alerts=alerts, admin={"listen": "127.0.0.1:0"})
+        daemon.configure({HOST: upstream.port}, pebble=pebble, alerts=alerts, admin={"listen": f"127.0.0.1:{port}"})
         daemon.start()
         eventually(lambda: box.mails and told.exists() and told.read_text().endswith("}\n"), what=daemon.log)
         (mail,) = box.mails
@@ -86,6 +87,10 @@ def test_channels_that_fail_in_every_way_are_said_once_and_disturb_nothing(
         for reason in ("Connection refused", "sleep had not ended after 1 s", "550 relaying denied"):
             daemon.wait_for(reason)
         eventually(lambda: silent.received, what=daemon.log)
+        counted = {key[1:]: value for key, value in scrape(port).items() if key[0] == "proxyd_alerts_total"}
+        assert counted["mail", "delivered"] == counted["exec", "delivered"] == 1
+        assert counted["webhook", "failed"] >= 1
+        assert counted["heartbeat", "failed"] >= 1
         assert daemon.stop() == 0  # while one is silent and one tries again
         lines = [line for line in daemon.log().splitlines() if "an alert channel does not work" in line]
         assert len(lines) == len({line.partition("channel=")[2] for line in lines}) <= 4
