@@ -9,9 +9,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from pebble.server import Pebble
+from pebble.server import Pebble, free_port
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.scrape import scrape
 from tests.support.upstream import Upstream
 
 HOST, OTHER, CALM = "one.example.test", "two.example.test", "calm.example.test"
@@ -80,10 +81,30 @@ def test_without_export_the_program_gets_the_file_of_the_cache(
     run = program(tmp_path, "renewed", f'cp "$PROXYD_CERTIFICATE" {copy}.new && mv {copy}.new {copy}')
     with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
         options = {"aliases": [OTHER], "certificate": "shared", "upstream": upstream.port, "on_renew": [run]}
-        daemon.configure({HOST: options}, pebble=pebble)
+        daemon.configure({HOST: options}, pebble=pebble, workers=1)
         daemon.start()
         eventually(copy.exists, what=daemon.log)
         assert copy.read_bytes() == (daemon.cache / HOST).read_bytes()
+
+
+def test_two_kinds_of_keys_are_two_exports(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    place, told, port = tmp_path / "tls", tmp_path / "told", free_port()
+    run = program(tmp_path, "renewed", f'echo "$PROXYD_KEY_TYPE $PROXYD_COMBINED" >> {told}')
+    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+        options = {
+            "upstream": upstream.port,
+            "acme": {"key_type": ["p256", "rsa2048"]},
+            "export": {"dir": str(place)},
+            "on_renew": [run],
+        }
+        daemon.configure({HOST: options}, pebble=pebble, admin={"listen": f"127.0.0.1:{port}"})
+        daemon.start()
+        eventually(lambda: len(lines(told)) == 2, what=daemon.log)
+        files = {"p256": place / f"{HOST}.combined.pem", "rsa2048": place / f"{HOST}+rsa.combined.pem"}
+        assert set(lines(told)) == {f"{kind} {file}" for kind, file in files.items()}
+        assert serial_in(files["p256"]) != serial_in(files["rsa2048"])
+        counted = {key[1:]: value for key, value in scrape(port).items() if key[0] == "proxyd_hooks_total"}
+        assert counted == {("export", "ok"): 2, ("on_renew", "ok"): 2}
 
 
 def test_hooks_that_fail_hang_or_lack_something_are_said_and_disturb_nothing(
