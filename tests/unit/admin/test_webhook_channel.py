@@ -3,9 +3,11 @@
 import hashlib
 import hmac
 import json
+import re
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -13,6 +15,7 @@ from pydantic import SecretStr
 from proxyd.admin.alert_channel import ChannelError
 from proxyd.admin.webhook_channel import WebhookChannel
 from proxyd.daemon.system_clock import SystemClock
+from tests.support.daemon import ROOT
 from tests.support.notices import notice
 from tests.support.private_ca import PrivateCa
 from tests.support.receiver import receiver
@@ -42,6 +45,12 @@ async def test_json_that_can_be_verified() -> None:
     assert signed.headers["X-Proxyd-Signature"] == f"sha256={expected}"
     assert signed.headers["X-Proxyd-Notice"] == unsigned.headers["X-Proxyd-Notice"] == notice().id
     assert "X-Proxyd-Signature" not in unsigned.headers
+    shown = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "alerts.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec("\n".join(shown), names)
+    assert names["is_from_proxyd"](b"s3cret", signed.headers, signed.body)
+    assert not names["is_from_proxyd"](b"other", signed.headers, signed.body)
+    assert not names["is_from_proxyd"](b"s3cret", signed.headers, signed.body + b" ")
 
 
 async def test_what_goes_wrong_is_said_without_the_path() -> None:

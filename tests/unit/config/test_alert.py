@@ -1,6 +1,7 @@
 """Alerts and hooks as people write them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,19 @@ def test_mistakes_say_what_to_write_and_nothing_secret(written: str, says: str) 
     assert text.startswith("config.yaml:3:")
     assert says in text
     assert "T0K3N" not in text
+
+
+def test_what_the_documents_show_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ALERT_SECRET", "x")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "smtp-password").write_text("x")
+    docs = Path(__file__).parents[3] / "docs"
+    (shown,) = re.findall(r"```yaml\n(.*?)```", (docs / "alerts.md").read_text(), re.DOTALL)
+    assert len(parse(f"hosts: {{example.com: 8080}}\n{shown}", "alerts.md").alerts) == 4
+    (hooks,) = re.findall(r"```yaml\n(.*?)```", (docs / "hooks.md").read_text(), re.DOTALL)
+    (options,) = parse(hooks, "hooks.md").hosts.values()
+    assert options.export is not None
+    assert options.on_renew is not None
 
 
 def host(text: str) -> Config:
