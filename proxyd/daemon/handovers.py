@@ -84,7 +84,8 @@ class Handovers:
         for lineage, trouble in self._troubles.items():
             again = "it is tried again" if trouble.again_at is not None else "it is not tried again"
             to_do = f"Mend what the text says and reload (proxyd tries at once); {again} by itself."
-            yield lineage, Alarm(reason=trouble.reason, to_do=to_do, kind=TroubleKind.HOOK_FAILED)
+            reason = f"the new certificate was not handed over to other programs: {trouble.reason}"
+            yield lineage, Alarm(reason=reason, to_do=to_do, kind=TroubleKind.HOOK_FAILED)
 
     async def run(self) -> None:
         """Hand over for ever. Ends only by cancellation, which kills the programs that run."""
@@ -194,10 +195,10 @@ class Handovers:
         pause = _PAUSES[min(attempts, len(_PAUSES)) - 1]
         is_last = what == "on_renew" and attempts > len(_PAUSES)
         again_at = None if is_last else self._clock.monotonic() + pause
-        reason = f"{what}: {reason}"
-        self._troubles[lineage] = _Trouble(wish=wish, reason=reason, attempts=attempts, again_at=again_at)
-        if before is None or before.reason != reason:
-            _log.error("the new certificate was not handed over", extra={"host": lineage.host, "reason": reason})
+        shown = f"{what}: {reason}"
+        self._troubles[lineage] = _Trouble(wish=wish, reason=shown, attempts=attempts, again_at=again_at)
+        if before is None or before.reason != shown:
+            _log.error("the new certificate was not handed over", extra={"host": lineage.host, "reason": shown})
             self._certificates.memory.note(f"{what} failed", lineage.host, None, reason=reason)
 
     def _environment(self, lineage: Lineage, certificate: Certificate, wish: _Wish) -> dict[str, str]:
