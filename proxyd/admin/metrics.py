@@ -25,7 +25,8 @@ class Observation:
     """What is shown. `counted`: the sum of all processes; `upstreams`: those of the configuration, by address.
 
     `certificates` by configured name; `on_demand`: how many names under a wildcard host are in which state; `orders`
-    that ended, by CA and result; `orders_left` by CA; `troubles` of the whole machine.
+    that ended, by CA and result; `orders_left` by CA; `troubles` of the whole machine; `alerts`: what became of them,
+    by kind of channel and result; `handovers` by hook and result.
     """
 
     build: Mapping[str, str]
@@ -36,6 +37,8 @@ class Observation:
     orders: Mapping[tuple[str, str], int]
     orders_left: Mapping[str, int]
     troubles: Mapping[str, bool] = field(default_factory=dict)
+    alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    handovers: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -52,6 +55,10 @@ class Metrics:
         yield from _upstreams(self._seen.counted["upstreams"], self._seen.upstreams)
         yield from _certificates(self._seen)
         yield from _authorities(self._seen)
+        text = "Alerts by kind of channel: delivered; failed, an attempt that is repeated; dropped, given up."
+        yield _counter("proxyd_alerts", text, self._seen.alerts, ("channel", "result"))
+        text = "Certificates handed over to other programs, by hook (export, on_renew) and result (ok, failed)."
+        yield _counter("proxyd_hooks", text, self._seen.handovers, ("hook", "result"))
 
 
 def render(observation: Observation, accept: str, process: ProcessCollector) -> tuple[bytes, str]:

@@ -3,11 +3,12 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.header_options import HeaderOptions
 from proxyd.config.option import Options, option
+from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
 from proxyd.config.values import Count, Duration, File, Name, Networks, Pin, Size, Upstreams, Wait
 from proxyd.core.balance import Policy
@@ -117,12 +118,53 @@ class Maintenance(Options):
     page: File | None = option(None, "HTML to show")
 
 
+def _read_mode(written: object) -> int:
+    text = str(written) if isinstance(written, str | int) and not isinstance(written, bool) else ""
+    if not re.fullmatch(r"(0o?)?[0-7]{3}", text):
+        raise ValueError('must be the mode of a file in quotes, like "0640"')
+    mode = int(text.removeprefix("0o"), 8)
+    if mode & 0o007:
+        raise ValueError('would let every user of this machine read the private key: use "0640" and a group')
+    if mode & 0o111 or mode & 0o600 != 0o600:
+        raise ValueError('must let the daemon read and write, and nobody execute: "0600", "0640" or "0660"')
+    return mode
+
+
 class Export(Options):
     """PEM copies for other programs."""
 
     dir: File = option(doc="directory", sample="/etc/mail/tls")
     group: str | None = option(None, "group of the files")
-    mode: str = option("0640", "mode of the files")
+    mode: Annotated[
+        int,
+        BeforeValidator(_read_mode),
+        PlainSerializer(lambda mode: f"{mode:04o}", return_type=str),
+        WithJsonSchema({"type": ["string", "integer"], "examples": ["0640"]}),
+    ] = option("0640", "mode of the files")
+
+    @model_validator(mode="after")
+    def _is_absolute(self) -> "Export":
+        if not self.dir.is_absolute():
+            raise ValueError(f"dir must be an absolute path, not {self.dir}")
+        return self
+
+
+class HookOptions(Options):
+    """A program that runs after a new certificate is in place."""
+
+    run: Program = option(doc="[CMD, ARG…]; no shell")
+    timeout: Wait = option("60s", "after it the program is killed")
+
+
+def _as_hook(written: object) -> object:
+    return {"run": written} if isinstance(written, str | list | tuple) else written
+
+
+Hook = Annotated[
+    HookOptions,
+    BeforeValidator(_as_hook),
+    WithJsonSchema({"type": ["array", "object"], "items": {"type": "string"}, "examples": [["CMD", "ARG"]]}),
+]
 
 
 class HostOptions(Options):
@@ -168,5 +210,7 @@ class HostOptions(Options):
     maintenance: Annotated[Maintenance | None, switch(Maintenance)] = option(
         None, "true, or {retry_after: 60s, page: FILE}: 503 for all"
     )
-    on_renew: tuple[str, ...] | None = option(None, "[CMD, ARG…] after a new certificate", today=[None])
-    export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}', today=[None])
+    on_renew: Hook | None = option(
+        None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}"
+    )
+    export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')

@@ -18,9 +18,10 @@ from proxyd.config.listen_check import listen_clashes
 from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
 from proxyd.config.option import Options, nested, overlay, today
+from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
 from proxyd.config.upstream_check import UpstreamCheck
-from proxyd.config.values import UpstreamAddress, Upstreams
+from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
 
@@ -125,6 +126,7 @@ class _Reading:
         if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
             found = log_findings(top.log)
             warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
+        warnings += self._check_programs(top, written) if top and self._reads_bundles else []
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._told())
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -263,6 +265,18 @@ class _Reading:
             warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
         return warnings
 
+    def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
+        """Say which programs are not there; to who serves that is no reason not to."""
+        check = ProgramCheck(config.defaults, cache=config.cache_directory)
+        found = [*check.alerts(config.alerts)]
+        for key, options in hosts.items():
+            found += check.hooks(("hosts", key), options)
+        if self._serves:
+            return [self._document.mistake(location, f"warning: {message}") for location, message in found]
+        for location, message in found:
+            self._wrong(location, message)
+        return []
+
     def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:
         before = len(self._mistakes)
         if not shorthand:
@@ -286,7 +300,8 @@ class _Reading:
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":
-            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{shown}")
+            is_hidden = isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
+            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{'' if is_hidden else shown}")
         elif kind in ("model_type", "dict_type", "model_attributes_type"):
             self._wrong(location, f"must be a mapping of keys to values{shown}")
         elif kind in _IN_YAML:
@@ -336,7 +351,7 @@ def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[s
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
         model = (nested(field.annotation) if field else None) or model
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _yaml(value: object) -> str:

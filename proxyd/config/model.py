@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
+from proxyd.config.alert import AlertOptions
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
 from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Size
@@ -124,8 +125,10 @@ class Config(Options):
     watch: bool = option(False, "reload when the file changes", today=[False])
     admin: AdminOptions = option(AdminOptions(), "for operators and their machines")
     log: LogOptions = option(LogOptions(), "what is written to stderr")
-    alerts: tuple[dict[str, SecretStr | Any], ...] = option(
-        (), "{webhook: URL}, {exec: [CMD]}, {mail: {…}}, {heartbeat: URL}", today=[[]]
+    alerts: tuple[AlertOptions, ...] = option(
+        (),
+        "{webhook: URL, secret: S}, {exec: [CMD, ARG…]}, {heartbeat: URL, interval: 1h}, "
+        '{mail: {to: [A], from: A, server: "smtp://USER@HOST:587", password: S}}',
     )
     defaults: HostOptions = option(HostOptions(), "any per-host option, for all hosts")
     hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], _hosts] = option(

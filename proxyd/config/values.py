@@ -20,6 +20,10 @@ _SIZES = {"B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KIB": 1024, "MIB": 2**2
 _NO_SECRET = "must be a secret in quotes, or ${ENV_NAME}, file:/path, credential:NAME"
 
 
+class HiddenValueError(ValueError):
+    """A wrong value that no message may show: it has something secret in it."""
+
+
 def parse_duration(written: object) -> timedelta:
     """Return `10s`, `5m`, `1h30m`, `7d` or 0 as a duration. Raises ValueError."""
     if isinstance(written, timedelta):
@@ -291,12 +295,13 @@ def _with_private(written: object) -> object:
     if not isinstance(written, list | tuple | str):
         return written
     networks: list[object] = []
-    for one in _as_list(written):
+    for one in as_list(written):
         networks += PRIVATE if one == "private" else [one]
     return networks
 
 
-def _as_list(written: object) -> list[object]:
+def as_list(written: object) -> list[object]:
+    """Read one value as a list of it."""
     return list(written) if isinstance(written, list | tuple) else [written]
 
 
@@ -317,17 +322,17 @@ Size = Annotated[
 ]
 Listen = Annotated[
     tuple[Annotated[ListenAddress, BeforeValidator(ListenAddress.parse), _text, _schema("string")], ...],
-    BeforeValidator(_as_list),
+    BeforeValidator(as_list),
     WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": ["string", "integer"]}}),
 ]
 Upstreams = Annotated[
     tuple[Annotated[UpstreamAddress, BeforeValidator(UpstreamAddress.parse), _text, _schema("string")], ...],
-    BeforeValidator(_as_list),
+    BeforeValidator(as_list),
     WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": ["string", "integer"]}}),
 ]
 DnsServers = Annotated[
     tuple[Annotated[DnsServerAddress, BeforeValidator(DnsServerAddress.parse), _text, _schema("string")], ...],
-    BeforeValidator(_as_list),
+    BeforeValidator(as_list),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
 Pin = Annotated[str, BeforeValidator(parse_pin), _schema("string", examples=["sha256:…"])]

@@ -46,6 +46,8 @@ class AdminPages:
         upstreams: Callable[[], Iterable[str]],
         certificates: Certificates,
         commands: Commands,
+        alerts: Mapping[tuple[str, str], int],
+        handovers: Mapping[tuple[str, str], int],
         config: Callable[[], Config],
         clock: Clock,
     ) -> None:
@@ -54,6 +56,8 @@ class AdminPages:
         self._upstreams = upstreams
         self._certificates = certificates
         self._commands = commands
+        self._alerts = alerts
+        self._handovers = handovers
         self._config = config
         self._clock = clock
         self._process = ProcessCollector(registry=None)
@@ -68,6 +72,7 @@ class AdminPages:
             "cache": self._certificates.alarms.cache is not None,
         }
         orders, left = {**self._certificates.memory.orders}, orders_left(fleet, self._clock)
+        alerts, handovers = {**self._alerts}, {**self._handovers}
 
         def rendered() -> tuple[bytes, str]:  # values only: 10,000 hosts must not stop the loop
             observation = Observation(
@@ -77,6 +82,8 @@ class AdminPages:
                 certificates=_rows(facts, now, on_demand=False),
                 on_demand=states_by_pattern(config, _rows(facts, now, on_demand=True)),
                 orders=orders,
+                alerts=alerts,
+                handovers=handovers,
                 orders_left={issuer: room["orders_left"] for issuer, room in left.items()},
                 troubles=troubles,
             )

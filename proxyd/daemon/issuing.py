@@ -11,8 +11,10 @@ from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
 from proxyd.daemon.admin_pages import AdminPages, Counted
+from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
+from proxyd.daemon.handovers import Handovers
 from proxyd.daemon.systemd import Notify, StatusLine
 from proxyd.issuance.pace import at_once
 from proxyd.issuance.steady_clock import SteadyClock
@@ -42,11 +44,12 @@ class Issuing:
         self.table = CertificateTable()
         self.traffic = Traffic(clock=self.clock)
         self._config = self._started = config
+        self._status_line = StatusLine(self.status, notify)
         self.certificates = Certificates(
             config,
             table=self.table,
             listening_at=listening_at,
-            installed=StatusLine(self.status, notify).changed,
+            installed=self._installed,
             traffic=self.traffic,
             clock=self.clock,
             rng=rng,
@@ -59,6 +62,9 @@ class Issuing:
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
+        self._handovers = Handovers(certificates=self.certificates, root=config.cache_directory, clock=self.clock)
+        self.certificates.alarms.add(self._handovers.alarms)
+        self._alerts = Alerts(certificates=self.certificates, clock=self.clock)
         self._pages: AdminPages | None = None
         self._working: list[asyncio.Task[None]] = []
 
@@ -69,19 +75,25 @@ class Issuing:
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`."""
         await self.certificates.apply(config)
+        self._handovers.use(config)
+        self._alerts.use(config.alerts)
         self._config = config
 
     def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
         """Order, renew, take commands and show pages from now on."""
         chosen = self._started.admin.socket
         self._control.listen([*candidates(chosen, self._started.cache_directory), *last_resorts(chosen)])
-        for work in (self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()):
+        orders = self.certificates.run(self._commands.before_orders)
+        tellers = self._handovers.run(), self._alerts.run()
+        for work in (self._control.run(), orders, self._commands.go_on(), *tellers):
             self._working.append(tasks.create_task(work))
         self._pages = AdminPages(
             counted=counted,
             upstreams=upstreams,
             certificates=self.certificates,
             commands=self._commands,
+            alerts=self._alerts.counts,
+            handovers=self._handovers.counts,
             config=lambda: self._config,
             clock=self.clock,
         )
@@ -101,8 +113,13 @@ class Issuing:
         self._shown.cancel()
 
     async def close(self) -> None:
-        """Keep what has to be kept."""
+        """Tell what has to be told, keep what has to be kept."""
+        await self._alerts.close()
         await self.certificates.close()
+
+    def _installed(self) -> None:
+        self._status_line.changed()
+        self._handovers.look()
 
     def status(self) -> str:
         """Return in one line how things are."""
