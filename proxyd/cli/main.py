@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import click
 
+from proxyd.cli.examples import examples
 from proxyd.version import __version__
 
 #: Each is in the module of its name.
@@ -32,10 +33,17 @@ class _Commands(click.Group):
         return found
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("proxyd run example.com=8080", "proxyd check -c config.yaml", "proxyd status"),
+)
 @click.version_option(message=_version())
 def cli() -> None:
-    """HTTPS for every host you list."""
+    """HTTPS for every host you list.
+
+    Exit status: 0 done, 1 done but something needs attention, 2 wrong input, 3 cannot reach the daemon.
+    """
 
 
 def main() -> None:
