@@ -1,5 +1,6 @@
 """`proxyd`: the commands and their common options."""
 
+import difflib
 import platform
 import ssl
 import sys
@@ -31,6 +32,16 @@ class _Commands(click.Group):
             return None
         found: click.Command = getattr(import_module(f"proxyd.cli.{cmd_name}"), cmd_name)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if not (near := difflib.get_close_matches(args[0], _COMMANDS, n=1)):
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from None
 
 
 @click.group(

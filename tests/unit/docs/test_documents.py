@@ -133,7 +133,10 @@ def _load(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             (secrets / Path(file).name).write_text("secret")
             text = text.replace(file, str(secrets / Path(file).name))
-    if "hosts" not in yaml.safe_load(text):
+    keys = yaml.safe_load(text).keys()
+    if keys <= HostOptions.model_fields.keys() - Config.model_fields.keys():  # of one host
+        text = yaml.safe_dump({"hosts": {"a.example.org": {"upstream": 8080, **yaml.safe_load(text)}}})
+    elif "hosts" not in keys:
         text += yaml.safe_dump({"hosts": HOSTS})
     parse(text, "snippet")
 
@@ -141,18 +144,12 @@ def _load(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _parse(arguments: list[str]) -> None:
     """Parse as the program does. Raises click.UsageError."""
     command: click.Command = cli
-    context = None
-    name: str | None = "proxyd"
-    while True:
-        try:
-            context = command.make_context(name, list(arguments), parent=context)
-        except click.exceptions.Exit:  # --help, --version
-            return
-        if not isinstance(command, click.Group):
-            return
-        name, inner, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
-        assert inner is not None
-        command = inner
+    while isinstance(command, click.Group) and not arguments[0].startswith("-"):
+        _, found, arguments = command.resolve_command(click.Context(command), arguments)
+        assert found is not None
+        command = found
+    with contextlib.suppress(click.exceptions.Exit):  # --help, --version
+        command.make_context(command.name, arguments)
 
 
 def _anchors(file: Path) -> set[str]:
