@@ -32,15 +32,17 @@ from tests.support.documents import (
 DOCUMENTS = documents()
 HOSTS = {"example.com": "http://127.0.0.1:8080"}
 SECRET = re.compile(r"\$\{(\w+)\}|file:(/[\w./-]+)|credential:([\w.-]+)")
+#: What Prometheus reads is YAML too.
+PROMETHEUS = {"scrape_configs", "rule_files", "groups"}
 PLACES = ("proxyd/", "docs/", "tests/", "scripts/", "systemd/", "requirements/", "pebble/", "bench/", "adr/")
 ENDS = (".py", ".md", ".yaml", ".json", ".service", ".socket", ".path", ".lock")
 
 
 def configurations() -> Iterator[Snippet]:
-    """Yield what is written as `yaml` and a mapping; another program's file has its name behind `yaml`."""
     for file in DOCUMENTS:
         for one in snippets(file):
-            if one.kind == "yaml" and isinstance(yaml.safe_load(one.text), dict):
+            data = yaml.safe_load(one.text) if one.kind == "yaml" else None
+            if isinstance(data, dict) and not data.keys() & PROMETHEUS:
                 yield one
 
 
