@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from proxyd.cli.control import Control, config_option, json_option, print_json
+from proxyd.cli.examples import examples
 from proxyd.cli.table import bold, printable
 
 _ROWS = (
@@ -21,7 +22,7 @@ _ROWS = (
 )
 
 
-@click.command()
+@click.command(epilog=examples("proxyd account", "proxyd account show --json", "proxyd account rotate-key"))
 @config_option
 @json_option
 @click.option("--server", help="Only this CA, as acme.server names it.")

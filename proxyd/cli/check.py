@@ -11,6 +11,7 @@ from uvloop import new_event_loop
 
 from proxyd.cli.config_file import find, load_found, refuse
 from proxyd.cli.control import json_option, print_json
+from proxyd.cli.examples import examples
 from proxyd.cli.table import printable
 from proxyd.config.document import ConfigError
 from proxyd.config.model import Config
@@ -26,7 +27,14 @@ from proxyd.store.store import StoreError
 Tell = Callable[[str], None]
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "proxyd check -c config.yaml",
+        "proxyd check --online",
+        "proxyd check --staging",
+        "proxyd check --json",
+    )
+)
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
 @json_option
 @click.option("--online", is_flag=True, help="Look at DNS, CAA, ports 80 and 443, CA and cache too: advice only.")

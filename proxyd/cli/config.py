@@ -9,30 +9,31 @@ import yaml
 
 from proxyd.cli.config_file import load_found, refuse
 from proxyd.cli.control import print_json
+from proxyd.cli.examples import examples
 from proxyd.config.document import ConfigError
 from proxyd.config.example import example
 from proxyd.config.schema import schema
 from proxyd.config.show import shown
 
 
-@click.group()
+@click.group(epilog=examples("proxyd config example", "proxyd config schema"))
 def config() -> None:
     """Show what can be configured, and what is."""
 
 
-@config.command("schema")
+@config.command("schema", epilog=examples("proxyd config schema > proxyd.schema.json"))
 def show_schema() -> None:
     """Print the JSON Schema of the file, for editors."""
     print(json.dumps(schema(), indent=2, ensure_ascii=False))
 
 
-@config.command("example")
+@config.command("example", epilog=examples("proxyd config example > config.yaml"))
 def show_example() -> None:
     """Print config.example.yaml."""
     print(example(), end="")
 
 
-@config.command()
+@config.command(epilog=examples("proxyd config show", "proxyd config show --json -c config.yaml"))
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(file: Path | None, as_json: bool) -> None:

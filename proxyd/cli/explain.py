@@ -8,6 +8,7 @@ import click
 from proxyd.admin.control_client import Document, Unreachable
 from proxyd.cli.config_file import refuse
 from proxyd.cli.control import Control, config_option, hostnames, json_option, print_json, unreachable
+from proxyd.cli.examples import examples
 from proxyd.cli.table import bold, coloured, printable, wrapped
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.cache_view import CacheView
@@ -16,7 +17,7 @@ from proxyd.daemon.on_demand_views import view_of
 from proxyd.daemon.system_clock import SystemClock
 
 
-@click.command()
+@click.command(epilog=examples("proxyd explain example.com", "proxyd explain example.com --json"))
 @config_option
 @json_option
 @click.argument("host")

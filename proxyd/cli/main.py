@@ -1,5 +1,6 @@
 """`proxyd`: the commands and their common options."""
 
+import difflib
 import platform
 import ssl
 import sys
@@ -8,6 +9,7 @@ from importlib.metadata import version
 
 import click
 
+from proxyd.cli.examples import examples
 from proxyd.version import __version__
 
 #: Each is in the module of its name.
@@ -31,11 +33,28 @@ class _Commands(click.Group):
         found: click.Command = getattr(import_module(f"proxyd.cli.{cmd_name}"), cmd_name)
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if not (near := difflib.get_close_matches(args[0], _COMMANDS, n=1)):
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from None
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("proxyd run example.com=8080", "proxyd check -c config.yaml", "proxyd status"),
+)
 @click.version_option(message=_version())
 def cli() -> None:
-    """HTTPS for every host you list."""
+    """HTTPS for every host you list.
+
+    Exit status: 0 done, 1 done but something needs attention, 2 wrong input, 3 cannot reach the daemon.
+    """
 
 
 def main() -> None:

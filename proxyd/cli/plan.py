@@ -11,6 +11,7 @@ import click
 
 from proxyd.admin.control_client import Unreachable
 from proxyd.cli.control import Control, config_option, json_option, print_json, unreachable
+from proxyd.cli.examples import examples
 from proxyd.cli.table import moment, printable
 from proxyd.core.certificate_state import due_at
 from proxyd.core.forecast import forecast
@@ -25,7 +26,7 @@ from proxyd.daemon.system_clock import SystemClock
 _SHOWN = 20
 
 
-@click.command()
+@click.command(epilog=examples("proxyd plan", "proxyd plan -c new.yaml --json"))
 @config_option
 @json_option
 def plan(file: Path | None, as_json: bool) -> None:

@@ -9,11 +9,18 @@ import click
 
 from proxyd.cli.config_file import refuse
 from proxyd.cli.control import Control, config_option, hostnames, json_option, print_json
+from proxyd.cli.examples import examples
 from proxyd.cli.table import moment, printable
 from proxyd.daemon.system_clock import SystemClock
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "proxyd renew example.com www.example.com",
+        "proxyd renew --all",
+        "proxyd renew --force example.com",
+    )
+)
 @config_option
 @json_option
 @click.option("--all", "everything", is_flag=True, help="Every host, spread so that the CA's budget is kept.")

@@ -9,11 +9,17 @@ import click
 
 from proxyd.cli.config_file import refuse
 from proxyd.cli.control import Control, config_option, hostnames, json_option, print_json
+from proxyd.cli.examples import examples
 from proxyd.cli.table import printable
 from proxyd.core.revocation_reason import REASONS, parse_reason
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "proxyd revoke example.com --reason superseded",
+        "proxyd revoke example.com --reason keyCompromise --now",
+    )
+)
 @config_option
 @json_option
 @click.option("--reason", required=True, help=f"Why: {', '.join(REASONS)}, or their numbers (RFC 5280).")

@@ -13,6 +13,7 @@ import click
 from uvloop import new_event_loop
 
 from proxyd.cli.config_file import find, load_or_exit, refuse
+from proxyd.cli.examples import examples
 from proxyd.config.document import ConfigError
 from proxyd.config.load import from_pairs, load
 from proxyd.config.model import Config
@@ -31,7 +32,13 @@ _SWITCH_SECONDS = 0.0001
 _MOST_WORKERS = 8
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "proxyd run",
+        "proxyd run -c config.yaml",
+        "proxyd run example.com=8080 www.example.com=8080",
+    )
+)
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
 @click.argument("pairs", metavar="[HOST=UPSTREAM]...", nargs=-1)
 def run(file: Path | None, pairs: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import click
 from proxyd.admin.control_client import Document, Unreachable
 from proxyd.cli.config_file import refuse
 from proxyd.cli.control import Control, config_option, hostnames, json_option, print_json, unreachable
+from proxyd.cli.examples import examples
 from proxyd.cli.status_screen import notes, show_status, trouble
 from proxyd.cli.table import is_terminal, moment, printable, show_table
 from proxyd.core.hostname import Hostname
@@ -20,7 +21,7 @@ from proxyd.version import __version__
 _HEAD = ("HOST", "STATE", "ISSUER", "EXPIRES", "RENEWS", "NEXT TRY", "LAST ERROR")
 
 
-@click.command()
+@click.command(epilog=examples("proxyd status", "proxyd status example.com", "proxyd status --json"))
 @config_option
 @json_option
 @click.argument("hosts", nargs=-1)

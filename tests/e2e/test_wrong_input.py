@@ -29,6 +29,12 @@ def test_no_file(tmp_path: Path, command: str) -> None:
     assert "no.yaml:1:1: there is no such file: make one" in output
 
 
+def test_a_misspelt_command() -> None:
+    status, output = proxyd("statsu")
+    assert (status, "Did you mean status?" in output) == (2, True)
+    assert "Did you mean" not in proxyd("frobnicate")[1]
+
+
 def test_check(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("hosts:\n  example.com: 8080\n")

@@ -1,0 +1,140 @@
+"""The documents as their readers see them: snippets, links, commands."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import click
+
+from tests.support.daemon import ROOT
+
+_FENCE = re.compile(r"^( *)```(.*)$")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_PREFIXES = re.compile(r"^(\$ )?(sudo )?(/opt/proxyd/bin/)?(?=proxyd\b)")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A fenced block. `kind`: all that stands behind the opening fence."""
+
+    file: Path
+    line: int
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def documents() -> list[Path]:
+    """Return what people read, below the root; the changelog and the decisions tell of other versions too."""
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    return sorted(one.relative_to(ROOT) for one in found if one.name != "CHANGELOG.md")
+
+
+@cache
+def snippets(file: Path) -> tuple[Snippet, ...]:
+    """Return the fenced blocks of a document."""
+    found, opened, kind, indent, lines = [], 0, "", 0, list[str]()
+    for number, line in enumerate((ROOT / file).read_text("utf-8").splitlines(), 1):
+        fence = _FENCE.match(line)
+        if not opened and fence:
+            opened, indent, kind, lines = number, len(fence[1]), fence[2].strip(), []
+        elif fence and not fence[2]:
+            found.append(Snippet(file, opened + 1, kind, "".join(f"{one[indent:]}\n" for one in lines)))
+            opened = 0
+        elif opened:
+            lines.append(line)
+    assert not opened, f"{file}:{opened}: a fence without end"
+    return tuple(found)
+
+
+def snippet(file: str, part: str) -> Snippet:
+    """Return the one block of a document in which `part` stands."""
+    (found,) = [one for one in snippets(Path("docs") / file) if part in one.text]
+    return found
+
+
+def links(file: Path) -> Iterator[str]:
+    """Yield the links of a document that are no URLs."""
+    for target in _LINK.findall(_prose(file)):
+        if "://" not in target and not target.startswith("mailto:"):
+            yield target
+
+
+def codes(file: Path) -> Iterator[str]:
+    """Yield what is code within the text of a document."""
+    yield from _CODE.findall(_prose(file))
+
+
+def commands(file: Path) -> Iterator[list[str]]:
+    """Yield the arguments of each `proxyd …` that stands in a block for a shell."""
+    lines = [line for one in snippets(file) if one.kind == "sh" for line in shell_lines(one.text)]
+    yield from filter(None, map(_arguments, lines))
+
+
+def mentions(file: Path) -> Iterator[list[str]]:
+    """Yield the same of each within the text, where a command may stand for itself; a form (`[HOST…]`) is none."""
+    yield from (found for one in codes(file) if not re.search(r"[\[…]", one) and (found := _arguments(one)))
+
+
+def examples(command: click.Command) -> Iterator[list[str]]:
+    """Yield the same of each example in a command's help."""
+    yield from filter(None, (_arguments(line.strip()) for line in (command.epilog or "").splitlines()))
+
+
+def commands_below(command: click.Command) -> Iterator[click.Command]:
+    """Yield a command and all that are below it."""
+    yield command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from commands_below(found)
+
+
+def shell_lines(text: str) -> list[str]:
+    """Return the commands, a continued one as one line, without comments."""
+    joined = re.sub(r"\\\n\s*", "", text)
+    return [line.strip() for line in joined.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def _arguments(line: str) -> list[str]:
+    """Return what comes behind `proxyd`, until the shell has a word for itself; of other programs nothing."""
+    bare = _PREFIXES.sub("", line)
+    words = shlex.split(bare, comments=True)[1:] if bare.startswith("proxyd ") else []
+    end = next((index for index, word in enumerate(words) if word in ("|", ">", ">>", "&&", ";", "&", "<", "2>")), None)
+    return words[:end]
+
+
+def _prose(file: Path) -> str:
+    """Return a document without its blocks."""
+    kept, inside = [], False
+    for line in (ROOT / file).read_text("utf-8").splitlines():
+        if _FENCE.match(line):
+            inside = not inside
+        elif not inside:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def run(block: Snippet, places: Mapping[str, Path]) -> str:
+    """Run a block, with other places for its paths, in a shell that stops at the first failure; return its output."""
+    text = block.text
+    for written, real in places.items():
+        assert written in text, f"{block}: no {written}"
+        text = text.replace(written, str(real))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{block}: {done.stderr}"
+    return done.stdout
