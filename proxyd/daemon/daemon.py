@@ -16,7 +16,7 @@ from proxyd.daemon.listening import Sockets, bound, log_listening
 from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.reload import Reload, log_warnings
 from proxyd.daemon.serving import Serving, Source
-from proxyd.daemon.systemd import notify
+from proxyd.daemon.systemd import Watchdog, notify
 
 _log = logging.getLogger("proxyd.daemon")
 
@@ -67,12 +67,13 @@ class Daemon:
         works = self._reload.run(reload), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
         working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
+        watched = tasks.create_task(Watchdog(notify).run())
         await stop.wait()
         notify("STOPPING=1")
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
         self._issuing.stop()
         await self._serving.drain()
-        for task in working:
+        for task in (*working, watched):
             task.cancel()
         self._issuing.end()
         _log.info("stopped")

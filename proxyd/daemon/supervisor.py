@@ -25,7 +25,7 @@ from proxyd.daemon.issuer_process import IssuerProcess
 from proxyd.daemon.listening import Sockets, bound, log_listening
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.reload import log_warnings
-from proxyd.daemon.systemd import notify
+from proxyd.daemon.systemd import Watchdog, notify
 from proxyd.daemon.worker_process import WorkerProcess
 
 _log = logging.getLogger("proxyd.supervisor")
@@ -52,6 +52,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._woken, self._wakes = socket.socketpair()
         self._status = ""
+        self._watchdog = Watchdog(notify)
         self._served: dict[str, Any] = {}
         self._is_up = False
         self._wants_reload = self._is_reloading = self._has_tried_again = False
@@ -197,7 +198,8 @@ class Supervisor:
         child.close()
 
     def _look(self, now: float) -> None:
-        """Kill who answers no more."""
+        """Kill who answers no more, and show that we are not one of them."""
+        self._watchdog.alive(now)
         self._reap()
         for number, child in enumerate(self._children):
             if child.pid and child.is_frozen(self._beats[number]):
