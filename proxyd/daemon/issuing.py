@@ -9,9 +9,15 @@ from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
+from proxyd.core.diagnosis import diagnose
+from proxyd.core.explanation import failures_of
+from proxyd.core.hostname import Hostname
+from proxyd.core.status import host_statuses
+from proxyd.core.status_words import status_words
 from proxyd.daemon.admin_pages import AdminPages, Counted
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
+from proxyd.daemon.explain_command import merged, names_of
 from proxyd.daemon.systemd import Notify, StatusLine
 from proxyd.issuance.pace import at_once
 from proxyd.issuance.steady_clock import SteadyClock
@@ -41,11 +47,12 @@ class Issuing:
         self.table = CertificateTable()
         self.traffic = Traffic(clock=self.clock)
         self._config = self._started = config
+        self._status_line = StatusLine(self._status_words, notify, first="reading the cache")
         self.certificates = Certificates(
             config,
             table=self.table,
             listening_at=listening_at,
-            installed=StatusLine(self.status, notify).changed,
+            installed=self._status_line.changed,
             traffic=self.traffic,
             clock=self.clock,
             rng=rng,
@@ -74,7 +81,8 @@ class Issuing:
         """Order, renew, take commands and show pages from now on."""
         chosen = self._started.admin.socket
         self._control.listen([*candidates(chosen, self._started.cache_directory), *last_resorts(chosen)])
-        for work in (self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()):
+        works = self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()
+        for work in (*works, self._tell_status()):
             self._working.append(tasks.create_task(work))
         self._pages = AdminPages(
             counted=counted,
@@ -105,6 +113,23 @@ class Issuing:
 
     def status(self) -> str:
         """Return in one line how things are."""
-        names = self._config.names
-        ready = sum(1 for host in names if self.table.certificate(host) is not None)
-        return f"{ready} of {len(names)} hosts have a certificate"
+        return self._status_line.text
+
+    async def _tell_status(self) -> None:
+        await self.certificates.ready()
+        await self._status_line.run()
+
+    def _status_words(self) -> Callable[[], str]:
+        facts, now, memory = self.certificates.facts(), self.clock.now(), self.certificates.memory
+        doubt, cache = self.certificates.clock_guard.doubt, self.certificates.alarms.cache
+
+        def brief(host: Hostname) -> str:
+            about = [one for one in facts if host in one.plan.lineage.names]
+            failure = next((found for one in about for found in failures_of(one, now)), None)
+            events = merged([memory.history(name) for name in names_of(host, about)]) if failure else []
+            return diagnose(failure.name or host, failure, events).brief if failure else ""
+
+        def words() -> str:  # values only: 10,000 rows must not stop the loop
+            return status_words(host_statuses(facts, now), brief, [one.reason for one in (doubt, cache) if one])
+
+        return words

@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ from typing import Protocol
 
 _log = logging.getLogger("proxyd.systemd")
 _STATUS_SECONDS = _PATIENCE = 1.0
+_LOOK_SECONDS = 5.0
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
@@ -22,26 +24,40 @@ class Notify(Protocol):
 
 
 class StatusLine:
-    """What the service manager shows of us; however often it changes, it is told at most every so many `seconds`."""
+    """What the service manager shows of us: looked at again when it `changed`, and now and then.
 
-    def __init__(self, words: Callable[[], str], notify: Notify, *, seconds: float = _STATUS_SECONDS) -> None:
-        self._words = words
+    `look` takes what the words are made of, in the event loop; what it returns makes them, in a thread. `seconds`: so
+    long at least between two looks, and fifty times as long as one took.
+    """
+
+    def __init__(
+        self, look: Callable[[], Callable[[], str]], notify: Notify, *, first: str, seconds: float = _STATUS_SECONDS
+    ) -> None:
+        self.text = first
+        self._look = look
         self._notify = notify
         self._seconds = seconds
-        self._told = float("-inf")
-        self._waiting = False
+        self._wish = asyncio.Event()
 
     def changed(self) -> None:
-        """Tell it now, or soon."""
-        if not self._waiting:
-            self._waiting = True
-            loop = asyncio.get_running_loop()
-            loop.call_at(max(self._told + self._seconds, loop.time()), self._tell)
+        """Look again soon."""
+        self._wish.set()
 
-    def _tell(self) -> None:
-        self._waiting = False
-        self._told = asyncio.get_running_loop().time()
-        self._notify(f"STATUS={self._words()}")
+    async def run(self) -> None:
+        """Tell every change. Ends only by cancellation."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wish.clear()
+            began = loop.time()
+            text = await asyncio.to_thread(self._look())
+            took = loop.time() - began
+            if text != self.text:
+                self.text = text
+                self._notify(f"STATUS={text}")
+            await asyncio.sleep(max(self._seconds, 50 * took))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wish.wait()
 
 
 class Watchdog:
