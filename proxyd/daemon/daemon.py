@@ -16,9 +16,11 @@ from proxyd.daemon.listening import Sockets, bound, log_listening
 from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.reload import Reload, log_warnings
 from proxyd.daemon.serving import Serving, Source
-from proxyd.daemon.systemd import Watchdog, notify
+from proxyd.daemon.systemd import Watchdog, notify, stopping
 
 _log = logging.getLogger("proxyd.daemon")
+#: For what is kept and written after the drain.
+_MERCY = 10.0
 
 
 class Daemon:
@@ -69,7 +71,7 @@ class Daemon:
         notify("READY=1", f"STATUS={self._issuing.status()}")
         watched = tasks.create_task(Watchdog(notify).run())
         await stop.wait()
-        notify("STOPPING=1")
+        notify(*stopping(self._reload.config.drain.total_seconds() + _MERCY))
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
         self._issuing.stop()
         await self._serving.drain()

@@ -49,7 +49,7 @@ def bound(listen: ListenOptions, *, workers: int = 1) -> list[Sockets]:
     at one is not lost with another. systemd keeps what we bind: what waits there while nobody runs is served by who
     comes next.
     """
-    passed = passed_sockets()
+    passed = _still_written(passed_sockets(), listen)
     try:
         https = [_bound(one, passed, key="listen.https", copies=workers) for one in listen.https]
         http = [_bound(one, passed, key="listen.http", copies=workers) for one in listen.http]
@@ -57,12 +57,9 @@ def bound(listen: ListenOptions, *, workers: int = 1) -> list[Sockets]:
         for one in passed:
             one.sock.close()
         raise
-    for name in {one.name for one in passed if one.name.startswith(_KEPT)}:
-        forget(name)
     for one in passed:
-        if not one.name.startswith(_KEPT):
-            address = address_of(one.sock)
-            _log.warning("systemd passed a socket that listen does not name: it is closed", extra={"address": address})
+        address = address_of(one.sock)
+        _log.warning("systemd passed a socket that listen does not name: it is closed", extra={"address": address})
         one.sock.close()
     return [
         Sockets(
@@ -80,8 +77,23 @@ def log_listening(sockets: Sockets) -> None:
         _log.info("listening", extra={"on": name, "address": addresses})
 
 
+def _still_written(passed: Sequence[Passed], listen: ListenOptions) -> list[Passed]:
+    """Give up what was kept of addresses that are written no more: new ones may overlap with them."""
+    wanted = {_name(one) for one in (*listen.https, *listen.http)}
+    gone = [one for one in passed if one.name.startswith(_KEPT) and one.name not in wanted]
+    for one in gone:
+        one.sock.close()
+    for name in {one.name for one in gone}:
+        forget(name)
+    return [one for one in passed if one not in gone]
+
+
+def _name(address: ListenAddress) -> str:
+    return _KEPT + str(address).replace(":", "_")  # a name may have no colon
+
+
 def _bound(address: ListenAddress, passed: list[Passed], *, key: str, copies: int) -> list[list[socket.socket]]:
-    name = _KEPT + str(address).replace(":", "_")  # a name may have no colon
+    name = _name(address)
     if kept := [one for one in passed if one.name == name]:
         found = _dealt([one.sock for one in kept], copies)
     elif ours := [one for one in passed if not one.name.startswith(_KEPT) and _is_at(one.sock, address)]:

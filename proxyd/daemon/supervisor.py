@@ -25,7 +25,7 @@ from proxyd.daemon.issuer_process import IssuerProcess
 from proxyd.daemon.listening import Sockets, bound, log_listening
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.reload import log_warnings
-from proxyd.daemon.systemd import Watchdog, notify
+from proxyd.daemon.systemd import Watchdog, notify, stopping
 from proxyd.daemon.worker_process import WorkerProcess
 
 _log = logging.getLogger("proxyd.supervisor")
@@ -292,7 +292,7 @@ class Supervisor:
             self._wants_reload = True
             self._reload()
         if numbers & {signal.SIGTERM, signal.SIGINT} and self._exit is None:
-            notify("STOPPING=1")
+            notify(*stopping(self._config.drain.total_seconds() + _MERCY))
             _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
             self._stop(0)
 

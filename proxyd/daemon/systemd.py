@@ -14,6 +14,8 @@ from typing import Protocol
 _log = logging.getLogger("proxyd.systemd")
 _STATUS_SECONDS = _PATIENCE = 1.0
 _LOOK_SECONDS = 5.0
+#: Between the last process's end and ours.
+_GRACE = 5.0
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
@@ -102,6 +104,11 @@ def forget(name: str) -> None:
 def reloading() -> tuple[str, str]:
     """Return what tells that a reload began; `READY=1` tells its end."""
     return "RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
+
+
+def stopping(seconds: float) -> tuple[str, str]:
+    """Return what tells that we stop, and may take so long for it, whatever `TimeoutStopSec=` says."""
+    return "STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((seconds + _GRACE) * 1e6)}"
 
 
 @dataclass(frozen=True, slots=True)

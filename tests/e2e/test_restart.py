@@ -63,6 +63,16 @@ def test_an_address_that_is_no_longer_written_is_given_up(daemon: DaemonProcess,
             socket.create_connection(("127.0.0.1", daemon.http_port))
 
 
+def test_a_smaller_address_can_follow_a_larger_one(daemon: DaemonProcess, upstream: Upstream) -> None:
+    with ServiceManager(daemon) as manager:
+        configure(daemon, upstream, workers=2, listen={"https": f":{daemon.https_port}", "http": []})
+        manager.start()
+        manager.stop()
+        configure(daemon, upstream, workers=2)
+        manager.start()
+        assert served(begun(daemon))
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_signs_of_life_come_again_and_again(daemon: DaemonProcess, upstream: Upstream, workers: int) -> None:
     with ServiceManager(daemon, watchdog=3) as manager:
