@@ -67,6 +67,7 @@ class Issuing:
         self._control = ControlSocket(self._commands.answer)
         self._pages: AdminPages | None = None
         self._working: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Read what the cache knows. Blocks; raises StoreError."""
@@ -79,6 +80,7 @@ class Issuing:
 
     def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
         """Order, renew, take commands and show pages from now on."""
+        self._tasks = tasks
         chosen = self._started.admin.socket
         self._control.listen([*candidates(chosen, self._started.cache_directory), *last_resorts(chosen)])
         works = self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()
@@ -97,15 +99,23 @@ class Issuing:
         self._shown = tasks.create_task(admin.run())
 
     def stop(self) -> None:
-        """Begin nothing new. The pages are shown until `end`: they tell that we stop."""
+        """Begin nothing new; harmless twice. The pages are shown until `end`: they tell that we stop."""
         if self._pages is not None:
             self._pages.is_stopping = True
-        for task in self._working:
-            task.cancel()
+        if self._stopping is None and self._working:
+            self._stopping = self._tasks.create_task(self._stop())
 
     def end(self) -> None:
-        """Show nothing any more."""
-        self._shown.cancel()
+        """Do and show nothing any more."""
+        for task in (*self._working, self._shown, self._stopping):
+            if task is not None:
+                task.cancel()
+
+    async def _stop(self) -> None:
+        """Stop when the cache was read: who came before the stop may wait for what it has."""
+        await self.certificates.ready()
+        for task in self._working:
+            task.cancel()
 
     async def close(self) -> None:
         """Keep what has to be kept."""

@@ -1,5 +1,6 @@
 """A stop and a start: who comes meanwhile waits and is served, who has just come is, and WebSockets hear of it."""
 
+import shutil
 import socket
 import ssl
 import threading
@@ -163,3 +164,24 @@ def test_a_web_socket_is_closed_between_frames_only(
         daemon.stop()
         if end == "stop":
             stopping.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_right_after_the_start_serves_who_waits_for_the_cache(
+    daemon: DaemonProcess, upstream: Upstream, workers: int
+) -> None:
+    many = [f"host{number}.example.test" for number in range(1000)]
+    keep_certificates(daemon, HOST)
+    for name in many:  # all of them are read, none is for its name
+        shutil.copy(daemon.cache / HOST, daemon.cache / name)
+    daemon.configure(dict.fromkeys([HOST, *many], upstream.port), acme=NO_CA, workers=workers, drain="10s")
+    with ServiceManager(daemon) as manager:
+        manager.start()
+        raw = begun(daemon)
+        with for_anybody().wrap_socket(raw, server_hostname=HOST, do_handshake_on_connect=False) as connection:
+            stopping = threading.Thread(target=manager.stop)
+            stopping.start()
+            connection.do_handshake()
+            connection.sendall(get(HOST))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        stopping.join()

@@ -294,7 +294,14 @@ def test_an_upgrade_loses_nobody_and_can_be_taken_back(newer: Path, pebble: Pebb
 def test_a_version_that_is_not_healthy_is_taken_back(newer: Path, client: HttpsClient) -> None:
     before = (OPT / "current").readlink()
     supervisor = newer / "proxyd" / "daemon" / "supervisor.py"
-    supervisor.write_text(supervisor.read_text() + '\n\nraise RuntimeError("a version that does not start")\n')
+    good = supervisor.read_text()
+    supervisor.write_text(good + '\n\nraise RuntimeError("a version that cannot be loaded")\n')
+    assert "Nothing was changed" in run("scripts/install", cwd=newer, status=2)
+    broken = good.replace(
+        "        self._hear_signals()  #", '        raise RuntimeError("a version that does not start")  #'
+    )
+    assert broken != good
+    supervisor.write_text(broken)
     said = run("scripts/install", cwd=newer, status=2)
     assert "a version that does not start" in said
     assert f"{before} is in use again, and serves" in said
