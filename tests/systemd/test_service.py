@@ -52,12 +52,16 @@ def main_pid() -> int:
     return int(shown("MainPID"))
 
 
-def children() -> dict[int, str]:
-    """Return the issuer and the workers, by what they listen to."""
+def children() -> set[int]:
+    """Return the issuer and the workers."""
     pid = main_pid()
-    found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def kinds() -> dict[int, str]:
+    """Return what each of them is, by what they listen to."""
     listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if ":01BB " in line}
-    return {one: "worker" if listening & set(_inodes(one)) else "issuer" for one in found}
+    return {one: "worker" if listening & set(_inodes(one)) else "issuer" for one in children()}
 
 
 def _inodes(pid: int) -> Iterator[str]:
@@ -67,7 +71,7 @@ def _inodes(pid: int) -> Iterator[str]:
 
 
 def one_of(kind: str) -> int:
-    return next(pid for pid, found in children().items() if found == kind)
+    return next(pid for pid, found in kinds().items() if found == kind)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +229,7 @@ def test_a_frozen_worker_and_a_frozen_issuer_are_replaced(client: HttpsClient) -
     pid, frozen = main_pid(), [one_of("worker"), one_of("issuer")]
     for one in frozen:
         os.kill(one, signal.SIGSTOP)
-    eventually(lambda: not set(frozen) & children().keys() and len(children()) == 3, what=journal, seconds=40)
+    eventually(lambda: not set(frozen) & children() and len(children()) == 3, what=journal, seconds=40)
     eventually(lambda: served(client), what=journal)
     assert main_pid() == pid
 
