@@ -4,7 +4,7 @@ _CLOSE = 8
 
 
 class FrameBoundary:
-    """Follows the frames of one sender, in pieces as they come: a quarter of a microsecond each."""
+    """Follows the frames of one sender, in pieces as they come: 0.4 µs for each frame."""
 
     __slots__ = ("_head", "_left", "_said_close")
 
