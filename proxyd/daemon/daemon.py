@@ -18,9 +18,11 @@ from proxyd.daemon.logs import tell_repeated
 from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.reload import Reload, log_warnings
 from proxyd.daemon.serving import Serving, Source
-from proxyd.daemon.systemd import notify
+from proxyd.daemon.systemd import Watchdog, notify, stopping
 
 _log = logging.getLogger("proxyd.daemon")
+#: For what is kept and written after the drain.
+_MERCY = 10.0
 
 
 class Daemon:
@@ -74,12 +76,13 @@ class Daemon:
         works = self._reload.run(reload), *serving, tell_repeated()
         working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
+        watched = tasks.create_task(Watchdog(notify).run())
         await stop.wait()
-        notify("STOPPING=1")
+        notify(*stopping(self._reload.config.drain.total_seconds() + _MERCY))
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
         self._issuing.stop()
         await self._serving.drain()
-        for task in working:
+        for task in (*working, watched):
             task.cancel()
         self._issuing.end()
         _log.info("stopped")

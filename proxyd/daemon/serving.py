@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
@@ -39,6 +40,8 @@ from proxyd.upstream.pools import Pools, Upstreams
 #: On port 80, where clients get one short answer; trusted proxies send requests for the upstreams there, and keep
 #: their connections.
 _STRANGERS_TIMES = Times(header=10.0, keepalive=10.0)
+#: So long a client that was accepted before a stop has for its handshake and its request.
+_ARRIVING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +215,13 @@ class Serving:
     async def drain(self) -> None:
         """Accept no more, finish what is in flight, and cut what takes longer than `drain`."""
         self.stop()
-        seconds = self._config.drain.total_seconds()
-        await asyncio.gather(self._h1.drain(seconds), self._plain_h1.drain(seconds))
+        seconds, began = self._config.drain.total_seconds(), monotonic()
+        fronts = self._h1, self._plain_h1
+        for front in fronts:
+            front.begin_drain()
+        await self.seats.vacated(min(seconds, _ARRIVING_SECONDS))
+        left = max(0.0, began + seconds - monotonic())
+        await asyncio.gather(*(front.drain(left) for front in fronts))
         self.pools.close()
         await asyncio.to_thread(self._output.close)
 

@@ -25,7 +25,7 @@ from proxyd.daemon.issuer_process import IssuerProcess
 from proxyd.daemon.listening import Sockets, bound, log_listening
 from proxyd.daemon.logs import set_up, tell_repeated_now
 from proxyd.daemon.reload import log_warnings
-from proxyd.daemon.systemd import notify
+from proxyd.daemon.systemd import Watchdog, notify, stopping
 from proxyd.daemon.worker_process import WorkerProcess
 
 _log = logging.getLogger("proxyd.supervisor")
@@ -54,6 +54,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._woken, self._wakes = socket.socketpair()
         self._status = ""
+        self._watchdog = Watchdog(notify)
         self._served: dict[str, Any] = {}
         self._is_up = False
         self._wants_reload = self._is_reloading = self._has_tried_again = False
@@ -200,8 +201,9 @@ class Supervisor:
         child.close()
 
     def _look(self, now: float) -> None:
-        """Kill who answers no more."""
+        """Kill who answers no more, and show that we are not one of them."""
         tell_repeated_now()
+        self._watchdog.alive(now)
         self._reap()
         for number, child in enumerate(self._children):
             if child.pid and child.is_frozen(self._beats[number]):
@@ -297,7 +299,7 @@ class Supervisor:
             self._wants_reload = True
             self._reload()
         if numbers & {signal.SIGTERM, signal.SIGINT} and self._exit is None:
-            notify("STOPPING=1")
+            notify(*stopping(self._config.drain.total_seconds() + _MERCY))
             _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
             self._stop(0)
 

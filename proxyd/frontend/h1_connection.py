@@ -265,9 +265,14 @@ class H1Connection(asyncio.Protocol):
         """The authority that a request under way, or a tunnel, is for."""
         return None if self._sink is None else self.request.authority
 
-    def close_when_idle(self) -> None:
-        """Serve what is under way, then close."""
-        if self._phase is HEAD and not self._pending:
+    @property
+    def tunnel(self) -> RequestSink | None:
+        """Who has the other end of a tunnel."""
+        return self._sink if self._phase is TUNNEL else None
+
+    def close_when_idle(self, *, is_new_too: bool = True) -> None:
+        """Serve what is under way, then close; who is new and has not asked yet may be let ask."""
+        if self._phase is HEAD and not self._pending and (is_new_too or hasattr(self, "request")):
             self._close()
         elif not self._answers:
             self._keeps = False

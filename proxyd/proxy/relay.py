@@ -9,10 +9,11 @@ from typing import Final
 from proxyd.core.body_length import CHUNKED
 from proxyd.core.request_head import RequestHead
 from proxyd.core.response_scanner import ResponseHead
-from proxyd.proxy.error_response import send_error
+from proxyd.proxy.error_response import retry_after, send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.snapshot import Site
 from proxyd.proxy.upstream_head import upstream_head
+from proxyd.proxy.web_socket import WebSocketExchange
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 from proxyd.upstream.dialer import ConnectFailed
 from proxyd.upstream.pool import Dial, UpstreamPool
@@ -142,6 +143,13 @@ class Relay:
         self._drop_upstream()
         self._end(self.status if self._tunnels else 499)
 
+    def leave(self) -> bool:
+        exchange = self.exchange
+        if self._is_over or not isinstance(exchange, WebSocketExchange) or not exchange.say_goodbye():
+            return False
+        self.abandoned()
+        return True
+
     def refused(self, status: int, why: str) -> None:
         if self._is_over:
             return
@@ -218,6 +226,8 @@ class Relay:
         self.status, self._tunnels = 101, True
         self.site.counters.tunnels_begun += 1
         self.exchange.switch(b"%b\r\nUpgrade: %b" % (head.kept, head.upgrade))
+        if head.upgrade.lower() == b"websocket":
+            self.exchange = WebSocketExchange(self.exchange)
         self._expect_more()
 
     def data(self, data: bytes) -> None:
@@ -252,9 +262,9 @@ class Relay:
             return
         _log.warning("upstream failed", extra=self._said(str(error)))
         if is_ours:
-            self._refuse(503, lines=_retry_after(_SHORTLY))
+            self._refuse(503, lines=retry_after(_SHORTLY))
         elif isinstance(error, ConnectFailed) and not group.is_available():
-            self._refuse(503, lines=_retry_after(group.unavailable()[1]))
+            self._refuse(503, lines=retry_after(group.unavailable()[1]))
         else:
             self._refuse(504 if error.timed_out else 502)
 
@@ -304,7 +314,7 @@ class Relay:
         reason, seconds = self.site.upstream.unavailable()
         self.site.counters.hit("max_upstream_connections" if self.site.upstream.is_full() else None)
         _log.warning("no upstream is available", extra=self._said(reason))
-        self._refuse(503, lines=_retry_after(seconds))
+        self._refuse(503, lines=retry_after(seconds))
 
     def _answered(self) -> None:
         pool = self._pool
@@ -394,7 +404,3 @@ class Relay:
             self._pool.active -= 1
             self._pool = None
         self._done(self)
-
-
-def _retry_after(seconds: int) -> bytes:
-    return b"\r\nRetry-After: %d" % seconds
