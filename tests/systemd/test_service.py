@@ -142,7 +142,9 @@ def test_a_dry_run_changes_nothing() -> None:
 
 
 def test_it_is_installed_and_installing_again_changes_nothing() -> None:
+    run("python3", "-m", "venv", "--without-pip", str(OPT))  # as it was installed by hand before
     said = run("scripts/install")
+    assert (OPT / "by-hand" / "pyvenv.cfg").exists()
     assert "systemctl enable --now proxyd" in said
     release = (OPT / "current").readlink()
     assert "is what is used already" in run("scripts/install")
@@ -164,7 +166,12 @@ def test_systemd_finds_no_fault_and_little_exposure() -> None:
 
 def test_it_starts_and_gets_a_certificate(pebble: Pebble, application: Upstream, client: HttpsClient) -> None:
     configure(pebble, application, HOST)
+    dynamic = ("--property=DynamicUser=yes", "--property=StateDirectory=proxyd", "touch", str(CACHE / "from-before"))
+    run("systemd-run", "--wait", "--quiet", *dynamic)  # as the unit was before
+    assert CACHE.is_symlink()
     run("systemctl", "enable", "--now", "proxyd")
+    assert not CACHE.is_symlink()
+    assert (CACHE / "from-before").owner() == "proxyd"
     with socket.create_connection(("127.0.0.1", 443)), socket.create_connection(("::1", 443)):
         pass
     eventually(lambda: served(client), what=journal, seconds=60)
