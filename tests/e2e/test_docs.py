@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import load_pem_x509_certificate
 
 from proxyd.cli.main import cli
-from tests.support.cached import NO_CA, for_anybody, get, keep_certificates, seen, start_cached, tls
+from tests.support.cached import NO_CA, for_anybody, get, seen, start_cached, tls
 from tests.support.certs import make_pem
 from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess
@@ -132,12 +132,6 @@ def test_every_command_that_only_looks_runs(daemon: DaemonProcess, upstream: Ups
             found = command(daemon, *arguments)
             assert found.status == 0, (one, found.out, found.err)
             assert found.out, one
-
-
-def test_what_openssl_reads(daemon: DaemonProcess) -> None:
-    keep_certificates(daemon, HOST)
-    told = run(snippet("backup.md", "openssl x509"), {"/var/lib/proxyd": daemon.cache})
-    assert "notAfter=" in told
 
 
 def _leaf(daemon: DaemonProcess, host: str) -> bytes:

@@ -124,8 +124,8 @@ def _prose(file: Path) -> str:
     return "\n".join(kept)
 
 
-def run(block: Snippet, places: Mapping[str, Path]) -> str:
-    """Run a block, with other places for its paths, in a shell that stops at the first failure; return its output."""
+def run(block: Snippet, places: Mapping[str, object]) -> str:
+    """Run a block, with other words for some of its own, in a shell that stops at a failure; return its output."""
     text = block.text
     for written, real in places.items():
         assert written in text, f"{block}: no {written}"
