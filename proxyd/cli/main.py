@@ -11,7 +11,7 @@ import click
 from proxyd.version import __version__
 
 #: Each is in the module of its name.
-_COMMANDS = ("run", "check", "config", "status", "renew", "plan", "account", "revoke", "explain")
+_COMMANDS = ("run", "check", "config", "status", "renew", "plan", "account", "revoke", "explain", "reload")
 
 
 def _version() -> str:

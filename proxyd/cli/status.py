@@ -83,7 +83,7 @@ def _show(document: Document) -> None:
         for pattern, one in document.get("on_demand", {}).items()
     ]
     show_table(_HEAD, rows)
-    for key in ("clock", "cache"):
+    for key in ("clock", "cache", "reload"):
         if document.get(key):  # a daemon of an older version tells none
             print(printable(document[key]))
     for issuer, room in document["budget"].items():

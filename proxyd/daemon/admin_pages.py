@@ -21,6 +21,7 @@ from proxyd.core.status import Facts, HostStatus, host_statuses
 from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
+from proxyd.daemon.last_reload import LastReload
 from proxyd.version import __version__
 
 _READ_SECONDS = 1.0
@@ -41,6 +42,7 @@ class AdminPages:
         certificates: Certificates,
         commands: Commands,
         config: Callable[[], Config],
+        last_reload: LastReload,
         clock: Clock,
     ) -> None:
         self.is_stopping = False
@@ -49,6 +51,7 @@ class AdminPages:
         self._certificates = certificates
         self._commands = commands
         self._config = config
+        self._last_reload = last_reload
         self._clock = clock
         self._process = ProcessCollector(registry=None)
 
@@ -67,6 +70,8 @@ class AdminPages:
                 on_demand=states_by_pattern(config, _rows(facts, now, on_demand=True)),
                 orders=orders,
                 orders_left={issuer: room["orders_left"] for issuer, room in left.items()},
+                is_file_in_force=not self._last_reload.refused,
+                reloaded_at=self._last_reload.applied_at,
             )
             return render(observation, accept, self._process)
 

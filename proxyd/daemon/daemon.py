@@ -28,7 +28,12 @@ class Daemon:
         self._config = config
         self._sockets = Sockets()
         self._issuing = Issuing(
-            config, listening_at=lambda: self._sockets.https_at, notify=notify, clock=clock, rng=rng
+            config,
+            listening_at=lambda: self._sockets.https_at,
+            notify=notify,
+            clock=clock,
+            rng=rng,
+            reload=lambda may_drop: self._reload.ask(may_drop=may_drop),
         )
         self._serving = Serving(
             config,
@@ -36,22 +41,29 @@ class Daemon:
             traffic=self._issuing.traffic,
             clock=self._issuing.clock,
         )
-        self._reload = Reload(config, load=load, apply=self._apply, notify=notify, status=self._issuing.status)
+        self._reload = Reload(
+            config,
+            load=load,
+            apply=self._apply,
+            notify=notify,
+            status=self._issuing.status,
+            last=self._issuing.last_reload,
+            clock=self._issuing.clock,
+        )
 
     async def run(self) -> None:
         """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
-        stop, reload = signals(
-            signal.SIGTERM, signal.SIGINT
-        )  # first of all: they would end a process that does not listen yet
+        # First of all: signals would end a process that does not listen yet.
+        stop = signals(signal.SIGTERM, signal.SIGINT, reload=self._reload.want)
         log_warnings(self._config)
         self._issuing.open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._serve(tasks, stop, reload)
+                await self._serve(tasks, stop)
         finally:
             await self._issuing.close()
 
-    async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
+    async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         (self._sockets,) = bound(self._config.listen)
         try:
             self._serving.open(self._sockets, tasks)
@@ -64,7 +76,7 @@ class Daemon:
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
         counters = self._serving.counters
-        works = self._reload.run(reload), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
+        works = self._reload.run(), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
         working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
         await stop.wait()
@@ -101,11 +113,11 @@ def source_of(issuing: Issuing) -> Source:
     )
 
 
-def signals(*ends: signal.Signals) -> tuple[asyncio.Event, asyncio.Event]:
-    """Return what `ends` set, and what HUP sets."""
+def signals(*ends: signal.Signals, reload: Callable[[], None]) -> asyncio.Event:
+    """Return what `ends` set; HUP calls `reload`."""
     loop = asyncio.get_running_loop()
-    stop, reload = asyncio.Event(), asyncio.Event()
+    stop = asyncio.Event()
     for number in ends:
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload.set)
-    return stop, reload
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    return stop

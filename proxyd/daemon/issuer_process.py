@@ -17,11 +17,14 @@ from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.logs import tell_why
-from proxyd.daemon.reload import AT_RESTART, Reload
+from proxyd.daemon.reload import Reload
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.daemon.workers import Workers
 from proxyd.store.store import StoreError
 from proxyd.upstream.pools import Pools
+
+#: What a process that serves is made of once and for all.
+_AT_RESTART = ("listen", "cache", "fast_path", "workers")
 
 
 class IssuerProcess:
@@ -45,11 +48,19 @@ class IssuerProcess:
             notify=life.notify,
             clock=SystemClock(),
             rng=random.Random(),
+            reload=lambda may_drop: self._reload.ask(may_drop=may_drop),
             spread=lambda: self._workers.spread(),
         )
         self._workers = Workers(self._issuing, to_workers, served=life.served, config=config, generation=generation)
-        status = self._issuing.status
-        self._reload = Reload(config, load=load, apply=self._apply, notify=life.notify, status=status)
+        self._reload = Reload(
+            config,
+            load=load,
+            apply=self._apply,
+            notify=life.notify,
+            status=self._issuing.status,
+            last=self._issuing.last_reload,
+            clock=self._issuing.clock,
+        )
 
     def run(self) -> int:
         """Work until TERM; return the exit status."""
@@ -63,7 +74,8 @@ class IssuerProcess:
         return status
 
     async def _run(self) -> None:
-        stop, reload = signals(signal.SIGTERM)  # INT from a terminal is the supervisor's, as for all its children
+        # INT from a terminal is the supervisor's, as for all its children.
+        stop = signals(signal.SIGTERM, reload=self._reload.want)
         self._life.told = self._told
         self._issuing.open()
         self._life.begin()  # now that nothing blocks the loop
@@ -75,7 +87,7 @@ class IssuerProcess:
                 self._workers.open(tasks)
                 keep_all()
                 self._issuing.start(tasks, counted=self._workers.counted, upstreams=self._pools.states)
-                working = [tasks.create_task(self._reload.run(reload)), tasks.create_task(self._workers.run())]
+                working = [tasks.create_task(self._reload.run()), tasks.create_task(self._workers.run())]
                 self._life.notify(f"STATUS={self._issuing.status()}")
                 self._life.ready()
                 await stop.wait()
@@ -91,7 +103,7 @@ class IssuerProcess:
     async def _apply(self, config: Config) -> None:
         """Put `config` in force everywhere, or raise ReloadRefused. A worker that starts meanwhile is told as well."""
         # Who is replaced before the next restart must not differ from the others.
-        running = config.model_copy(update={key: getattr(self._config, key) for key in AT_RESTART})
+        running = config.model_copy(update={key: getattr(self._config, key) for key in _AT_RESTART})
         pickled = await asyncio.to_thread(pickle.dumps, running)
         generation = await self._workers.prepare(pickled)
         await self._issuing.apply(config)

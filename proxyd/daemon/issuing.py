@@ -12,6 +12,9 @@ from proxyd.core.clock import MachineClock
 from proxyd.daemon.admin_pages import AdminPages, Counted
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
+from proxyd.daemon.last_reload import LastReload
+from proxyd.daemon.reload import Reloaded
+from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.systemd import Notify, StatusLine
 from proxyd.issuance.pace import at_once
 from proxyd.issuance.steady_clock import SteadyClock
@@ -23,7 +26,8 @@ from proxyd.version import RELEASED
 class Issuing:
     """Takes care of the certificates of `config`, then of those of the configuration that was applied last.
 
-    `listening_at`: where a client on this machine reaches us; `spread` waits until all who serve know what was
+    `listening_at`: where a client on this machine reaches us; `reload` reads the file again, whether or not that drops
+    many hosts, as a person says; `spread` waits until all who serve know what was
     published or put into the table.
     """
 
@@ -35,11 +39,13 @@ class Issuing:
         notify: Notify,
         clock: MachineClock,
         rng: random.Random,
+        reload: Callable[[bool], Awaitable[Reloaded]],
         spread: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self.clock = SteadyClock(clock, released=RELEASED)
         self.table = CertificateTable()
         self.traffic = Traffic(clock=self.clock)
+        self.last_reload = LastReload()
         self._config = self._started = config
         self.certificates = Certificates(
             config,
@@ -53,8 +59,10 @@ class Issuing:
         )
         self._commands = Commands(
             certificates=self.certificates,
-            cache=config.cache_directory,
+            started=config,
             config=lambda: self._config,
+            reload=ReloadCommand(reload=reload, file=lambda: self._config.origin.file),
+            last_reload=self.last_reload,
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
@@ -82,6 +90,7 @@ class Issuing:
             certificates=self.certificates,
             commands=self._commands,
             config=lambda: self._config,
+            last_reload=self.last_reload,
             clock=self.clock,
         )
         admin = AdminListener(self._pages)
@@ -107,4 +116,5 @@ class Issuing:
         """Return in one line how things are."""
         names = self._config.names
         ready = sum(1 for host in names if self.table.certificate(host) is not None)
-        return f"{ready} of {len(names)} hosts have a certificate"
+        hosts = f"{ready} of {len(names)} hosts have a certificate"
+        return f"{hosts}; {self.last_reload.words}" if self.last_reload.words else hosts
