@@ -68,6 +68,7 @@ class Reload:
         self._wishes = 0
         self._asked: list[_Asked] = []
         self._next_at = float("-inf")
+        self._told: list[str] = []
 
     def want(self) -> None:
         """Reload soon; however often that is wanted, once a second is enough."""
@@ -118,11 +119,12 @@ class Reload:
 
     async def _unasked(self, *, is_late: bool) -> None:
         """Reload for who reads the log only. `is_late`: one of many in a row, of which the same is not told again."""
-        before = self._last.refused
+        before, self._told = self._told, []
         try:
             await self._once(may_drop=False)
         except (ConfigError, ReloadRefused) as error:
-            if not is_late or self._last.refused != before:
+            self._told = reasons(error)
+            if not is_late or self._told != before:
                 _tell_refusal(error)
 
     async def _once(self, *, may_drop: bool) -> Reloaded:
