@@ -7,7 +7,7 @@ from glob import has_magic
 from pathlib import Path
 
 from proxyd.config.document import Document, Location, Mistake
-from proxyd.config.origin import Origin, Stamp, Unreadable, absolute, included, read
+from proxyd.config.origin import Origin, Stamp, Unreadable, absolute, included, read, stamp_of
 
 
 class Documents:
@@ -69,7 +69,9 @@ class Documents:
 
     def _include_one(self, path: str, place: Location) -> None:
         try:
-            if not stat.S_ISREG(Path(path).stat().st_mode):
+            status = Path(path).stat()
+            self._stamps[path] = stamp_of(status)  # should it not be readable
+            if not stat.S_ISREG(status.st_mode):
                 raise Unreadable("is no file: include only configuration files")
             text, self._stamps[path] = read(Path(path))
         except (OSError, Unreadable) as error:

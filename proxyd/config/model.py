@@ -112,7 +112,7 @@ class Config(Options):
     )
     drain: Duration = option("30s", "how long a stop, or a removed host, waits for what is in flight")
     fast_path: bool = option(True, "false: requests are read by aiohttp's server")
-    watch: bool = option(False, "reload when the file changes", today=[False])
+    watch: bool = option(False, "reload when the file, or one that it includes, changes")
     admin: AdminOptions = option(AdminOptions(), "for operators and their machines")
     log: LogOptions = option(LogOptions(), "what is written to stderr")
     alerts: tuple[dict[str, SecretStr | Any], ...] = option(

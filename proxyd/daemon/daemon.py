@@ -17,6 +17,7 @@ from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.reload import Reload, log_warnings
 from proxyd.daemon.serving import Serving, Source
 from proxyd.daemon.systemd import notify
+from proxyd.daemon.watch import Watch
 
 _log = logging.getLogger("proxyd.daemon")
 
@@ -76,7 +77,12 @@ class Daemon:
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
         counters = self._serving.counters
-        works = self._reload.run(), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
+        works = (
+            self._reload.run(),
+            Watch(self._reload).run(),
+            LoopLag(counters).run(),
+            FreedMemory(self._serving.seats).run(),
+        )
         working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
         await stop.wait()

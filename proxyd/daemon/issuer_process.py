@@ -19,6 +19,7 @@ from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.logs import tell_why
 from proxyd.daemon.reload import Reload
 from proxyd.daemon.system_clock import SystemClock
+from proxyd.daemon.watch import Watch
 from proxyd.daemon.workers import Workers
 from proxyd.store.store import StoreError
 from proxyd.upstream.pools import Pools
@@ -87,7 +88,8 @@ class IssuerProcess:
                 self._workers.open(tasks)
                 keep_all()
                 self._issuing.start(tasks, counted=self._workers.counted, upstreams=self._pools.states)
-                working = [tasks.create_task(self._reload.run()), tasks.create_task(self._workers.run())]
+                works = self._reload.run(), Watch(self._reload).run(), self._workers.run()
+                working = [tasks.create_task(one) for one in works]
                 self._life.notify(f"STATUS={self._issuing.status()}")
                 self._life.ready()
                 await stop.wait()

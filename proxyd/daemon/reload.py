@@ -58,6 +58,8 @@ class Reload:
         clock: Clock,
     ) -> None:
         self.config = self._started = config
+        #: Of what was read last, be it in force or refused.
+        self.origin = config.origin
         self._load = load
         self._apply = apply
         self._notify = notify
@@ -132,6 +134,8 @@ class Reload:
             found = await self._reloaded(may_drop=may_drop)
         except (ConfigError, ReloadRefused) as error:
             self._last.refused = reasons(error)[0]
+            if isinstance(error, ConfigError) and error.origin.file is not None:
+                self.origin = error.origin
             raise
         except Exception as error:
             _log.exception("a reload failed; this is a bug of proxyd")
@@ -144,6 +148,7 @@ class Reload:
         old = self.config
         with building():
             config = await asyncio.to_thread(self._load)
+            self.origin = config.origin
             found = await asyncio.to_thread(change, old, config, started=self._started)
             if found.objection and not may_drop:
                 raise ReloadRefused(found.objection)

@@ -269,6 +269,8 @@ class Supervisor:
         for line in lines:
             if line.startswith("STATUS="):
                 self._status = line.removeprefix("STATUS=")
+        if "RELOADING=1" in lines:  # be it by us, by a command or because the file changed
+            self._is_reloading = True
         if "READY=1" in lines:
             self._is_reloading = self._has_tried_again = False
         if self._is_up and self._exit is None:
