@@ -12,12 +12,13 @@ from proxyd.core.counters import Document
 from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
-from proxyd.daemon.listening import Sockets, bound, log_listening
+from proxyd.daemon.listening import Listening, bound, log_listening
 from proxyd.daemon.loop_lag import LoopLag
-from proxyd.daemon.reload import Reload, log_warnings
+from proxyd.daemon.reload import Reload, ReloadRefused, log_warnings
 from proxyd.daemon.serving import Serving, Source
 from proxyd.daemon.systemd import notify
 from proxyd.daemon.watch import Watch
+from proxyd.frontend.listener import ListenError
 
 _log = logging.getLogger("proxyd.daemon")
 
@@ -27,10 +28,10 @@ class Daemon:
 
     def __init__(self, config: Config, *, load: Callable[[], Config], clock: MachineClock, rng: random.Random) -> None:
         self._config = config
-        self._sockets = Sockets()
+        self._listening = Listening()
         self._issuing = Issuing(
             config,
-            listening_at=lambda: self._sockets.https_at,
+            listening_at=lambda: self._listening.sockets().https_at,
             notify=notify,
             clock=clock,
             rng=rng,
@@ -65,15 +66,15 @@ class Daemon:
             await self._issuing.close()
 
     async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        (self._sockets,) = bound(self._config.listen)
+        self._listening = bound(self._config.listen)
         try:
-            self._serving.open(self._sockets, tasks)
+            self._serving.open(self._listening.sockets(), tasks)
             await self._apply(self._config)
             self._serving.start()
         except BaseException:
-            self._sockets.close()
+            self._listening.close()
             raise
-        log_listening(self._sockets)
+        log_listening(self._listening.sockets())
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
         counters = self._serving.counters
@@ -99,9 +100,22 @@ class Daemon:
         return [self._serving.counted()]
 
     async def _apply(self, config: Config) -> None:
-        """Make `config` what is served: everything is prepared first, then swapped at once."""
-        await self._issuing.apply(config)
-        self._serving.adopt(await self._serving.prepare(config))
+        """Make `config` what is served: everything is prepared first, then swapped at once. Raises ReloadRefused."""
+        try:
+            listening = self._listening.changed(config.listen)
+        except ListenError as error:
+            raise ReloadRefused(str(error)) from error
+        try:
+            prepared = await self._serving.prepare(config)
+            await self._issuing.apply(config)
+        except BaseException:
+            listening.close(but=self._listening)
+            raise
+        self._serving.adopt(prepared)
+        if listening != self._listening:
+            self._listening = listening
+            self._serving.listen(listening.sockets())
+            log_listening(listening.sockets())
 
 
 def source_of(issuing: Issuing) -> Source:

@@ -17,7 +17,7 @@ from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.logs import tell_why
-from proxyd.daemon.reload import Reload
+from proxyd.daemon.reload import Reload, ReloadRefused
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.daemon.watch import Watch
 from proxyd.daemon.workers import Workers
@@ -25,7 +25,8 @@ from proxyd.store.store import StoreError
 from proxyd.upstream.pools import Pools
 
 #: What a process that serves is made of once and for all.
-_AT_RESTART = ("listen", "cache", "fast_path", "workers")
+_AT_RESTART = ("cache", "fast_path", "workers")
+_LISTEN_SECONDS = 10.0
 
 
 class IssuerProcess:
@@ -42,10 +43,12 @@ class IssuerProcess:
         life: Life,
     ) -> None:
         self._config = config
+        self._https_at = https_at
         self._life = life
+        self._listening: tuple[int, asyncio.Future[Message]] | None = None
         self._issuing = Issuing(
             config,
-            listening_at=lambda: https_at,
+            listening_at=lambda: self._https_at,
             notify=life.notify,
             clock=SystemClock(),
             rng=random.Random(),
@@ -105,17 +108,49 @@ class IssuerProcess:
     async def _apply(self, config: Config) -> None:
         """Put `config` in force everywhere, or raise ReloadRefused. A worker that starts meanwhile is told as well."""
         # Who is replaced before the next restart must not differ from the others.
-        running = config.model_copy(update={key: getattr(self._config, key) for key in _AT_RESTART})
+        update: dict[str, object] = {key: getattr(self._config, key) for key in _AT_RESTART}
+        balancers = {"proxy_protocol": self._config.listen.proxy_protocol}
+        running = config.model_copy(update={**update, "listen": config.listen.model_copy(update=balancers)})
         pickled = await asyncio.to_thread(pickle.dumps, running)
-        generation = await self._workers.prepare(pickled)
-        await self._issuing.apply(config)
-        await self._check_upstreams(config)
+        generation = self._workers.next_generation()
+        try:
+            https_at = await self._listen(generation, config)
+            await self._workers.prepare(generation, pickled)
+            await self._issuing.apply(config)
+            await self._check_upstreams(config)
+        except BaseException:
+            self._life.unlisten(generation)
+            raise
         self._life.configuration(generation, pickled)
         await self._workers.adopt(generation)
+        self._https_at = https_at
+
+    async def _listen(self, generation: int, config: Config) -> tuple[str, int] | None:
+        """Have the supervisor bind what `config` listens on; return where TLS is then. Raises ReloadRefused."""
+        if config.listen == self._reload.config.listen:
+            return self._https_at
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._listening = generation, answer
+        self._life.listen(generation, pickle.dumps(config.listen))
+        try:
+            async with asyncio.timeout(_LISTEN_SECONDS):
+                found = await answer
+        except TimeoutError:
+            reason = f"the supervisor did not bind the addresses of listen within {_LISTEN_SECONDS:g} s: try again"
+            raise ReloadRefused(reason) from None
+        finally:
+            self._listening = None
+        if "why" in found:
+            raise ReloadRefused(found["why"])
+        return tuple(found["at"]) if found["at"] else None
 
     def _told(self, message: Message) -> None:
         if "stopping" in message:
             self._issuing.stop()
+        elif "listening" in message:
+            generation, answer = self._listening or (0, None)
+            if answer is not None and generation == message["listening"] and not answer.done():
+                answer.set_result(message)
         elif "gone" in message:
             self._workers.gone(message["gone"] - 1)
 

@@ -13,9 +13,10 @@ from proxyd.daemon.admin_pages import AdminPages, Counted
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.last_reload import LastReload
-from proxyd.daemon.reload import Reloaded
+from proxyd.daemon.reload import Reloaded, ReloadRefused
 from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.systemd import Notify, StatusLine
+from proxyd.frontend.listener import ListenError
 from proxyd.issuance.pace import at_once
 from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.proxy.traffic import Traffic
@@ -67,6 +68,7 @@ class Issuing:
         )
         self._control = ControlSocket(self._commands.answer)
         self._pages: AdminPages | None = None
+        self._admin: AdminListener | None = None
         self._working: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
@@ -74,8 +76,21 @@ class Issuing:
         self.certificates.open()
 
     async def apply(self, config: Config) -> None:
-        """Take care of the names of `config`."""
-        await self.certificates.apply(config)
+        """Take care of the names of `config`, and show pages where it says. Raises ReloadRefused."""
+        admin, addresses = self._admin, config.admin.listen
+        if admin is None:  # before the start
+            await self.certificates.apply(config)
+        else:
+            try:
+                pages = admin.changed(addresses)
+            except ListenError as error:
+                raise ReloadRefused(str(error)) from error
+            try:
+                await self.certificates.apply(config)
+            except BaseException:
+                admin.drop(pages)
+                raise
+            admin.use(addresses, pages)
         self._config = config
 
     def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
@@ -93,9 +108,9 @@ class Issuing:
             last_reload=self.last_reload,
             clock=self.clock,
         )
-        admin = AdminListener(self._pages)
-        admin.listen(self._started.admin.listen)
-        self._shown = tasks.create_task(admin.run())
+        self._admin = AdminListener(self._pages)
+        self._admin.listen(self._started.admin.listen)
+        self._shown = tasks.create_task(self._admin.run())
 
     def stop(self) -> None:
         """Begin nothing new. The pages are shown until `end`: they tell that we stop."""

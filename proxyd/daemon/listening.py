@@ -4,17 +4,22 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from proxyd.config.model import ListenOptions
 from proxyd.config.values import ListenAddress
 from proxyd.daemon.systemd import passed_sockets
-from proxyd.frontend.listener import ListenError, address_of, bind, local_address_of
+from proxyd.frontend.listener import FamilyMissing, ListenError, address_of, bind, hosts_of, local_address_of, shared
 
 _log = logging.getLogger("proxyd.daemon")
 #: The workers of a supervisor that was killed end a moment after it.
 _AGAIN_SECONDS, _PAUSE = 1.0, 0.05
+_KINDS = ("https", "http")
+
+#: What a socket is for and where it listens: the same for its copy in each worker.
+Place = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,16 @@ class Sockets:
         """Return where a client on this machine reaches us by TLS."""
         return local_address_of(self.https[0]) if self.https else None
 
+    def by_place(self) -> dict[Place, socket.socket]:
+        """Return each with its place."""
+        return {(kind, *sock.getsockname()[:2]): sock for kind in _KINDS for sock in getattr(self, kind)}
+
+    @classmethod
+    def at(cls, places: Mapping[Place, socket.socket]) -> "Sockets":
+        """Return what has `places` by_place."""
+        https, http = ([sock for (of, *_), sock in places.items() if of == kind] for kind in _KINDS)
+        return cls(https=https, http=http)
+
     def all(self) -> Iterator[socket.socket]:
         yield from self.https
         yield from self.http
@@ -39,32 +54,131 @@ class Sockets:
             sock.close()
 
 
-def bound(listen: ListenOptions, *, workers: int = 1) -> list[Sockets]:
-    """Return the sockets of each worker. Raises ListenError.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """What listens for one address of the configuration; `copies`: the sockets of each worker."""
 
-    What was passed in is shared by all of them; of what we bind each has its own (SO_REUSEPORT), so that what waits
-    at one is not lost with another.
-    """
-    passed = passed_sockets()
-    try:
-        https = [_bound(one, passed, key="listen.https", copies=workers) for one in listen.https]
-        http = [_bound(one, passed, key="listen.http", copies=workers) for one in listen.http]
-    except BaseException:
-        for sock in passed:
+    kind: str
+    address: ListenAddress
+    copies: Sequence[Sequence[socket.socket]]
+
+    def at(self, place: tuple[str, int]) -> list[list[socket.socket]]:
+        """Return those of each worker at one address of the machine."""
+        return [[sock for sock in sockets if sock.getsockname()[:2] == place] for sockets in self.copies]
+
+    def has(self, place: tuple[str, int]) -> bool:
+        return any(self.at(place))
+
+    def all(self) -> Iterator[socket.socket]:
+        for sockets in self.copies:
+            yield from sockets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """All that we listen on, for `workers` processes. `passed`: all of systemd's, named or not: they stay."""
+
+    bindings: Sequence[Binding] = ()
+    passed: Sequence[socket.socket] = ()
+    workers: int = 1
+
+    def sockets(self, number: int = 0) -> Sockets:
+        """Return those of one worker."""
+        https, http = (
+            [sock for one in self.bindings if one.kind == kind for sock in one.copies[number]] for kind in _KINDS
+        )
+        return Sockets(https=https, http=http)
+
+    def all(self) -> set[socket.socket]:
+        """Return every socket."""
+        return {*self.passed, *(sock for one in self.bindings for sock in one.all())}
+
+    def close(self, *, but: "Listening | None" = None) -> None:
+        """Close every socket, but for those of another."""
+        for sock in self.all() - (but.all() if but is not None else set()):
             sock.close()
+
+    def changed(self, listen: ListenOptions, *, patience: float = 0.0) -> "Listening":
+        """Return what listens on the addresses of `listen`. Raises ListenError; nothing of ours is closed either way.
+
+        What we bind each worker has for its own (SO_REUSEPORT), so that what waits at one is not lost with another;
+        what was passed in is shared by all of them. `patience`: seconds for a port that is taken to become free.
+        """
+        left = [*self.bindings]
+        wanted: list[Binding | tuple[str, ListenAddress]] = []
+        for kind in _KINDS:
+            for address in getattr(listen, kind):
+                kept = next((one for one in left if (one.kind, one.address) == (kind, address)), None)
+                if kept is not None:
+                    left.remove(kept)
+                wanted.append(kept or (kind, address))
+        made: list[Binding] = []
+        try:
+            for one in wanted:
+                made.append(one if isinstance(one, Binding) else self._bound(*one, [*self.bindings, *made], patience))
+        except BaseException:
+            Listening(bindings=made).close(but=self)
+            raise
+        return Listening(bindings=made, passed=self.passed, workers=self.workers)
+
+    def _bound(self, kind: str, address: ListenAddress, ours: Sequence[Binding], patience: float) -> Binding:
+        if passed := [sock.dup() for sock in self.passed if _is_at(sock, address)]:
+            return Binding(kind=kind, address=address, copies=[passed] * self.workers)
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self._bound_now(kind, address, ours)
+            except ListenError as error:
+                is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+                if not is_taken or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _bound_now(self, kind: str, address: ListenAddress, ours: Sequence[Binding]) -> Binding:
+        """Bind, beside what we hold on the same port until now; what listens at the same place is taken over."""
+        key, hosts = f"listen.{kind}", hosts_of(address)
+        if not any(_excludes(sock, host, address.port) for host in hosts for one in ours for sock in one.all()):
+            return Binding(kind=kind, address=address, copies=bind(address, key=key, copies=self.workers))
+        copies: list[list[socket.socket]] = [[] for _ in range(self.workers)]
+        for host in hosts:
+            place = host, address.port
+            there = next((one for one in ours if one.has(place)), None)
+            if there is not None and there.kind != kind:
+                raise ListenError(
+                    f"{key}: cannot listen on {address}: it is listen.{there.kind} until now, and for a moment clients "
+                    "would reach the wrong one: restart the daemon instead"
+                )
+            if there is not None:
+                more = there.at(place)
+            else:
+                beside = [sock for one in ours for sock in one.all() if _excludes(sock, *place)]
+                try:
+                    with shared(beside):
+                        more = bind(ListenAddress(*place), key=key, copies=self.workers, shares=bool(beside))
+                except FamilyMissing:
+                    if address.host is not None:
+                        raise
+                    continue
+            for copy, sockets in zip(copies, more, strict=True):
+                copy += sockets
+        return Binding(kind=kind, address=address, copies=copies)
+
+
+def bound(listen: ListenOptions, *, workers: int = 1) -> Listening:
+    """Return what we listen on at the start: what systemd passed in, and what we bind. Raises ListenError."""
+    passed = Listening(passed=passed_sockets(), workers=workers)
+    try:
+        found = passed.changed(listen, patience=_AGAIN_SECONDS)
+    except BaseException:
+        passed.close()
         raise
-    for sock in passed:
+    named = {sock.getsockname() for sock in found.sockets().all()}
+    for sock in (one for one in passed.passed if one.getsockname() not in named):
         _log.warning(
-            "systemd passed a socket that listen does not name: it is closed", extra={"address": address_of(sock)}
+            "systemd passed a socket that listen does not name: nobody is served there",
+            extra={"address": address_of(sock), "next": "name it in listen, or remove it from the socket unit"},
         )
-        sock.close()
-    return [
-        Sockets(
-            https=[sock for copies in https for sock in copies[number]],
-            http=[sock for copies in http for sock in copies[number]],
-        )
-        for number in range(workers)
-    ]
+    return found
 
 
 def log_listening(sockets: Sockets) -> None:
@@ -74,22 +188,13 @@ def log_listening(sockets: Sockets) -> None:
         _log.info("listening", extra={"on": name, "address": addresses})
 
 
-def _bound(address: ListenAddress, passed: list[socket.socket], *, key: str, copies: int) -> list[list[socket.socket]]:
-    if ours := [sock for sock in passed if _is_at(sock, address)]:
-        for sock in ours:
-            passed.remove(sock)
-        return [ours] * copies
-    deadline = time.monotonic() + _AGAIN_SECONDS
-    while True:
-        try:
-            return bind(address, key=key, copies=copies)
-        except ListenError as error:
-            is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
-            if not is_taken or time.monotonic() > deadline:
-                raise
-        time.sleep(_PAUSE)
-
-
 def _is_at(sock: socket.socket, address: ListenAddress) -> bool:
     host, port = sock.getsockname()[:2]
     return port == address.port and (address.host is None or address.host == host)
+
+
+def _excludes(sock: socket.socket, host: str, port: int) -> bool:
+    """Return whether nobody else could listen at a place while this socket does."""
+    at, of = sock.getsockname()[:2]
+    is_same_family = (":" in at) == (":" in host)
+    return port == of and (at == host or (is_same_family and bool({at, host} & {"0.0.0.0", "::"})))

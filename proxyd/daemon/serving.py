@@ -1,6 +1,7 @@
 """The half of the daemon that serves clients: listeners, TLS, requests, upstreams."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class Serving:
     def __init__(
         self, config: Config, *, source: Source, traffic: Traffic, counts: SharedCounts | None = None, clock: Clock
     ) -> None:
-        self._config = self._started = config  # where we listen stays as it was at the start
+        self._config = self._started = config  # what is made of it once and for all
         self._source = source
         self.counters = counters = Counters()
         limits = config.limits
@@ -99,7 +100,8 @@ class Serving:
         self._sites = Sites(counters)
         self._head_limits = _head_limits(config)
         self._https_port = 443
-        self._listeners: list[Listener] = []
+        self._listeners: dict[socket.socket, Listener] = {}
+        self._accepts = False
 
     def open(
         self,
@@ -144,10 +146,24 @@ class Serving:
             hit=hit,
         )
         plain = PlainFrontend(gate=gate, seats=self.seats, h1=self._plain_h1, tasks=tasks)
-        self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
-        if self._listeners:
-            self._https_port = self._listeners[0].port
-        self._listeners += [Listener(sock, plain.accepted) for sock in sockets.http]
+        self._accepted = tls.accepted, plain.accepted
+        self.listen(sockets)
+
+    def listen(self, sockets: Sockets) -> None:
+        """Accept from these sockets, and from no others any more; those are closed."""
+        before, self._listeners = self._listeners, {}
+        for group, accepted in zip((sockets.https, sockets.http), self._accepted, strict=True):
+            for sock in group:
+                listener = before.pop(sock, None)
+                if listener is None:
+                    listener = Listener(sock, accepted)
+                    if self._accepts:
+                        listener.start()
+                self._listeners[sock] = listener
+        if sockets.https_at is not None:
+            self._https_port = sockets.https_at[1]
+        for listener in before.values():
+            listener.stop()
 
     async def prepare(self, config: Config) -> Prepared:
         """Make what serving `config` needs; nothing of it is used before `adopt`."""
@@ -188,12 +204,13 @@ class Serving:
 
     def start(self) -> None:
         """Accept connections from now on."""
-        for listener in self._listeners:
+        self._accepts = True
+        for listener in self._listeners.values():
             listener.start()
 
     def stop(self) -> None:
         """Accept no more."""
-        for listener in self._listeners:
+        for listener in self._listeners.values():
             listener.stop()
 
     async def drain(self) -> None:
