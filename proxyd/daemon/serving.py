@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
+from typing import Any
 
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
@@ -37,6 +39,7 @@ from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
 from proxyd.upstream.pools import Pools, Upstreams
 
+_LEAVE_SECONDS = 1.0
 #: On port 80, where clients get one short answer; trusted proxies send requests for the upstreams there, and keep
 #: their connections.
 _STRANGERS_TIMES = Times(header=10.0, keepalive=10.0)
@@ -164,6 +167,8 @@ class Serving:
             self._https_port = sockets.https_at[1]
         for listener in before.values():
             listener.stop()
+        if before:
+            self._leave(monotonic() + self._config.drain.total_seconds())
 
     async def prepare(self, config: Config) -> Prepared:
         """Make what serving `config` needs; nothing of it is used before `adopt`."""
@@ -224,6 +229,18 @@ class Serving:
         """Cut what is still in flight for hosts that were removed, unless they are back."""
         for frontend in (self._h1, self._plain_h1):
             frontend.cut(self._is_gone)
+
+    def _leave(self, until: float) -> None:
+        """End connections to where we listen no more: when they are idle, at the latest at the end of the drain."""
+        is_over = monotonic() >= until
+        left = [one.leave(self._is_left, at_once=is_over) for one in (self._h1, self._plain_h1)]
+        if any(left) and not is_over:
+            asyncio.get_running_loop().call_later(_LEAVE_SECONDS, self._leave, until)
+
+    def _is_left(self, address: tuple[Any, ...]) -> bool:
+        host, port = address[:2]
+        places = (sock.getsockname()[:2] for sock in self._listeners)
+        return not any(port == of and at in (host, "0.0.0.0", "::") for at, of in places)
 
     def _is_gone(self, authority: bytes) -> bool:
         host = host_of(authority)

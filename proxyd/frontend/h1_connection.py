@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxyd.core.chunked_body import MalformedBody
 from proxyd.core.counters import Limit
@@ -79,8 +79,7 @@ class H1Connection(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._body_held = False
         self._reading = self._keeps = True
-        self._answers = False  # the response has begun
-        self._framed = False  # it goes out in chunks
+        self._answers = self._framed = False  # the response has begun; it goes out in chunks
         self._paused = False  # the client takes no more
         self._unsent = -1  # what it had to take when that was looked at
         self._out: list[bytes] = []
@@ -112,9 +111,6 @@ class H1Connection(asyncio.Protocol):
             self._pending += data
             if len(self._pending) > _MOST_PENDING:
                 self._read(False)
-
-    def eof_received(self) -> bool:
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -264,6 +260,10 @@ class H1Connection(asyncio.Protocol):
     def serves(self) -> bytes | None:
         """The authority that a request under way, or a tunnel, is for."""
         return None if self._sink is None else self.request.authority
+
+    @property
+    def came_to(self) -> tuple[Any, ...] | None:
+        return None if self._transport is None else self._transport.get_extra_info("sockname")
 
     def close_when_idle(self) -> None:
         """Serve what is under way, then close."""
