@@ -140,28 +140,38 @@ class Listening:
         if not any(_excludes(sock, host, address.port) for host in hosts for one in ours for sock in one.all()):
             return Binding(kind=kind, address=address, copies=bind(address, key=key, copies=self.workers))
         copies: list[list[socket.socket]] = [[] for _ in range(self.workers)]
-        for host in hosts:
-            place = host, address.port
-            there = next((one for one in ours if one.has(place)), None)
-            if there is not None and there.kind != kind:
-                raise ListenError(
-                    f"{key}: cannot listen on {address}: it is listen.{there.kind} until now, and for a moment clients "
-                    "would reach the wrong one: restart the daemon instead"
-                )
-            if there is not None:
-                more = there.at(place)
-            else:
-                beside = [sock for one in ours for sock in one.all() if _excludes(sock, *place)]
-                try:
-                    with shared(beside):
-                        more = bind(ListenAddress(*place), key=key, copies=self.workers, shares=bool(beside))
-                except FamilyMissing:
-                    if address.host is not None:
-                        raise
-                    continue
-            for copy, sockets in zip(copies, more, strict=True):
-                copy += sockets
+        try:
+            for host in hosts:
+                for copy, sockets in zip(copies, self._at(kind, host, address, ours), strict=True):
+                    copy += sockets
+        except ListenError:
+            Listening(bindings=[Binding(kind=kind, address=address, copies=copies)]).close(
+                but=Listening(bindings=[*ours])
+            )
+            raise
         return Binding(kind=kind, address=address, copies=copies)
+
+    def _at(
+        self, kind: str, host: str, address: ListenAddress, ours: Sequence[Binding]
+    ) -> Sequence[Sequence[socket.socket]]:
+        """Return the sockets of each worker at one address of the machine; none: it lacks that family."""
+        place, key = (host, address.port), f"listen.{kind}"
+        there = next((one for one in ours if one.has(place)), None)
+        if there is not None and there.kind != kind:
+            raise ListenError(
+                f"{key}: cannot listen on {address}: it is listen.{there.kind} until now, and for a moment clients "
+                "would reach the wrong one: restart the daemon instead"
+            )
+        if there is not None:
+            return there.at(place)
+        beside = [sock for one in ours for sock in one.all() if _excludes(sock, *place)]
+        try:
+            with shared(beside):
+                return bind(ListenAddress(*place), key=key, copies=self.workers, shares=bool(beside))
+        except FamilyMissing:
+            if address.host is not None:
+                raise
+            return [[]] * self.workers
 
 
 def bound(listen: ListenOptions, *, workers: int = 1) -> Listening:
