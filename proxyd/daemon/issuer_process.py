@@ -17,15 +17,13 @@ from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.logs import tell_why
-from proxyd.daemon.reload import Reload, ReloadRefused
+from proxyd.daemon.reload import Reload, ReloadRefused, as_started
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.daemon.watch import Watch
 from proxyd.daemon.workers import Workers
 from proxyd.store.store import StoreError
 from proxyd.upstream.pools import Pools
 
-#: What a process that serves is made of once and for all.
-_AT_RESTART = ("cache", "fast_path", "workers")
 _LISTEN_SECONDS = 10.0
 
 
@@ -108,9 +106,7 @@ class IssuerProcess:
     async def _apply(self, config: Config) -> None:
         """Put `config` in force everywhere, or raise ReloadRefused. A worker that starts meanwhile is told as well."""
         # Who is replaced before the next restart must not differ from the others.
-        update: dict[str, object] = {key: getattr(self._config, key) for key in _AT_RESTART}
-        balancers = {"proxy_protocol": self._config.listen.proxy_protocol}
-        running = config.model_copy(update={**update, "listen": config.listen.model_copy(update=balancers)})
+        running = as_started(config, self._config)
         pickled = await asyncio.to_thread(pickle.dumps, running)
         generation = self._workers.next_generation()
         try:

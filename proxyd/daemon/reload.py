@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from proxyd.config.document import ConfigError
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
-from proxyd.core.config_change import ConfigChange
+from proxyd.core.config_change import AT_RESTART, ConfigChange
 from proxyd.daemon.config_fingerprint import change
 from proxyd.daemon.garbage import building
 from proxyd.daemon.last_reload import LastReload
@@ -159,6 +159,15 @@ class Reload:
         set_up(level=config.log.level, format=config.log.format)
         _log.info("reloaded", extra={"hosts": len(config.served)})
         return Reloaded(change=found, warnings=config.warnings)
+
+
+def as_started(config: Config, started: Config) -> Config:
+    """Return a configuration with what takes effect at a restart only as it was at the start."""
+    update: dict[str, dict[str, object]] = {"": {}}
+    for group, _, key in (key.rpartition(".") for key in AT_RESTART):
+        update.setdefault(group, {})[key] = getattr(getattr(started, group) if group else started, key)
+    groups = {name: getattr(config, name).model_copy(update=keys) for name, keys in update.items() if name}
+    return config.model_copy(update={**update[""], **groups})
 
 
 def reasons(error: ConfigError | ReloadRefused) -> list[str]:
