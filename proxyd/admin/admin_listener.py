@@ -7,7 +7,7 @@ import ipaddress
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -15,7 +15,7 @@ from aiohttp import web
 from proxyd.admin.host_filter import HostFilter
 from proxyd.admin.page_frame import POLICY
 from proxyd.config.values import ListenAddress
-from proxyd.frontend.listener import Listener, ListenError, address_of, bind, local_address_of
+from proxyd.frontend.listener import Listener, ListenError, address_of, bind, local_address_of, shared
 
 _log = logging.getLogger("proxyd.admin")
 #: aiohttp would write a traceback of whatever its parser refuses.
@@ -33,6 +33,9 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+#: What listens for each address.
+Bound = dict[ListenAddress, Sequence[socket.socket]]
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,7 +69,9 @@ class AdminListener:
 
     def __init__(self, pages: Pages, *, names: Collection[str] = ()) -> None:
         self._pages = pages
-        self._sockets: list[socket.socket] = []
+        self._wanted: Sequence[ListenAddress] = ()
+        self._sockets: Bound = {}
+        self._listeners: dict[socket.socket, Listener] = {}
         self._connecting: asyncio.TaskGroup | None = None
         self._names = names
         app = web.Application(middlewares=[self._guarded])
@@ -79,28 +84,59 @@ class AdminListener:
         app.router.add_get("/readyz", self._readyz)
         self._runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=_STOP_SECONDS)
 
-    def listen(self, addresses: Iterable[ListenAddress]) -> None:
+    def listen(self, addresses: Sequence[ListenAddress]) -> None:
         """Bind what can be had; never raises ListenError."""
-        for address in addresses:
-            try:
-                self._sockets += bind(address, key="admin.listen")[0]
-            except ListenError as error:
-                _log.error(
-                    "no metrics and health pages at an address; all else is served all the same",
-                    extra={"reason": str(error)},
-                )
+        self._wanted = addresses
+        self._sockets = self.changed(addresses)
         if self._sockets:
-            _log.info("admin pages", extra={"address": ", ".join(map(address_of, self._sockets))})
+            _log.info("admin pages", extra={"address": ", ".join(map(address_of, _all(self._sockets)))})
+
+    def changed(self, addresses: Sequence[ListenAddress]) -> Bound:
+        """Return what listens on the addresses, to be used or dropped. Raises ListenError for one that is new.
+
+        One that could not be had before is tried again, and that it cannot is logged.
+        """
+        found: Bound = {}
+        try:
+            for address in addresses:
+                try:
+                    found[address] = self._sockets.get(address) or self._bound(address)
+                except ListenError as error:
+                    if address not in self._wanted:
+                        raise
+                    _log.error(
+                        "no metrics and health pages at an address; all else is served all the same",
+                        extra={"reason": str(error)},
+                    )
+        except ListenError:
+            self.drop(found)
+            raise
+        return found
+
+    def use(self, addresses: Sequence[ListenAddress], found: Bound) -> None:
+        """Listen on what `changed` returned for the addresses, and no more on others."""
+        before, self._sockets, self._wanted = self._sockets, found, addresses
+        if before == found:
+            return
+        self._start_new()
+        for sock in {*_all(before)} - {*_all(found)}:
+            if listener := self._listeners.pop(sock, None):
+                listener.stop()
+            sock.close()
+        _log.info("admin pages", extra={"address": ", ".join(map(address_of, _all(found))) or "nothing"})
+
+    def drop(self, found: Bound) -> None:
+        """Close what `changed` returned and nobody uses."""
+        for sock in {*_all(found)} - {*_all(self._sockets)}:
+            sock.close()
 
     @property
     def local_address(self) -> tuple[str, int]:
         """Return where a client on this machine reaches the first."""
-        return local_address_of(self._sockets[0])
+        return local_address_of(_all(self._sockets)[0])
 
     async def run(self) -> None:
         """Answer for ever. Ends only by cancellation, or with a line in the log: never with an error."""
-        if not self._sockets:
-            return
         try:
             await self._serve()
         except Exception:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
@@ -108,16 +144,26 @@ class AdminListener:
 
     async def _serve(self) -> None:
         await self._runner.setup()
-        listeners = [Listener(sock, self._accepted) for sock in self._sockets]
         try:
             async with asyncio.TaskGroup() as self._connecting:
-                for listener in listeners:
-                    listener.start()
+                self._start_new()
                 await asyncio.get_running_loop().create_future()
         finally:
-            for listener in listeners:
+            for listener in self._listeners.values():
                 listener.stop()
             await self._runner.cleanup()
+
+    def _bound(self, address: ListenAddress) -> Sequence[socket.socket]:
+        ours = [sock for sock in _all(self._sockets) if address.port and sock.getsockname()[1] == address.port]
+        with shared(ours):
+            return bind(address, key="admin.listen", shares=bool(ours))[0]
+
+    def _start_new(self) -> None:
+        if self._connecting is not None:
+            for sock in _all(self._sockets):
+                if sock not in self._listeners:
+                    self._listeners[sock] = Listener(sock, self._accepted)
+                    self._listeners[sock].start()
 
     def _accepted(self, sock: socket.socket) -> None:
         server = self._runner.server
@@ -180,6 +226,10 @@ class AdminListener:
 
 def _page(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+
+
+def _all(bound: Bound) -> list[socket.socket]:
+    return [sock for sockets in bound.values() for sock in sockets]
 
 
 async def _connect(sock: socket.socket, server: web.Server) -> None:

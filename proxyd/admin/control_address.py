@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: Status of a refusal: this daemon keeps another cache, so the next place may have the right one.
+#: Status of a refusal: it is another daemon, by its cache or its file: the next place may have the right one.
 OTHER_CACHE = 4
 _NAME = "control.sock"
 _ALONE = "proxyd.sock"

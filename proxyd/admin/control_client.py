@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from proxyd.admin.control_address import OTHER_CACHE, connect
 
@@ -21,6 +21,10 @@ class Unreachable(Exception):
     def __init__(self, message: str, *, is_denied: bool) -> None:
         super().__init__(message)
         self.is_denied = is_denied
+
+
+class BrokenOff(Unreachable):
+    """A daemon took the request, and ended or closed the connection without an answer."""
 
 
 class CommandRefused(Exception):
@@ -40,14 +44,14 @@ def ask(
     progress: Callable[[Document], None] = lambda _: None,
     silence: float = 900.0,
 ) -> Document:
-    """Return the answer of the daemon that keeps `cache` (None: of any). Raises Unreachable, CommandRefused.
+    """Return the answer of the daemon that keeps `cache` (None: of any). Raises Unreachable, CommandRefused, BrokenOff.
 
     `silence`: seconds that the daemon may take between two lines.
     """
     line = json.dumps(
         {"command": command, "arguments": arguments, "cache": str(cache.resolve()) if cache else None}
     ).encode()
-    reasons, is_denied = [], False
+    reasons, is_denied, broke_off = [], False, False
     for place in places:
         try:
             with connect(place, timeout=_CONNECT_SECONDS) as sock:
@@ -57,10 +61,18 @@ def ask(
             if refused.status != OTHER_CACHE:
                 raise
             reasons.append(f"{place}: {refused}")
+        except _NoAnswer as error:
+            broke_off = True
+            reasons.append(f"{place}: {error}")
         except OSError as error:
             is_denied = is_denied or isinstance(error, PermissionError)
             reasons.append(f"{place}: {error.strerror or error}")
-    raise Unreachable("no daemon answers (" + "; ".join(reasons) + ")", is_denied=is_denied)
+    kind = BrokenOff if broke_off else Unreachable
+    raise kind("no daemon answers (" + "; ".join(reasons) + ")", is_denied=is_denied)
+
+
+class _NoAnswer(Exception):
+    pass
 
 
 def _exchange(sock: socket.socket, line: bytes, progress: Callable[[Document], None]) -> Document:
@@ -69,7 +81,7 @@ def _exchange(sock: socket.socket, line: bytes, progress: Callable[[Document], N
     ):  # refused before it was read: the reason is there to be read
         sock.sendall(line)
     with sock.makefile("rb") as lines:
-        while received := lines.readline(_MAX_LINE):
+        while received := _next(lines):
             try:
                 document = json.loads(received)
             except ValueError:
@@ -83,4 +95,11 @@ def _exchange(sock: socket.socket, line: bytes, progress: Callable[[Document], N
                     raise CommandRefused(message, status)
                 case _:
                     break
-    raise ConnectionResetError(0, "it broke off without an answer")
+    raise _NoAnswer("it broke off without an answer")
+
+
+def _next(lines: BinaryIO) -> bytes:
+    try:
+        return lines.readline(_MAX_LINE)
+    except ConnectionError:
+        return b""

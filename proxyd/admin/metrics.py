@@ -26,7 +26,8 @@ class Observation:
 
     `certificates` by configured name; `on_demand`: how many names under a wildcard host are in which state; `orders`
     that ended, by CA and result; `orders_left` by CA; `troubles` of the whole machine; `alerts`: what became of them,
-    by kind of channel and result; `handovers` by hook and result.
+    by kind of channel and result; `handovers` by hook and result. `is_file_in_force`: no reload was refused since the
+    last that was not, at `reloaded_at` (0: the configuration is that of the start).
     """
 
     build: Mapping[str, str]
@@ -39,6 +40,8 @@ class Observation:
     troubles: Mapping[str, bool] = field(default_factory=dict)
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     handovers: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    is_file_in_force: bool = True
+    reloaded_at: float = 0.0
 
 
 class Metrics:
@@ -50,6 +53,7 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
         yield InfoMetricFamily("proxyd_build", "Version of proxyd and of what it runs on.", dict(self._seen.build))
+        yield from _configuration(self._seen)
         yield from _requests(self._seen.counted)
         yield from _connections(self._seen.counted)
         yield from _upstreams(self._seen.counted["upstreams"], self._seen.upstreams)
@@ -69,6 +73,13 @@ def render(observation: Observation, accept: str, process: ProcessCollector) -> 
     if "application/openmetrics-text" in accept:
         return openmetrics.generate_latest(registry), openmetrics.CONTENT_TYPE_LATEST
     return exposition.generate_latest(registry), exposition.CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _configuration(seen: Observation) -> Iterator[Metric]:
+    text = "1: the last reload was applied, or there was none; 0: it was refused, and what served before serves."
+    yield GaugeMetricFamily("proxyd_config_last_reload_successful", text, int(seen.is_file_in_force))
+    text = "When a reload was applied last; 0: none was since the start."
+    yield GaugeMetricFamily("proxyd_config_last_reload_success_timestamp_seconds", text, seen.reloaded_at)
 
 
 def _requests(counted: Document) -> Iterator[Metric]:

@@ -82,10 +82,7 @@ def check(file: Path | None, as_json: bool, online: bool, alerts: bool, staging:
 def _refuse(file: Path, error: ConfigError, as_json: bool) -> NoReturn:
     if not as_json:
         refuse(str(error))
-    mistakes = [
-        {"line": one.line, "column": one.column, "key": one.location, "message": one.message} for one in error.mistakes
-    ]
-    print_json({"file": str(file), "ok": False, "mistakes": mistakes, "warnings": []})
+    print_json({"ok": False, "warnings": [], **error.to_document(), "file": str(file)})
     sys.exit(2)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from proxyd.admin.control_address import candidates, last_resorts
-from proxyd.admin.control_client import CommandRefused, Document, Unreachable, ask
+from proxyd.admin.control_client import BrokenOff, CommandRefused, Document, Unreachable, ask
 from proxyd.cli.config_file import PLACES, find, load_found, refuse
 from proxyd.config.daemon_place import DaemonPlace
 from proxyd.config.document import ConfigError
@@ -53,7 +53,7 @@ class Control:
     def ask(
         self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None
     ) -> Document:
-        """Return the daemon's answer. Raises Unreachable; exits when the daemon refuses.
+        """Return the daemon's answer. Raises Unreachable, BrokenOff; exits when the daemon refuses.
 
         Exits with 3, too, when none answers and there is no file to look at instead; with 2 when that has mistakes,
         which are said in any case.
@@ -62,19 +62,29 @@ class Control:
         mistakes = self._read if self.has_file and isinstance(self._read, ConfigError) else None
         if mistakes:
             print(mistakes, file=sys.stderr)
-        bare = Config.model_construct()
-        places = [*candidates(chosen, cache or bare.cache_directory), *last_resorts(chosen)]
         try:
-            return ask(places, command, arguments, cache=cache, progress=progress)
-        except CommandRefused as refused:
-            print(refused, file=sys.stderr)
-            raise SystemExit(refused.status) from None
+            return _ask(_places(chosen, cache), command, arguments, cache=cache, progress=progress)
         except Unreachable as error:
             if mistakes and not error.is_denied:
                 refuse(str(error))
             if self.has_file:
                 raise
             unreachable(error, more=f"; there is no configuration file either, {PLACES}: name yours with -c")
+
+    def reload(self, *, may_drop: bool) -> Document:
+        """Have the daemon of this file read it. Raises BrokenOff; exits with 3 when none answers.
+
+        The daemon says what is wrong with the file, and is known by it: the cache may be what was changed.
+        """
+        file = str(find(self.file).absolute()) if self.has_file else None
+        try:
+            return _ask(_places(*self._place()), "reload", {"yes": may_drop, "file": file})
+        except BrokenOff:
+            raise
+        except Unreachable as error:
+            if self.has_file and isinstance(self._read, ConfigError):
+                print(self._read, file=sys.stderr)
+            unreachable(error, more="; when `cache` or `admin.socket` was changed in the file, restart it instead")
 
     def ask_or_exit(
         self, command: str, arguments: Mapping[str, Any], *, progress: Callable[[Document], None] = lambda _: None
@@ -96,6 +106,25 @@ class Control:
             place = DaemonPlace.read(file)
             return place.socket, place.cache
         return self._read.admin.socket, self._read.cache_directory
+
+
+def _places(chosen: Path | None, cache: Path | None) -> list[Path]:
+    return [*candidates(chosen, cache or Config.model_construct().cache_directory), *last_resorts(chosen)]
+
+
+def _ask(
+    places: list[Path],
+    command: str,
+    arguments: Mapping[str, Any],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[Document], None] = lambda _: None,
+) -> Document:
+    try:
+        return ask(places, command, arguments, cache=cache, progress=progress)
+    except CommandRefused as refused:
+        print(refused, file=sys.stderr)
+        raise SystemExit(refused.status) from None
 
 
 def unreachable(error: Unreachable, *, more: str = "") -> NoReturn:

@@ -11,7 +11,7 @@ _END = (
     ("FILES", "/etc/proxyd/config.yaml", "the configuration; without it, or -c, ./config.yaml"),
     ("FILES", "/var/lib/proxyd", "certificates, keys and state"),
     ("FILES", "/run/proxyd/control.sock", "how the commands reach the daemon"),
-    ("SIGNALS", "HUP", "the file is read again; one with mistakes changes nothing"),
+    ("SIGNALS", "HUP", "the file is read again, as by the command reload; one with mistakes changes nothing"),
     ("SIGNALS", "TERM, INT", "no new connections; what is in flight is finished, then it ends"),
     ("EXIT STATUS", "0", "done"),
     ("EXIT STATUS", "1", "done, but something needs attention"),

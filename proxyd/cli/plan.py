@@ -14,13 +14,14 @@ from proxyd.cli.control import Control, config_option, json_option, print_json, 
 from proxyd.cli.examples import examples
 from proxyd.cli.table import moment, printable
 from proxyd.core.certificate_state import due_at
+from proxyd.core.config_change import ConfigChange, change_lines
 from proxyd.core.forecast import forecast
 from proxyd.core.held_document import read_held
 from proxyd.core.slots import NoSlots
 from proxyd.core.status import rfc3339
 from proxyd.daemon.ca_limits import registered_domains
 from proxyd.daemon.cache_view import CacheView
-from proxyd.daemon.config_fingerprint import changed, host_fingerprints, option_fingerprint
+from proxyd.daemon.config_fingerprint import host_fingerprints, option_fingerprint
 from proxyd.daemon.system_clock import SystemClock
 
 _SHOWN = 20
@@ -44,11 +45,15 @@ def plan(file: Path | None, as_json: bool) -> None:
             unreachable(error)
         view.read()
         known = [one.plan.lineage for one in view.facts() if one.held is not None]
-        cached = {name.text: hosts[name.text] for one in known for name in one.names if name.text in hosts}
+        names = [*(name.text for one in known for name in one.names), *(pattern.text for pattern in config.wildcards)]
+        cached = {name: hosts[name] for name in names if name in hosts}
         running, from_daemon = {"hosts": cached, "options": options}, False
+    both = running["options"], options
+    change = ConfigChange.between(running["hosts"], hosts, options=both, started=running.get("started"))
     document = {
         "from": "daemon" if from_daemon else "cache",
-        **_differences(running, hosts, options),
+        **change.to_document(),
+        "refused": change.objection if from_daemon else None,
         **_orders(view, clock),
     }
     if as_json:
@@ -57,19 +62,6 @@ def plan(file: Path | None, as_json: bool) -> None:
         _show(document, clock)
     if not from_daemon:
         print(f"no daemon answers: compared with the cache {config.cache_directory}", file=sys.stderr)
-
-
-def _differences(
-    running: Mapping[str, Any], hosts: Mapping[str, Mapping[str, str]], options: Mapping[str, str]
-) -> dict[str, Any]:
-    old = running["hosts"]
-    both = sorted(old.keys() & hosts.keys())
-    return {
-        "added": sorted(hosts.keys() - old.keys()),
-        "removed": sorted(old.keys() - hosts.keys()),
-        "changed": {host: found for host in both if (found := changed(old[host], hosts[host]))},
-        "options": changed(running["options"], options),
-    }
 
 
 def _orders(view: CacheView, clock: SystemClock) -> dict[str, Any]:
@@ -93,16 +85,12 @@ def _orders(view: CacheView, clock: SystemClock) -> dict[str, Any]:
 
 
 def _show(document: Mapping[str, Any], clock: SystemClock) -> None:
-    for word in ("added", "removed"):
-        for host in document[word]:
-            print(printable(f"host {word}: {host}"))
-    for host, options in document["changed"].items():
-        print(printable(f"host changed: {host} ({', '.join(options)})"))
-    for option in document["options"]:
-        later = " (takes effect at the next restart)" if option in ("listen", "cache", "admin", "fast_path") else ""
-        print(printable(f"option changed: {option}{later}"))
-    if not any(document[key] for key in ("added", "removed", "changed", "options")):
+    for line in change_lines(document):
+        print(printable(line))
+    if not any(document[key] for key in ("added", "removed", "changed", "options", "restart")):
         print("nothing would change")
+    if document["refused"]:
+        print(printable(f"a reload is refused: {document['refused']}"))
     for one in document["orders"][:_SHOWN]:
         print(printable(f"certificate to order: {one['host']} ({one['key']}) from {one['issuer']}"))
     if len(document["orders"]) > _SHOWN:

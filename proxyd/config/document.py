@@ -3,8 +3,11 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+from proxyd.config.origin import Origin
 
 Location = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
@@ -17,26 +20,45 @@ _MAX_DEPTH, _MAX_NODES = 30, 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """One thing that is wrong in the file: line and column count from 1."""
+    """One thing that is wrong: line and column count from 1. `file`: an included one; None: the main one."""
 
     line: int
     column: int
     location: str
     message: str
+    file: str | None = None
 
     def show(self, file: Path | str) -> str:
         """Return `FILE:LINE:COL: key.path: message`."""
         key = f"{self.location}: " if self.location else ""
-        return f"{file}:{self.line}:{self.column}: {key}{self.message}"
+        return f"{self.file or file}:{self.line}:{self.column}: {key}{self.message}"
 
 
 class ConfigError(Exception):
-    """The file cannot be used; every mistake in it, in the order of the file."""
+    """The file cannot be used; every mistake in it, in the order of the file, then those of included ones.
 
-    def __init__(self, file: Path | str, mistakes: list[Mistake]) -> None:
+    `origin`: the files that were read, as far as they are known.
+    """
+
+    def __init__(self, file: Path | str, mistakes: list[Mistake], *, origin: Origin | None = None) -> None:
         self.file = file
-        self.mistakes = sorted(mistakes, key=lambda one: (one.line, one.column, one.location))
+        self.mistakes = sorted(mistakes, key=lambda one: (one.file or "", one.line, one.column, one.location))
+        self.origin = origin or Origin()
         super().__init__("\n".join(one.show(file) for one in self.mistakes))
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        mistakes = [
+            {
+                "file": str(one.file or self.file),
+                "line": one.line,
+                "column": one.column,
+                "key": one.location,
+                "message": one.message,
+            }
+            for one in self.mistakes
+        ]
+        return {"file": str(self.file), "mistakes": mistakes}
 
 
 class Document:

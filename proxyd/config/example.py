@@ -20,7 +20,7 @@ _HEAD = f"""\
 hosts:
   example.com: http://127.0.0.1:8080
 
-# Everything else has a default, shown here. `proxyd check` says what is wrong with a file, `kill -HUP` applies it.
+# Everything else has a default, shown here. `proxyd check` says what is wrong with a file, `proxyd reload` applies it.
 # Durations: 10s 5m 1h 7d. Sizes: 16KiB 10MiB. Keys that begin with x- are ignored (for anchors).
 # A secret may be ${{ENV_NAME}}, file:/path or credential:NAME (systemd); $$ is a $.
 # What has two # is what may stand in place of the null or {{}} above it.

@@ -13,11 +13,13 @@ from pydantic_core import ErrorDetails
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
 from proxyd.config.document import ConfigError, Document, Location, Mistake
+from proxyd.config.documents import Documents
 from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
 from proxyd.config.option import Options, nested, overlay, today
+from proxyd.config.origin import Stamp, Unreadable, read
 from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
 from proxyd.config.upstream_check import UpstreamCheck
@@ -34,7 +36,9 @@ _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
 def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Config:
-    """Return the configuration in `file`. Raises ConfigError with every mistake, each with its place and next step.
+    """Return the configuration in `file` and what it includes.
+
+    Raises ConfigError with every mistake, each with its place and next step.
 
     `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and secrets must be readable; commands that
     ask nobody may lack the right.
@@ -42,31 +46,37 @@ def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Con
     the credentials that systemd passes.
     """
     try:
-        text = file.read_text("utf-8")
+        text, stamp = read(file)
     except FileNotFoundError:
         raise _refused(file, f"there is no such file: make one with your hosts, like\n\n{_SMALLEST}\n") from None
-    except IsADirectoryError:
-        raise _refused(file, "is a directory: give the configuration file in it") from None
-    except UnicodeDecodeError as error:
-        raise _refused(file, f"is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}; check its owner and mode (ls -l {file})"
-        raise _refused(file, message) from None
-    return parse(text, file, reads_bundles=reads_bundles, serves=serves)
+    except Unreadable as error:
+        raise _refused(file, str(error)) from None
+    return parse(text, file, reads_bundles=reads_bundles, serves=serves, stamp=stamp)
 
 
-def parse(text: str, file: Path | str, *, reads_bundles: bool = False, serves: bool = False) -> Config:
-    """Return the configuration in `text`; `file` names it in messages. Raises ConfigError."""
-    document = Document(text)
+def parse(
+    text: str, file: Path | str, *, reads_bundles: bool = False, serves: bool = False, stamp: Stamp | None = None
+) -> Config:
+    """Return the configuration in `text`; `file` names it in messages, and included files lie beside it.
+
+    `stamp`: how the file was when it was read. Raises ConfigError.
+    """
+    document = Documents(Document(text), file)
+    document.include()
+    origin = document.origin(stamp)
     if document.mistakes and document.data is None:
-        raise ConfigError(file, document.mistakes)
+        raise ConfigError(file, document.mistakes, origin=origin)
     if document.data is None or document.data == {}:
         mistake = document.mistake((), f"the file is empty: it needs at least\n\n{_SMALLEST}\n")
-        raise ConfigError(file, [mistake])
+        raise ConfigError(file, [mistake], origin=origin)
     if not isinstance(document.data, dict):
         mistake = document.mistake((), f"the file must be a mapping, like\n\n{_SMALLEST}\n")
-        raise ConfigError(file, [mistake])
-    return _Reading(document, file, reads_bundles=reads_bundles, serves=serves).config(document.data)
+        raise ConfigError(file, [mistake], origin=origin)
+    reading = _Reading(document, file, reads_bundles=reads_bundles, serves=serves)
+    found = reading.config(document.data)
+    if found is None:
+        raise ConfigError(file, reading.told(), origin=origin)
+    return found.with_origin(origin)
 
 
 def from_pairs(pairs: Sequence[tuple[str, str]]) -> Config:
@@ -84,7 +94,7 @@ def _refused(file: Path | str, message: str) -> ConfigError:
 class _Reading:
     """One pass over one document; collects mistakes."""
 
-    def __init__(self, document: Document, file: Path | str, *, reads_bundles: bool, serves: bool) -> None:
+    def __init__(self, document: Documents, file: Path | str, *, reads_bundles: bool, serves: bool) -> None:
         self._document = document
         self._file = file
         self._reads_bundles = reads_bundles
@@ -92,7 +102,8 @@ class _Reading:
         self._context = {"reads_secrets": reads_bundles, "serves": serves}
         self._mistakes = list(document.mistakes)
 
-    def config(self, data: dict[str, Any]) -> Config:
+    def config(self, data: dict[str, Any]) -> Config | None:
+        """Return the configuration; None: there are mistakes."""
         hosts = data.get("hosts")
         if not isinstance(hosts, dict) or not hosts:
             wants = "must be a mapping: each" if hosts and not isinstance(hosts, dict) else "needs at least one"
@@ -128,7 +139,7 @@ class _Reading:
             warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
         warnings += self._check_programs(top, written) if top and self._reads_bundles else []
         if self._mistakes or top is None:
-            raise ConfigError(self._file, self._told())
+            return None
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
 
     def _hosts(
@@ -145,7 +156,8 @@ class _Reading:
             options = self._host(value, defaults, place)
             for one in (name, *(options.aliases if options else ())):
                 if one in seen:
-                    self._wrong(place, f"{one} is listed twice: also under {seen[one]}; remove one", at_key=True)
+                    other = f"{seen[one]}{self._document.elsewhere(seen[one], key)}"
+                    self._wrong(place, f"{one} is listed twice: also under {other}; remove one", at_key=True)
                 seen.setdefault(one, key)
             if options and isinstance(name, Hostname):
                 for message in loops((name, *options.aliases), options.redirect, options.paths):
@@ -325,7 +337,7 @@ class _Reading:
             elif inner := nested(field.annotation):
                 self._not_yet(inner, value, (*place, key))
 
-    def _told(self) -> list[Mistake]:
+    def told(self) -> list[Mistake]:
         """Return the mistakes, without those of what is not in this version, whatever is written there."""
         missing = {one.location for one in self._mistakes if one.message.startswith(_NOT_YET)}
         return [one for one in self._mistakes if one.location not in missing or one.message.startswith(_NOT_YET)]

@@ -13,7 +13,8 @@ from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
 from proxyd.config.alert import AlertOptions
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
-from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Size
+from proxyd.config.origin import Origin
+from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Patterns, Size
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 
@@ -104,7 +105,7 @@ _hosts = BeforeValidator(dict, json_schema_input_type=dict[str, HostOptions | st
 class Config(Options):
     """What the user wrote, checked and completed. Below this no code knows YAML."""
 
-    include: tuple[str, ...] = option((), "more files, globs allowed; their hosts are added", today=[[]])
+    include: Patterns = option((), "more files, globs allowed, relative to this one; their hosts are added")
     listen: ListenOptions = option(ListenOptions(), "where connections come in")
     cache: File | None = option(
         None, "certificates and state; default: $STATE_DIRECTORY, /var/lib/proxyd, or ~/.local/share/proxyd"
@@ -122,7 +123,7 @@ class Config(Options):
     )
     drain: Duration = option("30s", "how long a stop, or a removed host, waits for what is in flight")
     fast_path: bool = option(True, "false: requests are read by aiohttp's server")
-    watch: bool = option(False, "reload when the file changes", today=[False])
+    watch: bool = option(False, "reload when the file, or one that it includes, changes")
     admin: AdminOptions = option(AdminOptions(), "for operators and their machines")
     log: LogOptions = option(LogOptions(), "what is written to stderr")
     alerts: tuple[AlertOptions, ...] = option(
@@ -136,11 +137,23 @@ class Config(Options):
     )
 
     _warnings: tuple[str, ...] = PrivateAttr(())
+    _origin: Origin = PrivateAttr(Origin())
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Return what is no mistake and hardly meant, each with its place in the file."""
         return self._warnings
+
+    @property
+    def origin(self) -> Origin:
+        """Return which files it was read from."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> "Config":
+        """Return the same configuration with where it came from."""
+        found = self.model_copy()
+        found._origin = origin
+        return found
 
     def with_warnings(self, warnings: Iterable[str]) -> "Config":
         """Return the same configuration with what is to be said of it."""

@@ -325,6 +325,12 @@ Count = Annotated[int, Field(ge=1)]
 Size = Annotated[
     int, BeforeValidator(parse_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["16KiB"]})
 ]
+#: Of file names.
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(as_list),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
 Listen = Annotated[
     tuple[Annotated[ListenAddress, BeforeValidator(ListenAddress.parse), _text, _schema("string")], ...],
     BeforeValidator(as_list),

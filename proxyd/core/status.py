@@ -104,18 +104,20 @@ def status_document(
     from_daemon: bool,
     doubt: Doubt | None = None,
     cache: Alarm | None = None,
+    refused: str | None = None,
     on_demand: Mapping[str, Mapping[str, object]] | None = None,
 ) -> dict[str, object]:
     """Return what `proxyd status --json` and /status.json promise.
 
-    `doubt`: why the clock is not believed; `cache`: why nothing can be kept; `on_demand`: what each wildcard host
-    allows.
+    `doubt`: why the clock is not believed; `cache`: why nothing can be kept; `refused`: why the file as it is now is
+    not in force; `on_demand`: what each wildcard host allows.
     """
     return {
         "version": version,
-        "ok": doubt is None and cache is None and not any(row.needs_a_person for row in rows.values()),
+        "ok": not (doubt or cache or refused) and not any(row.needs_a_person for row in rows.values()),
         "clock": doubt.reason if doubt else None,
         "cache": cache.reason if cache else None,
+        "reload": refused,
         "from": "daemon" if from_daemon else "cache",
         "hosts": {host.text: row.to_document() for host, row in rows.items()},
         "on_demand": dict(on_demand or {}),

@@ -25,6 +25,7 @@ from proxyd.core.status import Facts, HostStatus, budget_document, host_statuses
 from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
+from proxyd.daemon.last_reload import LastReload
 from proxyd.version import __version__
 
 _READ_SECONDS = 1.0
@@ -49,6 +50,7 @@ class AdminPages:
         alerts: Mapping[tuple[str, str], int],
         handovers: Mapping[tuple[str, str], int],
         config: Callable[[], Config],
+        last_reload: LastReload,
         clock: Clock,
     ) -> None:
         self.is_stopping = False
@@ -59,6 +61,7 @@ class AdminPages:
         self._alerts = alerts
         self._handovers = handovers
         self._config = config
+        self._last_reload = last_reload
         self._clock = clock
         self._process = ProcessCollector(registry=None)
         self._thread = ThreadPoolExecutor(1, "admin")
@@ -86,6 +89,8 @@ class AdminPages:
                 handovers=handovers,
                 orders_left={issuer: room["orders_left"] for issuer, room in left.items()},
                 troubles=troubles,
+                is_file_in_force=not self._last_reload.refused,
+                reloaded_at=self._last_reload.applied_at,
             )
             return render(observation, accept, self._process)
 
@@ -96,7 +101,7 @@ class AdminPages:
         facts, left = certificates.facts(), orders_left(certificates.renewer.fleet, self._clock)
         doubt, cache = certificates.clock_guard.doubt, certificates.alarms.cache
         look, upstreams = self._commands.on_demand_views(now), [*self._upstreams()]
-        starting = await self.not_ready()
+        starting, refused = await self.not_ready(), self._last_reload.words
         documents = await self._counted()
 
         def rendered() -> str:
@@ -107,7 +112,7 @@ class AdminPages:
                 wildcards=look(),
                 budget=budget_document(facts, left),
                 troubles=[
-                    *([starting] if starting else []),
+                    *(one for one in (starting, refused) if one),
                     *(one.reason for one in (doubt, cache) if one is not None),
                 ],
                 counted=summed(documents),

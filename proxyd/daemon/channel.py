@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any
 
@@ -26,6 +26,10 @@ _AGAIN_SECONDS = 0.5
 #: What a machine lacks for a moment.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+#: Sockets that travel along are under this key.
+SOCKETS = "sockets"
+_MOST_SOCKETS = 200
 
 Message = dict[str, Any]
 Receive = Callable[[Message, bytes], None]
@@ -123,12 +127,24 @@ def send(end: socket.socket, text: bytes, payload: bytes) -> None:
         os.close(descriptor)
 
 
+def send_sockets(end: socket.socket, message: Message, sockets: Sequence[socket.socket]) -> None:
+    """Send a message with sockets. Raises BlockingIOError when the other end has too many, OSError."""
+    text = json.dumps({**message, SOCKETS: len(sockets)}).encode()
+    socket.send_fds(end, [text], [one.fileno() for one in sockets])
+
+
 def receive(end: socket.socket) -> tuple[Message, bytes] | None:
     """Return the next message, and its payload; None: the other end is gone. Raises BlockingIOError, OSError."""
-    text, ancillary, flags, _ = end.recvmsg(_LONGEST + 1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
+    room = socket.CMSG_SPACE(_MOST_SOCKETS * _DESCRIPTOR.size)
+    text, ancillary, flags, _ = end.recvmsg(_LONGEST + 1, room, socket.MSG_CMSG_CLOEXEC)
     if not text:
         return None
     descriptors = [one for _, _, data in ancillary for (one,) in _DESCRIPTOR.iter_unpack(data)]
+    if text.startswith(b"{") and descriptors and not flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+        message = json.loads(text)
+        if message.get(SOCKETS) == len(descriptors):
+            message[SOCKETS] = [socket.socket(fileno=one) for one in descriptors]
+            return message, b""
     if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(descriptors) > 1:
         for one in descriptors:
             os.close(one)

@@ -7,9 +7,9 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from proxyd.daemon.channel import Channel, Message, send
+from proxyd.daemon.channel import Channel, Message, send, send_sockets
 
 _PR_SET_PDEATHSIG = 1
 _BEAT_SECONDS = 0.5
@@ -72,6 +72,12 @@ class Child:
             with contextlib.suppress(OSError):
                 send(self.line, json.dumps(message).encode(), b"")
 
+    def hand(self, sockets: Sequence[socket.socket], **message: object) -> None:
+        """Tell it something with sockets that are for it; one that hangs may miss them."""
+        if self.line is not None:
+            with contextlib.suppress(OSError):
+                send_sockets(self.line, message, sockets)
+
     def close(self) -> None:
         """Hear it no more."""
         if self.line is not None:
@@ -109,6 +115,14 @@ class Life:
     def configuration(self, generation: int, pickled: bytes) -> None:
         """Tell with which configuration processes are started from now on."""
         self._tell({"configuration": generation}, pickled)
+
+    def listen(self, generation: int, pickled: bytes) -> None:
+        """Ask for sockets at all the addresses that are written, for who will serve a generation."""
+        self._tell({"listen": generation}, pickled)
+
+    def unlisten(self, generation: int) -> None:
+        """Tell that nobody will serve it."""
+        self._tell({"unlisten": generation})
 
     def served(self, news: Message) -> None:
         """Tell which certificates serve: processes that are started know it from the beginning."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from proxyd.admin.control_address import OTHER_CACHE
@@ -23,7 +22,9 @@ from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.command_arguments import hosts_or_patterns_of, refuse_unknown
 from proxyd.daemon.config_fingerprint import host_fingerprints, option_fingerprint
 from proxyd.daemon.explain_command import merged, names_of, on_demand_story, story
+from proxyd.daemon.last_reload import LastReload
 from proxyd.daemon.on_demand_views import asked_rows, on_demand_views, view_of
+from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.renew_command import RenewCommand
 from proxyd.daemon.revoke_command import RevokeCommand
 from proxyd.version import __version__
@@ -36,10 +37,21 @@ _log = logging.getLogger("proxyd.control")
 class Commands:
     """Answers the control socket. Nothing here blocks the loop for longer than a look at memory takes."""
 
-    def __init__(self, *, certificates: Certificates, cache: Path, config: Callable[[], Config], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        certificates: Certificates,
+        started: Config,
+        config: Callable[[], Config],
+        reload: ReloadCommand,
+        last_reload: LastReload,
+        clock: Clock,
+    ) -> None:
         self._certificates = certificates
         self._config = config
-        self._cache = cache
+        self._started = started
+        self._cache = started.cache_directory
+        self._last_reload = last_reload
         self._clock = clock
         account = AccountCommand(certificates=certificates)
         renew = RenewCommand(certificates=certificates, clock=clock)
@@ -52,6 +64,7 @@ class Commands:
             "account": account.show,
             "rotate-key": account.rotate,
             "revoke": self._revoke.answer,
+            "reload": reload.answer,
         }
 
     async def answer(self, request: Request, tell: Tell) -> Document:
@@ -78,6 +91,7 @@ class Commands:
         facts, cache = self._certificates.facts(frozenset(hosts) or None), self._certificates.alarms.cache
         left, doubt = orders_left(fleet, self._clock), self._certificates.clock_guard.doubt
         on_demand, look = self._certificates.on_demand, self.on_demand_views(now)
+        refused = self._last_reload.words
 
         def document() -> Document:  # values only: 10,000 rows must not stop the loop
             rows, views = asked_rows(host_statuses(facts, now), look(), hosts, on_demand.refusal)
@@ -85,7 +99,14 @@ class Commands:
             budget = budget_document(facts, left)
             shown = {one.text: view.to_document() for one, view in views.items()}
             return status_document(
-                rows, budget, version=__version__, from_daemon=True, doubt=doubt, cache=cache, on_demand=shown
+                rows,
+                budget,
+                version=__version__,
+                from_daemon=True,
+                doubt=doubt,
+                cache=cache,
+                refused=refused,
+                on_demand=shown,
             )
 
         return await asyncio.to_thread(document)
@@ -119,7 +140,8 @@ class Commands:
         config, facts = self._config(), self._certificates.renewer.fleet.facts()
         hosts = await asyncio.to_thread(host_fingerprints, config)
         held = await asyncio.to_thread(held_documents, facts)
-        return {"hosts": hosts, "options": option_fingerprint(config), "held": held}
+        started = option_fingerprint(self._started)
+        return {"hosts": hosts, "options": option_fingerprint(config), "started": started, "held": held}
 
 
 async def _gone_on(work: Awaitable[_Result]) -> _Result | None:

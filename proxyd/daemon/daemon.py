@@ -12,13 +12,15 @@ from proxyd.core.counters import Document
 from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
-from proxyd.daemon.listening import Sockets, bound, log_listening
+from proxyd.daemon.listening import Listening, bound, log_listening
 from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.logs import tell_repeated
 from proxyd.daemon.loop_lag import LoopLag
-from proxyd.daemon.reload import Reload, log_warnings
+from proxyd.daemon.reload import Reload, ReloadRefused, log_warnings
 from proxyd.daemon.serving import Serving, Source
 from proxyd.daemon.systemd import Watchdog, notify, stopping
+from proxyd.daemon.watch import Watch
+from proxyd.frontend.listener import ListenError
 
 _log = logging.getLogger("proxyd.daemon")
 #: For what is kept and written after the drain.
@@ -30,9 +32,14 @@ class Daemon:
 
     def __init__(self, config: Config, *, load: Callable[[], Config], clock: MachineClock, rng: random.Random) -> None:
         self._config = config
-        self._sockets = Sockets()
+        self._listening = Listening()
         self._issuing = Issuing(
-            config, listening_at=lambda: self._sockets.https_at, notify=notify, clock=clock, rng=rng
+            config,
+            listening_at=lambda: self._listening.sockets().https_at,
+            notify=notify,
+            clock=clock,
+            rng=rng,
+            reload=lambda may_drop: self._reload.ask(may_drop=may_drop),
         )
         self._serving = Serving(
             config,
@@ -42,38 +49,49 @@ class Daemon:
             clock=self._issuing.clock,
         )
         self._log_files = FileTroubles()
-        self._reload = Reload(config, load=load, apply=self._apply, notify=notify, status=self._issuing.status)
+        self._reload = Reload(
+            config,
+            load=load,
+            apply=self._apply,
+            notify=notify,
+            status=self._issuing.status,
+            last=self._issuing.last_reload,
+            clock=self._issuing.clock,
+        )
 
     async def run(self) -> None:
         """Serve until TERM or INT, then drain. Raises StoreError, ListenError, OSError before it serves."""
-        stop, reload = signals(
-            signal.SIGTERM, signal.SIGINT
-        )  # first of all: they would end a process that does not listen yet
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGUSR1, self._serving.reopen_log)
+        # First of all: signals would end a process that does not listen yet.
+        stop = signals(signal.SIGTERM, signal.SIGINT, reload=self._hang_up)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._serving.reopen_log)
         log_warnings(self._config)
         self._issuing.open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._serve(tasks, stop, reload)
+                await self._serve(tasks, stop)
         finally:
             await self._issuing.close()
 
-    async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event, reload: asyncio.Event) -> None:
-        (self._sockets,) = bound(self._config.listen)
+    async def _serve(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        self._listening = bound(self._config.listen)
         try:
-            self._serving.open(self._sockets, tasks)
+            self._serving.open(self._listening.sockets(), tasks)
             await self._apply(self._config)
             self._serving.start()
         except BaseException:
-            self._sockets.close()
+            self._listening.close()
             raise
-        log_listening(self._sockets)
+        log_listening(self._listening.sockets())
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
         counters = self._serving.counters
-        serving = LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
-        works = self._reload.run(reload), *serving, tell_repeated()
+        works = (
+            self._reload.run(),
+            Watch(self._reload).run(),
+            LoopLag(counters).run(),
+            FreedMemory(self._serving.seats).run(),
+            tell_repeated(),
+        )
         working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
         watched = tasks.create_task(Watchdog(notify).run())
@@ -87,13 +105,31 @@ class Daemon:
         self._issuing.end()
         _log.info("stopped")
 
+    def _hang_up(self) -> None:
+        self._serving.reopen_log()  # it may have been moved away, whatever becomes of the reload
+        self._reload.want()
+
     async def _counted(self) -> list[Document]:
         return [self._serving.counted()]
 
     async def _apply(self, config: Config) -> None:
-        """Make `config` what is served: everything is prepared first, then swapped at once."""
-        await self._issuing.apply(config)
-        self._serving.adopt(await self._serving.prepare(config))
+        """Make `config` what is served: everything is prepared first, then swapped at once. Raises ReloadRefused."""
+        try:
+            listening = self._listening.changed(config.listen)
+        except ListenError as error:
+            raise ReloadRefused(str(error)) from error
+        try:
+            prepared = await self._serving.prepare(config)
+            await self._issuing.apply(config)
+        except BaseException:
+            listening.close(but=self._listening)
+            raise
+        self._serving.adopt(prepared)
+        if listening != self._listening:
+            before, self._listening = self._listening, listening
+            listening.keep(instead_of=before)
+            self._serving.listen(listening.sockets())
+            log_listening(listening.sockets())
 
 
 def source_of(issuing: Issuing) -> Source:
@@ -111,11 +147,11 @@ def source_of(issuing: Issuing) -> Source:
     )
 
 
-def signals(*ends: signal.Signals) -> tuple[asyncio.Event, asyncio.Event]:
-    """Return what `ends` set, and what HUP sets."""
+def signals(*ends: signal.Signals, reload: Callable[[], None]) -> asyncio.Event:
+    """Return what `ends` set; HUP calls `reload`."""
     loop = asyncio.get_running_loop()
-    stop, reload = asyncio.Event(), asyncio.Event()
+    stop = asyncio.Event()
     for number in ends:
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload.set)
-    return stop, reload
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    return stop

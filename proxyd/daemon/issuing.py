@@ -21,7 +21,11 @@ from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.explain_command import merged, names_of
 from proxyd.daemon.handovers import Handovers
+from proxyd.daemon.last_reload import LastReload
+from proxyd.daemon.reload import Reloaded, ReloadRefused
+from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.systemd import Notify, StatusLine
+from proxyd.frontend.listener import ListenError
 from proxyd.issuance.pace import at_once
 from proxyd.issuance.steady_clock import SteadyClock
 from proxyd.proxy.traffic import Traffic
@@ -32,7 +36,8 @@ from proxyd.version import RELEASED
 class Issuing:
     """Takes care of the certificates of `config`, then of those of the configuration that was applied last.
 
-    `listening_at`: where a client on this machine reaches us; `spread` waits until all who serve know what was
+    `listening_at`: where a client on this machine reaches us; `reload` reads the file again, whether or not that drops
+    many hosts, as a person says; `spread` waits until all who serve know what was
     published or put into the table.
     """
 
@@ -44,13 +49,17 @@ class Issuing:
         notify: Notify,
         clock: MachineClock,
         rng: random.Random,
+        reload: Callable[[bool], Awaitable[Reloaded]],
         spread: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self.clock = SteadyClock(clock, released=RELEASED)
         self.table = CertificateTable()
         self.traffic = Traffic(clock=self.clock)
+        self.last_reload = LastReload()
         self._config = self._started = config
-        self._status_line = StatusLine(self._status_words, notify, first="reading the cache")
+        self._status_line = StatusLine(
+            self._status_words, notify, first="reading the cache", above=lambda: self.last_reload.words
+        )
         self.certificates = Certificates(
             config,
             table=self.table,
@@ -63,8 +72,10 @@ class Issuing:
         )
         self._commands = Commands(
             certificates=self.certificates,
-            cache=config.cache_directory,
+            started=config,
             config=lambda: self._config,
+            reload=ReloadCommand(reload=reload, file=lambda: self._config.origin.file),
+            last_reload=self.last_reload,
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
@@ -72,6 +83,7 @@ class Issuing:
         self.certificates.alarms.add(self._handovers.alarms)
         self._alerts = Alerts(certificates=self.certificates, clock=self.clock)
         self._pages: AdminPages | None = None
+        self._admin: AdminListener | None = None
         self._working: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
 
@@ -80,8 +92,21 @@ class Issuing:
         self.certificates.open()
 
     async def apply(self, config: Config) -> None:
-        """Take care of the names of `config`."""
-        await self.certificates.apply(config)
+        """Take care of the names of `config`, and show pages where it says. Raises ReloadRefused."""
+        admin, addresses = self._admin, config.admin.listen
+        if admin is None:  # before the start
+            await self.certificates.apply(config)
+        else:
+            try:
+                pages = admin.changed(addresses)
+            except ListenError as error:
+                raise ReloadRefused(str(error)) from error
+            try:
+                await self.certificates.apply(config)
+            except BaseException:
+                admin.drop(pages)
+                raise
+            admin.use(addresses, pages)
         self._handovers.use(config)
         self._alerts.use(config.alerts)
         self._config = config
@@ -103,11 +128,12 @@ class Issuing:
             alerts=self._alerts.counts,
             handovers=self._handovers.counts,
             config=lambda: self._config,
+            last_reload=self.last_reload,
             clock=self.clock,
         )
-        admin = AdminListener(self._pages, names=(socket.gethostname().lower(),))
-        admin.listen(self._started.admin.listen)
-        self._shown = tasks.create_task(admin.run())
+        self._admin = AdminListener(self._pages, names=(socket.gethostname().lower(),))
+        self._admin.listen(self._started.admin.listen)
+        self._shown = tasks.create_task(self._admin.run())
 
     def stop(self) -> None:
         """Begin nothing new; harmless twice. The pages are shown until `end`: they tell that we stop."""

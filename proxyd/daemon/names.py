@@ -71,9 +71,8 @@ class Names:
         self.self_check.key = self_check_key(directory) or self.self_check.key
 
     def use(self, config: Config) -> None:
-        """Look as `config` says from now on; where we listen changes at a restart only."""
-        listen = self._config.listen if self._config else config.listen
-        self._config = config.model_copy(update={"listen": listen})
+        """Look as `config` says from now on."""
+        self._config = config
         self._resolver.servers = config.resolvers
 
     def begin(self, lineages: Iterable[Lineage]) -> None:

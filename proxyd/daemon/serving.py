@@ -1,9 +1,11 @@
 """The half of the daemon that serves clients: listeners, TLS, requests, upstreams."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
@@ -37,6 +39,7 @@ from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
 from proxyd.upstream.pools import Pools, Upstreams
 
+_LEAVE_SECONDS = 1.0
 #: On port 80, where clients get one short answer; trusted proxies send requests for the upstreams there, and keep
 #: their connections.
 _STRANGERS_TIMES = Times(header=10.0, keepalive=10.0)
@@ -89,7 +92,7 @@ class Serving:
         counts: SharedCounts | None = None,
         clock: Clock,
     ) -> None:
-        self._config = self._started = config  # where we listen stays as it was at the start
+        self._config = self._started = config  # what is made of it once and for all
         self._source = source
         self.counters = counters = Counters()
         limits = config.limits
@@ -114,7 +117,8 @@ class Serving:
         self._sites = Sites(counters)
         self._head_limits = _head_limits(config)
         self._https_port = 443
-        self._listeners: list[Listener] = []
+        self._listeners: dict[socket.socket, Listener] = {}
+        self._accepts = False
 
     def open(
         self,
@@ -159,10 +163,26 @@ class Serving:
             hit=hit,
         )
         plain = PlainFrontend(gate=gate, seats=self.seats, h1=self._plain_h1, tasks=tasks)
-        self._listeners += [Listener(sock, tls.accepted) for sock in sockets.https]
-        if self._listeners:
-            self._https_port = self._listeners[0].port
-        self._listeners += [Listener(sock, plain.accepted) for sock in sockets.http]
+        self._accepted = tls.accepted, plain.accepted
+        self.listen(sockets)
+
+    def listen(self, sockets: Sockets) -> None:
+        """Accept from these sockets, and from no others any more; those are closed."""
+        before, self._listeners = self._listeners, {}
+        for group, accepted in zip((sockets.https, sockets.http), self._accepted, strict=True):
+            for sock in group:
+                listener = before.pop(sock, None)
+                if listener is None:
+                    listener = Listener(sock, accepted)
+                    if self._accepts:
+                        listener.start()
+                self._listeners[sock] = listener
+        if sockets.https_at is not None:
+            self._https_port = sockets.https_at[1]
+        for listener in before.values():
+            listener.stop()
+        if before:
+            self._leave(monotonic() + self._config.drain.total_seconds())
 
     async def prepare(self, config: Config) -> Prepared:
         """Make what serving `config` needs; nothing of it is used before `adopt`."""
@@ -204,12 +224,13 @@ class Serving:
 
     def start(self) -> None:
         """Accept connections from now on."""
-        for listener in self._listeners:
+        self._accepts = True
+        for listener in self._listeners.values():
             listener.start()
 
     def stop(self) -> None:
         """Accept no more."""
-        for listener in self._listeners:
+        for listener in self._listeners.values():
             listener.stop()
 
     async def drain(self) -> None:
@@ -234,6 +255,18 @@ class Serving:
         """Cut what is still in flight for hosts that were removed, unless they are back."""
         for frontend in (self._h1, self._plain_h1):
             frontend.cut(self._is_gone)
+
+    def _leave(self, until: float) -> None:
+        """End connections to where we listen no more: when they are idle, at the latest at the end of the drain."""
+        is_over = monotonic() >= until
+        left = [one.leave(self._is_left, at_once=is_over) for one in (self._h1, self._plain_h1)]
+        if any(left) and not is_over:
+            asyncio.get_running_loop().call_later(_LEAVE_SECONDS, self._leave, until)
+
+    def _is_left(self, address: tuple[Any, ...]) -> bool:
+        host, port = address[:2]
+        places = (sock.getsockname()[:2] for sock in self._listeners)
+        return not any(port == of and at in (host, "0.0.0.0", "::") for at, of in places)
 
     def _is_gone(self, authority: bytes) -> bool:
         host = host_of(authority)

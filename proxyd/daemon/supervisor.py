@@ -17,16 +17,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from proxyd.config.model import Config
+from proxyd.config.model import Config, ListenOptions
 from proxyd.core.shared_counts import SharedCounts, size_for
 from proxyd.daemon.channel import Message, channel_pair, receive
 from proxyd.daemon.child import Child, Life, how_it_ended
 from proxyd.daemon.issuer_process import IssuerProcess
-from proxyd.daemon.listening import Sockets, bound, log_listening
+from proxyd.daemon.listening import Listening, bound, log_listening
 from proxyd.daemon.logs import set_up, tell_repeated_now
 from proxyd.daemon.reload import log_warnings
 from proxyd.daemon.systemd import Watchdog, notify, stopping
 from proxyd.daemon.worker_process import WorkerProcess
+from proxyd.frontend.listener import ListenError
 
 _log = logging.getLogger("proxyd.supervisor")
 _TICK = 1.0
@@ -44,8 +45,9 @@ class Supervisor:
         self._pid = os.getpid()
         self._config, self._generation = config, 0
         self._load = load
-        self._sockets: list[Sockets] = []
+        self._listening = Listening(workers=workers)
         self._https_at: tuple[str, int] | None = None
+        self._next: tuple[int, Listening] | None = None  # of a configuration that is being prepared
         self._channels = [channel_pair() for _ in range(workers)]
         self._children = [Child("issuer"), *(Child(f"worker {number}") for number in range(1, workers + 1))]
         self._beats = memoryview(mmap.mmap(-1, 8 * len(self._children))).cast("Q")
@@ -64,8 +66,8 @@ class Supervisor:
     def run(self) -> int:
         """Serve until TERM or INT, then drain; return the exit status. Raises ListenError."""
         self._hear_signals()  # first of all: they would end a process that has no children yet
-        self._sockets = bound(self._config.listen, workers=len(self._counts))
-        self._https_at = self._sockets[0].https_at
+        self._listening = bound(self._config.listen, workers=len(self._counts))
+        self._https_at = self._listening.sockets().https_at
         log_warnings(self._config)
         gc.collect()
         gc.freeze()  # what is shared stays shared
@@ -114,6 +116,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             theirs.close()
         self._selector.register(line, selectors.EVENT_READ, partial(self._heard, child))
+        self._hand(number, child)
 
     def _become(self, number: int, line: socket.socket) -> None:
         """Be the child from now on."""
@@ -125,7 +128,7 @@ class Supervisor:
                 status = WorkerProcess(
                     self._config,
                     self._generation,
-                    sockets=self._sockets[number - 1],
+                    sockets=self._listening.sockets(number - 1),
                     to_issuer=self._channels[number - 1][1],
                     counts=self._counts[number - 1],
                     served=self._served,
@@ -156,8 +159,9 @@ class Supervisor:
         self._wakes.close()
         for child in self._children:
             child.close()
-        mine = set(self._sockets[number - 1].all()) if number else set()
-        for sock in {sock for sockets in self._sockets for sock in sockets.all()} - mine:
+        mine = set(self._listening.sockets(number - 1).all()) if number else set()
+        others = self._listening.all() | (self._next[1].all() if self._next is not None else set())
+        for sock in others - mine:
             sock.close()
         for place, (issuer, worker) in enumerate(self._channels, 1):
             if number:
@@ -186,8 +190,10 @@ class Supervisor:
         if number:
             self._counts[number - 1].clear()
             self._children[0].tell(gone=number)
-        elif self._is_reloading:
-            self._reload_again()
+        else:
+            self._unlisten()
+            if self._is_reloading:
+                self._reload_again()
         if self._exit is not None:
             self._end_issuer()
         elif not self._is_up:
@@ -245,14 +251,61 @@ class Supervisor:
             self._served.update(message["served"])
             for name in [name for name, references in message["served"].items() if not references]:
                 del self._served[name]
+        elif "listen" in message:
+            self._listen(message["listen"], pickle.loads(payload))
+        elif "unlisten" in message:
+            self._unlisten()
         elif "configuration" in message:
             self._config, self._generation = pickle.loads(payload), message["configuration"]
+            self._listen_on(message["configuration"])
             set_up(level=self._config.log.level, format=self._config.log.format)
+
+    # Where clients reach us
+
+    def _listen(self, generation: int, listen: ListenOptions) -> None:
+        """Have sockets for a configuration that is to come, beside those of now. Nothing here waits for a port."""
+        self._unlisten()
+        issuer, *workers = self._children
+        try:
+            found = self._listening.changed(listen)
+        except ListenError as error:
+            issuer.tell(listening=generation, why=str(error))
+            return
+        self._next = generation, found
+        for number, worker in enumerate(workers, 1):
+            self._hand(number, worker)
+        issuer.tell(listening=generation, at=found.sockets().https_at)
+
+    def _hand(self, number: int, worker: Child) -> None:
+        """Give a worker the sockets that it does not have yet, and say which ones it accepts from when it is time."""
+        if self._next is None or not number:
+            return
+        generation, listening = self._next
+        has, wanted = self._listening.sockets(number - 1).by_place(), listening.sockets(number - 1).by_place()
+        new = [place for place in wanted if place not in has]
+        worker.hand([wanted[one] for one in new], listen=generation, places=[*wanted], new=new)
+
+    def _listen_on(self, generation: int) -> None:
+        """Take what was bound for a configuration that is in force now; what it does not name is closed."""
+        if self._next is not None and self._next[0] == generation:
+            before, (_, self._listening), self._next = self._listening, self._next, None
+            self._listening.keep(instead_of=before)
+            before.close(but=self._listening)
+            self._https_at = self._listening.sockets().https_at
+            log_listening(self._listening.sockets())
+
+    def _unlisten(self) -> None:
+        """Close what was bound for a configuration that does not come."""
+        if self._next is not None:
+            (generation, listening), self._next = self._next, None
+            listening.close(but=self._listening)
+            for worker in self._children[1:]:
+                worker.tell(unlisten=generation)
 
     def _became_ready(self) -> None:
         if not self._is_up and all(child.is_ready for child in self._children):
             self._is_up = True
-            log_listening(self._sockets[0])
+            log_listening(self._listening.sockets())
             notify("READY=1", f"STATUS={self._status}")
         self._reload()
 
@@ -275,6 +328,8 @@ class Supervisor:
         for line in lines:
             if line.startswith("STATUS="):
                 self._status = line.removeprefix("STATUS=")
+        if "RELOADING=1" in lines:  # be it by us, by a command or because the file changed
+            self._is_reloading = True
         if "READY=1" in lines:
             self._is_reloading = self._has_tried_again = False
         if self._is_up and self._exit is None:
@@ -306,8 +361,8 @@ class Supervisor:
     def _stop(self, status: int) -> None:
         self._exit = status
         self._deadline = time.monotonic() + self._config.drain.total_seconds() + _MERCY
-        for sockets in self._sockets:
-            sockets.close()
+        self._unlisten()
+        self._listening.close()
         issuer, *workers = self._children
         issuer.tell(stopping=True)
         for worker in workers:

@@ -28,18 +28,31 @@ class Notify(Protocol):
 class StatusLine:
     """What the service manager shows of us: looked at again when it `changed`, and now and then.
 
-    `look` takes what the words are made of, in the event loop; what it returns makes them, in a thread. `seconds`: so
-    long at least between two looks, and fifty times as long as one took.
+    `look` takes what the words are made of, in the event loop; what it returns makes them, in a thread. `above`: what
+    is said before them, without a look. `seconds`: so long at least between two looks, and fifty times as long as one
+    took.
     """
 
     def __init__(
-        self, look: Callable[[], Callable[[], str]], notify: Notify, *, first: str, seconds: float = _STATUS_SECONDS
+        self,
+        look: Callable[[], Callable[[], str]],
+        notify: Notify,
+        *,
+        first: str,
+        above: Callable[[], str | None] = lambda: None,
+        seconds: float = _STATUS_SECONDS,
     ) -> None:
-        self.text = first
+        self._words = self._told = first
+        self._above = above
         self._look = look
         self._notify = notify
         self._seconds = seconds
         self._wish = asyncio.Event()
+
+    @property
+    def text(self) -> str:
+        """Return it as it is now."""
+        return "; ".join(one for one in (self._above(), self._words) if one)
 
     def changed(self) -> None:
         """Look again soon."""
@@ -51,10 +64,10 @@ class StatusLine:
         while True:
             self._wish.clear()
             began = loop.time()
-            text = await asyncio.to_thread(self._look())
+            self._words = await asyncio.to_thread(self._look())
             took = loop.time() - began
-            if text != self.text:
-                self.text = text
+            if (text := self.text) != self._told:
+                self._told = text
                 self._notify(f"STATUS={text}")
             await asyncio.sleep(max(self._seconds, 50 * took))
             with contextlib.suppress(TimeoutError):

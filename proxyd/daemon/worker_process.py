@@ -16,7 +16,7 @@ from uvloop import new_event_loop
 from proxyd.config.model import Config
 from proxyd.core.passive_health import Experience
 from proxyd.core.shared_counts import SharedCounts
-from proxyd.daemon.channel import Channel, Message
+from proxyd.daemon.channel import SOCKETS, Channel, Message
 from proxyd.daemon.child import Life
 from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import building, keep_all
@@ -66,6 +66,7 @@ class WorkerProcess:
         )
         self._log_trouble: Message | None = None
         self._prepared: dict[int, Prepared] = {}
+        self._handed: tuple[int, Sockets] | None = None
 
     def run(self) -> int:
         """Serve; return the exit status."""
@@ -78,6 +79,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._loop.add_signal_handler(signal.SIGUSR1, self._serving.reopen_log)
+        self._life.told = self._told
         self._life.begin()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -123,6 +125,22 @@ class WorkerProcess:
         else:
             self._mirror.heard(message, payload)
 
+    def _told(self, message: Message) -> None:
+        """Take sockets of the supervisor: for a configuration that is to come, or that does not come."""
+        if "listen" in message:
+            self._unlisten()
+            new = map(tuple, message["new"])
+            places = {**self._sockets.by_place(), **dict(zip(new, message.get(SOCKETS) or (), strict=True))}
+            self._handed = message["listen"], Sockets.at({one: places[one] for one in map(tuple, message["places"])})
+        elif "unlisten" in message:
+            self._unlisten()
+
+    def _unlisten(self) -> None:
+        if self._handed is not None:
+            (_, sockets), self._handed = self._handed, None
+            for sock in {*sockets.all()} - {*self._sockets.all()}:
+                sock.close()
+
     def _noticed(self, check: str, experience: Experience) -> None:
         self._send({"noticed": [check, experience]})
 
@@ -161,6 +179,9 @@ class WorkerProcess:
             return
         self._prepared = {number: one for number, one in self._prepared.items() if number > generation}
         self._serving.adopt(prepared)
+        if self._handed is not None and self._handed[0] <= generation:
+            (_, self._sockets), self._handed = self._handed, None
+            self._serving.listen(self._sockets)
         self._generation = generation
         log = prepared.config.log
         set_up(level=log.level, format=log.format)

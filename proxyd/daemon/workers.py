@@ -111,16 +111,18 @@ class Workers:
 
     # Configurations
 
-    async def prepare(self, pickled: bytes) -> int:
-        """Have all workers prepare a configuration; return its generation. Raises ReloadRefused: one cannot."""
-        generation = max(self._generation + 1, time.monotonic_ns())  # a late word is about no other one
+    def next_generation(self) -> int:
+        """Return a generation for another configuration: a late word is about no other one."""
+        return max(self._generation + 1, time.monotonic_ns())
+
+    async def prepare(self, generation: int, pickled: bytes) -> None:
+        """Have all workers prepare a configuration. Raises ReloadRefused: one cannot."""
         self._preparing = generation, pickled
         try:
             await self._prepare(generation, pickled)
         finally:
             self._preparing = None
         self._generation, self._pickled = generation, pickled
-        return generation
 
     async def _prepare(self, generation: int, pickled: bytes) -> None:
         for worker in self._joined():

@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from proxyd.core.counters import Limit, Standing
 from proxyd.core.hostname import Hostname
@@ -83,6 +84,16 @@ class H1Frontend:
         for connection in [*self._connections]:
             if (authority := connection.serves) is not None and is_gone(authority):
                 _leave(connection)
+
+    def leave(self, is_left: Callable[[tuple[Any, ...]], bool], *, at_once: bool) -> bool:
+        """End connections that came to an address that is left, each when it is idle; return whether there are some."""
+        left = [one for one in self._connections if (at := one.came_to) is not None and is_left(at)]
+        for connection in left:
+            if at_once:
+                connection.abandon()
+            else:
+                connection.close_when_idle()
+        return bool(left)
 
     def made(self, connection: H1Connection) -> None:
         """Count a connection from the end of its handshake: one that fails never loses it."""

@@ -6,19 +6,18 @@ sweep of the frontend looks at.
 
 import asyncio
 from collections.abc import Callable
-from http import HTTPStatus
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxyd.core.chunked_body import MalformedBody
 from proxyd.core.counters import Limit, Standing
-from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import MalformedRequest, is_plain, keeps_open
 from proxyd.frontend.aiohttp_front import AiohttpExchange
 from proxyd.frontend.body_reader import BodyReader
 from proxyd.frontend.head_reader import UNREADABLE, HeadReader
 from proxyd.frontend.phase import BODY, HEAD, LATER, NOTHING, STANDING, TUNNEL
 from proxyd.frontend.response_head import response_head
+from proxyd.frontend.response_writer import ResponseWriter
 from proxyd.proxy.exchange import Downstream, RequestSink
 from proxyd.proxy.times import Times
 from proxyd.upstream.unsent import unsent
@@ -33,22 +32,19 @@ _MOST_PENDING = 65_536
 _MOST_UNSENT = 128 << 10
 #: So long a client may go on sending what nobody reads, after its answer: a close at once could destroy that.
 _LINGER_SECONDS = 2.0
-_PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus if one < 200}
 
 
-class H1Connection(asyncio.Protocol):
+class H1Connection(ResponseWriter, asyncio.Protocol):
     """Implements Exchange for the request under way, of which there is one at a time."""
 
     __slots__ = (
         "_answers",
         "_body",
         "_body_held",
-        "_framed",
         "_heads",
         "_keeps",
         "_lent",
         "_lost",
-        "_out",
         "_owner",
         "_paused",
         "_pending",
@@ -56,23 +52,19 @@ class H1Connection(asyncio.Protocol):
         "_reading",
         "_sink",
         "_times",
-        "_transport",
         "_unsent",
         "deadline",
         "downstream",
         "late_at",
-        "request",
     )
 
-    request: RequestHead
-
     def __init__(self, owner: "H1Frontend", downstream: Downstream, times: Times, lost: Callable[[], None]) -> None:
+        super().__init__()
         self.downstream = downstream
         self._times = times
         self._lost = lost
         self.deadline = self.late_at = NEVER  # what the client has to do by then; what the sink waits for
         self._owner = owner
-        self._transport: asyncio.Transport | None = None
         self._phase = HEAD
         self._pending = b""
         self._sink: RequestSink | None = None
@@ -80,10 +72,8 @@ class H1Connection(asyncio.Protocol):
         self._body_held = False
         self._reading = self._keeps = True
         self._answers = False  # the response has begun
-        self._framed = False  # it goes out in chunks
         self._paused = False  # the client takes no more
         self._unsent = -1  # what it had to take when that was looked at
-        self._out: list[bytes] = []
         self._heads = HeadReader(owner.limits())
         self._lent: AiohttpExchange | None = None  # who reads the request in our place
 
@@ -163,10 +153,6 @@ class H1Connection(asyncio.Protocol):
     def expect(self, seconds: float) -> None:
         self.late_at = monotonic() + seconds if seconds else NEVER
 
-    def interim(self, status: int, lines: bytes) -> None:
-        if self.request.version == 11 and self._transport is not None:
-            self._out.append(b"HTTP/1.1 %d %b%b\r\n\r\n" % (status, _PHRASES.get(status, b""), lines))
-
     def start(self, status: int, reason: bytes, lines: bytes, body: int) -> None:
         self._answers = True
         self.late_at = NEVER
@@ -185,12 +171,6 @@ class H1Connection(asyncio.Protocol):
         self._read(True)
         if data and self._sink is not None:
             self._sink.body(data)
-
-    def write(self, data: bytes) -> None:
-        if self._framed:
-            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
-        else:
-            self._out.append(data)
 
     def finish(self, trailers: bytes = b"") -> None:
         if self._framed:
@@ -217,13 +197,6 @@ class H1Connection(asyncio.Protocol):
         self._phase = NOTHING
         if self._transport is not None:
             self._transport.abort()
-
-    def flush(self) -> None:
-        out = self._out
-        if out:
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-            out.clear()
 
     # For the frontend
 
@@ -269,6 +242,11 @@ class H1Connection(asyncio.Protocol):
     def tunnel(self) -> RequestSink | None:
         """Who has the other end of a tunnel."""
         return self._sink if self._phase is TUNNEL else None
+
+    @property
+    def came_to(self) -> tuple[Any, ...] | None:
+        """The address of ours that the client reached."""
+        return None if self._transport is None else self._transport.get_extra_info("sockname")
 
     def close_when_idle(self, *, is_new_too: bool = True) -> None:
         """Serve what is under way, then close; who is new and has not asked yet may be let ask."""

@@ -4,7 +4,8 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from proxyd.config.values import ListenAddress
 
@@ -19,20 +20,21 @@ class ListenError(Exception):
     """The address cannot be used; the text says why and what to do."""
 
 
-def bind(address: ListenAddress, *, key: str, copies: int = 1) -> list[list[socket.socket]]:
+def bind(address: ListenAddress, *, key: str, copies: int = 1, shares: bool = False) -> list[list[socket.socket]]:
     """Return `copies` times the listening sockets for an address: two for both families. Raises ListenError.
 
-    The first try is without SO_REUSEPORT: with it another program on the same port would go unnoticed.
+    The first try is without SO_REUSEPORT: with it another program on the same port would go unnoticed. `shares`: we
+    hold sockets on the port ourselves, see `shared`.
     """
-    hosts = [address.host] if address.host is not None else ["0.0.0.0", "::"]
+    hosts = hosts_of(address)
     found: list[list[socket.socket]] = [[]]
     port, missing = address.port, None
     try:
         for host in list(hosts):
             try:
-                found[0].append(_bind(host, port, key=key, written=address))
+                found[0].append(_bind(host, port, key=key, written=address, shares=shares))
                 port = found[0][0].getsockname()[1]
-            except _FamilyMissing as error:
+            except FamilyMissing as error:
                 hosts.remove(host)  # a machine without IPv6, or IPv4, is not an error
                 missing = error
         if not hosts and missing is not None:
@@ -48,6 +50,24 @@ def bind(address: ListenAddress, *, key: str, copies: int = 1) -> list[list[sock
         _close(found)
         raise
     return found
+
+
+def hosts_of(address: ListenAddress) -> list[str]:
+    """Return the addresses of this machine that are meant."""
+    return [address.host] if address.host is not None else ["0.0.0.0", "::"]
+
+
+@contextmanager
+def shared(sockets: Iterable[socket.socket]) -> Iterator[None]:
+    """Let ports that these sockets of ours hold be bound again by us, for other addresses of the machine."""
+    held = [(one, one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)) for one in sockets]
+    try:
+        for one, _ in held:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield
+    finally:
+        for one, before in held:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, before)
 
 
 def _close(found: list[list[socket.socket]]) -> None:
@@ -67,8 +87,8 @@ def local_address_of(sock: socket.socket) -> tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
 
-class _FamilyMissing(ListenError):
-    pass
+class FamilyMissing(ListenError):
+    """The machine lacks IPv4, IPv6, or the address."""
 
 
 def _bind(host: str, port: int, *, key: str, written: ListenAddress, shares: bool = False) -> socket.socket:
@@ -86,7 +106,7 @@ def _bind(host: str, port: int, *, key: str, written: ListenAddress, shares: boo
     except OSError as error:
         if sock is not None:
             sock.close()
-        kind = _FamilyMissing if error.errno in _NO_FAMILY else ListenError
+        kind = FamilyMissing if error.errno in _NO_FAMILY else ListenError
         raise kind(f"{key}: cannot listen on {written}: {_explain(error, host, port)}") from error
     return sock
 

@@ -3,7 +3,12 @@
 from http import HTTPStatus
 
 from proxyd.proxy.exchange import Exchange
+from proxyd.upstream.connection import UpstreamError
+from proxyd.upstream.dialer import ConnectFailed
+from proxyd.upstream.group import UpstreamGroup
 
+#: When to ask again after what this machine lacked: descriptors, ports.
+_SHORTLY = 1
 _MEANING = {
     400: "The request is malformed.",
     403: "This is not open to your address.",
@@ -24,6 +29,15 @@ _MEANING = {
 def retry_after(seconds: int) -> bytes:
     """Return the line that tells when to ask again."""
     return b"\r\nRetry-After: %d" % seconds
+
+
+def answer_to(error: UpstreamError, group: UpstreamGroup) -> tuple[int, bytes]:
+    """Return the status for the failure of an upstream, and the lines that go with it."""
+    if isinstance(error, ConnectFailed) and error.is_ours:
+        return 503, retry_after(_SHORTLY)
+    if isinstance(error, ConnectFailed) and not group.is_available():
+        return 503, retry_after(group.unavailable()[1])
+    return 504 if error.timed_out else 502, b""
 
 
 def send_error(exchange: Exchange, status: int, request_id: str, *, lines: bytes = b"") -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from proxyd.core.body_length import CHUNKED
 from proxyd.core.request_head import RequestHead
 from proxyd.core.response_scanner import ResponseHead
-from proxyd.proxy.error_response import retry_after, send_error
+from proxyd.proxy.error_response import answer_to, retry_after, send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.snapshot import Site
 from proxyd.proxy.upstream_head import upstream_head
@@ -24,8 +24,6 @@ _REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _CONTINUE_SECONDS = 1.0
 #: So long an upstream may take to read what a client that left a tunnel had sent.
 _FLUSH_SECONDS = 5.0
-#: When to ask again after what this machine lacked: descriptors, ports.
-_SHORTLY = 1
 
 
 class Relay:
@@ -189,15 +187,10 @@ class Relay:
             self.exchange.finish()
             self._end(self.status)
             return
-        times = self.site.times
         upstream = self._pool.name if self._pool is not None else ""
-        self.site.counters.hit("idle_timeout" if self.status or was_unsent >= 0 else "response_timeout")
-        if was_unsent >= 0:
-            message = f"{upstream} took nothing of the request's body for {times.idle:g} s"
-        elif self.status:
-            message = f"{upstream} stopped in the middle of its response for {times.idle:g} s"
-        else:
-            message = f"{upstream} gave no answer within {times.response:g} s"
+        uploads, answers = was_unsent >= 0, bool(self.status)
+        self.site.counters.hit("idle_timeout" if answers or uploads else "response_timeout")
+        message = self.site.times.missed(upstream, uploads=uploads, answers=answers)
         self.failed(UpstreamError(message, timed_out=True))
 
     # ResponseSink: from the upstream
@@ -261,12 +254,8 @@ class Relay:
         if isinstance(error, ConnectFailed) and self._use_another():
             return
         _log.warning("upstream failed", extra=self._said(str(error)))
-        if is_ours:
-            self._refuse(503, lines=retry_after(_SHORTLY))
-        elif isinstance(error, ConnectFailed) and not group.is_available():
-            self._refuse(503, lines=retry_after(group.unavailable()[1]))
-        else:
-            self._refuse(504 if error.timed_out else 502)
+        status, lines = answer_to(error, group)
+        self._refuse(status, lines=lines)
 
     def flush(self) -> None:
         if not self._is_over:  # once for all that one read brought; the end of a response flushes by itself

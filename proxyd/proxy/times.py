@@ -31,6 +31,14 @@ class Times:
             connect=timeouts.connect.total_seconds(),
         )
 
+    def missed(self, upstream: str, *, uploads: bool, answers: bool) -> str:
+        """Return what an upstream did not do in time: take the request's body, go on with its answer, or begin it."""
+        if uploads:
+            return f"{upstream} took nothing of the request's body for {self.idle:g} s"
+        if answers:
+            return f"{upstream} stopped in the middle of its response for {self.idle:g} s"
+        return f"{upstream} gave no answer within {self.response:g} s"
+
 
 def _seconds(limit: timedelta) -> float:
     return limit.total_seconds() or float("inf")

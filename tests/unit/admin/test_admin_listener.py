@@ -12,7 +12,7 @@ from proxyd.admin import admin_listener
 from proxyd.admin.admin_listener import AdminListener, is_ours
 from proxyd.admin.host_filter import HostFilter
 from proxyd.config.values import ListenAddress
-from proxyd.frontend.listener import Listener
+from proxyd.frontend.listener import Listener, ListenError
 
 ANY = ListenAddress.parse("127.0.0.1:0")
 
@@ -175,11 +175,33 @@ async def test_a_port_that_is_taken_is_told_and_no_more(caplog: pytest.LogCaptur
         second.listen([ListenAddress.parse(f"127.0.0.1:{port}")])
     (record,) = caplog.records
     assert f"another program uses port {port}" in record.__dict__["reason"]
-    await second.run()  # it has nothing to do
-    task = asyncio.ensure_future(first.run())
+    tasks = [asyncio.ensure_future(one.run()) for one in (first, second)]
     await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_addresses_come_and_go() -> None:
+    listener, other = AdminListener(Pages()), AdminListener(Pages())
+    listener.listen([])
+    other.listen([ANY])
+    taken = ListenAddress.parse(f"127.0.0.1:{other.local_address[1]}")
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(one.run()) for one in (listener, other)]
+        listener.use([ANY], listener.changed([ANY]))
+        first = listener.local_address[1]
+        assert (await ask(first, "GET /healthz"))[0] == 200
+        with pytest.raises(ListenError, match="another program uses port"):
+            listener.changed([ListenAddress.parse("127.0.0.2:0"), taken])
+        everywhere = ListenAddress.parse(f"0.0.0.0:{first}")  # what it listens on itself is no hindrance
+        listener.use([everywhere], listener.changed([everywhere]))
+        assert (await ask(first, "GET /healthz"))[0] == 200
+        listener.use([], listener.changed([]))
+        with pytest.raises(ConnectionRefusedError):
+            await ask(first, "GET /healthz")
+        for one in running:
+            one.cancel()
 
 
 async def test_an_end_of_the_pages_ends_nothing_else(

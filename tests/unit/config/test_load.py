@@ -165,7 +165,7 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "acme: {email: nobody}\n", "must be one e-mail address"),
         (HOST + "log: {level: loud}\n", "must be 'debug', 'info', 'warning' or 'error' (written: loud)"),
         (HOST + "log: loud\n", "log: must be a mapping"),
-        (HOST + "watch: perhaps\n", "watch: not in this version yet"),
+        (HOST + "watch: perhaps\n", "f:3:8: watch: must be true or false (written: perhaps)"),
         (HOST + "trusted_proxies: [10.0.0.1/8]\n", "f:3:19: trusted_proxies[0]: must be a network like 10.0.0.0/8"),
         (HOST + "trusted_proxies: [10.0.0.1/8]\n", "did you mean 10.0.0.0/8? (written: 10.0.0.1/8)"),
         (HOST + "trusted_proxies: public\n", "trusted_proxies[0]: must be a network like"),

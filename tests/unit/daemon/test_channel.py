@@ -8,7 +8,7 @@ from struct import pack
 
 import pytest
 
-from proxyd.daemon.channel import Channel, Message, channel_pair, receive
+from proxyd.daemon.channel import SOCKETS, Channel, Message, channel_pair, receive, send_sockets
 
 
 @pytest.fixture
@@ -77,3 +77,17 @@ def test_a_payload_that_could_still_be_changed_is_refused(ends: tuple[socket.soc
 def test_the_end_of_the_other_process_is_no_message(ends: tuple[socket.socket, socket.socket]) -> None:
     ends[0].close()
     assert receive(ends[1]) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_sockets_travel_along(ends: tuple[socket.socket, socket.socket], count: int) -> None:
+    sent = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    send_sockets(ends[0], {"listen": 7}, sent)
+    found = receive(ends[1])
+    assert found is not None
+    message, payload = found
+    came = message.pop(SOCKETS)
+    assert (message, payload) == ({"listen": 7}, b"")
+    assert [one.getsockname() for one in came or ()] == [one.getsockname() for one in sent]
+    for one in (*sent, *(came or ())):
+        one.close()
