@@ -1,15 +1,19 @@
-"""The port for the machines of operators: /metrics, /status.json, /healthz, /readyz; one request a connection."""
+"""The port for operators: /status for them, /metrics, /status.json, /healthz, /readyz for their machines; one request a
+connection.
+"""
 
 import asyncio
 import ipaddress
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
 
+from proxyd.admin.host_filter import HostFilter
+from proxyd.admin.page_frame import POLICY
 from proxyd.config.values import ListenAddress
 from proxyd.frontend.listener import Listener, ListenError, address_of, bind, local_address_of
 
@@ -20,7 +24,15 @@ _MOST_CONNECTIONS = 64
 _CONNECTION_SECONDS = 30.0  # in all, whatever the client does
 _ANSWER_SECONDS = 20.0
 _STOP_SECONDS = 1.0
-_HEADERS = {"Server": "proxyd", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {
+    "Server": "proxyd",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,6 +42,14 @@ class Pages(Protocol):
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type, by the Accept field of who asks."""
+        ...
+
+    async def overview(self, asked: HostFilter) -> str:
+        """Return the page of all hosts, as HTML."""
+        ...
+
+    async def host(self, name: str) -> tuple[str, bool]:
+        """Return the page of a host, as HTML, and whether it is served here."""
         ...
 
     async def status(self) -> Mapping[str, Any]:
@@ -42,13 +62,17 @@ class Pages(Protocol):
 
 
 class AdminListener:
-    """Trouble with its addresses is logged and never reaches the serving."""
+    """Trouble with its addresses is logged and never reaches the serving. `names`: of this machine, in lower case."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: Pages, *, names: Collection[str] = ()) -> None:
         self._pages = pages
         self._sockets: list[socket.socket] = []
         self._connecting: asyncio.TaskGroup | None = None
-        app = web.Application(middlewares=[_guarded])
+        self._names = names
+        app = web.Application(middlewares=[self._guarded])
+        app.router.add_get("/", self._root)
+        app.router.add_get("/status", self._overview)
+        app.router.add_get("/status/{host}", self._host)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/status.json", self._status)
         app.router.add_get("/healthz", self._healthz)
@@ -74,9 +98,15 @@ class AdminListener:
         return local_address_of(self._sockets[0])
 
     async def run(self) -> None:
-        """Answer for ever. Ends only by cancellation."""
+        """Answer for ever. Ends only by cancellation, or with a line in the log: never with an error."""
         if not self._sockets:
             return
+        try:
+            await self._serve()
+        except Exception:  # noqa: BLE001 - the root of this task: an error that left it would end the daemon
+            _log.exception("the admin pages ended; all else is served all the same; this is a bug of proxyd")
+
+    async def _serve(self) -> None:
         await self._runner.setup()
         listeners = [Listener(sock, self._accepted) for sock in self._sockets]
         try:
@@ -96,9 +126,44 @@ class AdminListener:
         else:
             self._connecting.create_task(_connect(sock, server))
 
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Whatever happens, there is an answer, and it is the last one on its connection."""
+        try:
+            response = await self._answer(request, handler)
+        except web.HTTPException as error:
+            response = web.Response(
+                text=f"{error.status} {error.reason}\n", status=error.status, headers=_allowed(error)
+            )
+        except TimeoutError:
+            response = web.Response(text="this took too long\n", status=503)
+        except Exception:  # noqa: BLE001 - the root of this request
+            _log.exception("an admin page failed; this is a bug of proxyd", extra={"path": request.path})
+            response = web.Response(text="see the log of the daemon\n", status=500)
+        response.headers.update(_HEADERS)
+        response.force_close()  # a client that stays could be cut in the middle of an answer by the deadline of all
+        return response
+
+    async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if not is_ours(request.headers.get("Host"), self._names):
+            text = "ask by an IP address, as localhost, or by the host name of this machine\n"
+            return web.Response(text=text, status=421)
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await handler(request)
+
     async def _metrics(self, request: web.Request) -> web.Response:
         body, content_type = await self._pages.metrics(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _root(self, _request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/status"})
+
+    async def _overview(self, request: web.Request) -> web.Response:
+        return _page(await self._pages.overview(HostFilter.read(request.query)))
+
+    async def _host(self, request: web.Request) -> web.Response:
+        text, is_served = await self._pages.host(request.match_info["host"])
+        return _page(text, status=200 if is_served else 404)
 
     async def _status(self, _request: web.Request) -> web.Response:
         document = await self._pages.status()
@@ -113,6 +178,10 @@ class AdminListener:
         return web.Response(text=f"{reason}\n", status=503) if reason else web.Response(text="ready\n")
 
 
+def _page(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+
+
 async def _connect(sock: socket.socket, server: web.Server) -> None:
     loop = asyncio.get_running_loop()
     try:
@@ -124,45 +193,22 @@ async def _connect(sock: socket.socket, server: web.Server) -> None:
         loop.call_later(_CONNECTION_SECONDS, transport.abort)
 
 
-@web.middleware
-async def _guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Whatever happens, there is an answer, and it is the last one on its connection."""
-    try:
-        response = await _answer(request, handler)
-    except web.HTTPException as error:
-        response = web.Response(text=f"{error.status} {error.reason}\n", status=error.status, headers=_allowed(error))
-    except TimeoutError:
-        response = web.Response(text="this took too long\n", status=503)
-    except Exception:  # noqa: BLE001 - the root of this request
-        _log.exception("an admin page failed; this is a bug of proxyd", extra={"path": request.path})
-        response = web.Response(text="see the log of the daemon\n", status=500)
-    response.headers.update(_HEADERS)
-    response.force_close()  # a client that stays could be cut in the middle of an answer by the deadline of all
-    return response
-
-
-async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    if not is_ours(request.headers.get("Host")):
-        return web.Response(text="ask by an IP address or as localhost\n", status=421)
-    async with asyncio.timeout(_ANSWER_SECONDS):
-        return await handler(request)
-
-
 def _allowed(error: web.HTTPException) -> dict[str, str]:
     return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
 
 
-def is_ours(host: str | None) -> bool:
+def is_ours(host: str | None, names: Collection[str] = ()) -> bool:
     """Return whether a Host field is none that a foreign page could have a browser send (DNS rebinding).
 
-    That is an IP address or `localhost`, which are all that can be listened on. Who sends none is no browser.
+    That is an IP address, `localhost`, or a name of this machine, which nobody else's page has. Who sends none is no
+    browser.
     """
     if host is None:
         return True
     name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
     if port and not (port.isascii() and port.isdigit()):
         return False
-    if name.lower() == "localhost":
+    if name.lower() in ("localhost", *names):
         return True
     try:
         ipaddress.ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)

@@ -1,7 +1,7 @@
 """The metrics of the daemon in the forms that Prometheus reads: rendered from values when somebody asks for them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -12,6 +12,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.openmetrics import exposition as openmetrics
 
@@ -24,7 +25,8 @@ class Observation:
     """What is shown. `counted`: the sum of all processes; `upstreams`: those of the configuration, by address.
 
     `certificates` by configured name; `on_demand`: how many names under a wildcard host are in which state; `orders`
-    that ended, by CA and result; `orders_left` by CA.
+    that ended, by CA and result; `orders_left` by CA; `troubles` of the whole machine; `alerts`: what became of them,
+    by kind of channel and result; `handovers` by hook and result.
     """
 
     build: Mapping[str, str]
@@ -34,6 +36,9 @@ class Observation:
     on_demand: Mapping[tuple[str, str], int]
     orders: Mapping[tuple[str, str], int]
     orders_left: Mapping[str, int]
+    troubles: Mapping[str, bool] = field(default_factory=dict)
+    alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    handovers: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -50,6 +55,10 @@ class Metrics:
         yield from _upstreams(self._seen.counted["upstreams"], self._seen.upstreams)
         yield from _certificates(self._seen)
         yield from _authorities(self._seen)
+        text = "Alerts by kind of channel: delivered; failed, an attempt that is repeated; dropped, given up."
+        yield _counter("proxyd_alerts", text, self._seen.alerts, ("channel", "result"))
+        text = "Certificates handed over to other programs, by hook (export, on_renew) and result (ok, failed)."
+        yield _counter("proxyd_hooks", text, self._seen.handovers, ("hook", "result"))
 
 
 def render(observation: Observation, accept: str, process: ProcessCollector) -> tuple[bytes, str]:
@@ -90,6 +99,8 @@ def _connections(counted: Document) -> Iterator[Metric]:
     text = "Client connections that are open, by listener."
     still = {place: count - closed[place] for place, count in accepted.items()}
     yield _gauge("proxyd_connections_open", text, still, "listener")
+    text = "Client connections of both listeners by what they do; opening: until its first request may come."
+    yield _gauge("proxyd_connections_by_state", text, counted["standing"], "state")
     text = "Client connections that were accepted, by listener; those over max_connections are not."
     yield _counter("proxyd_connections", text, accepted, "listener")
     text = "TLS connections that clients began, by how that ended."
@@ -108,6 +119,12 @@ def _upstreams(told: Document, configured: Iterable[str]) -> Iterator[Metric]:
     in_flight = {name: told.get(name, {}).get("in_flight", 0) for name in names}
     text = "Requests and tunnels under way at an upstream."
     yield _gauge("proxyd_upstream_requests_in_flight", text, in_flight, "upstream")
+    text = "Seconds from a request's head to that of an upstream's answer, connecting included."
+    latency = SummaryMetricFamily("proxyd_upstream_response_seconds", text, labels=("upstream",))
+    for name, one in told.items():
+        if "answers" in one:
+            latency.add_metric((name,), count_value=one["answers"], sum_value=one["seconds"])
+    yield latency
     text = "Connections and requests that failed at an upstream, by kind."
     errors = {(name, kind): count for name, one in told.items() for kind, count in one.get("errors", {}).items()}
     yield _counter("proxyd_upstream_errors", text, errors, ("upstream", "kind"))
@@ -118,9 +135,25 @@ def _certificates(seen: Observation) -> Iterator[Metric]:
     text = "When the certificate that serves a host ends."
     moments = {host: one.not_after.timestamp() for host, one in hosts.items() if one.not_after}
     yield _gauge("proxyd_certificate_not_after_timestamp_seconds", text, moments, "host")
+    text = "When it began to be valid."
+    moments = {host: one.not_before.timestamp() for host, one in hosts.items() if one.not_before}
+    yield _gauge("proxyd_certificate_not_before_timestamp_seconds", text, moments, "host")
     text = "When a certificate is to be renewed; hosts that wait for a retry have none."
     moments = {host: one.renew_at.timestamp() for host, one in hosts.items() if one.renew_at}
     yield _gauge("proxyd_certificate_renew_at_timestamp_seconds", text, moments, "host")
+    text = "When the window begins in which the CA wants a certificate renewed (ARI)."
+    windows = {host: one.window for host, one in hosts.items() if one.window}
+    moments = {host: one.start.timestamp() for host, one in windows.items()}
+    yield _gauge("proxyd_certificate_ari_window_start_timestamp_seconds", text, moments, "host")
+    text = "When that window ends."
+    moments = {host: one.end.timestamp() for host, one in windows.items()}
+    yield _gauge("proxyd_certificate_ari_window_end_timestamp_seconds", text, moments, "host")
+    text = "When the next order is tried for a host that waits or is blocked."
+    moments = {host: one.next_try.timestamp() for host, one in hosts.items() if one.next_try}
+    yield _gauge("proxyd_certificate_next_try_timestamp_seconds", text, moments, "host")
+    text = "1: a host needs a person, as `proxyd status` says by its exit status; 0: it does not."
+    needs = {host: int(one.needs_a_person) for host, one in hosts.items()}
+    yield _gauge("proxyd_certificate_needs_attention", text, needs, "host")
     text = "1 for the state that a host's certificate is in, as `proxyd status` tells it; others are left out."
     yield _gauge("proxyd_certificate_state", text, {(host, one.state): 1 for host, one in hosts.items()}, _STATE)
     text = "Orders for a host that failed since the last one that did not."
@@ -136,6 +169,8 @@ def _authorities(seen: Observation) -> Iterator[Metric]:
     text = "What a CA's limits still allow, of CAs whose limits are known."
     left = {(issuer, "orders"): count for issuer, count in seen.orders_left.items()}
     yield _gauge("proxyd_acme_budget_remaining", text, left, ("issuer", "limit"))
+    text = "1: the clock is not believed, or the cache keeps nothing; `proxyd status` says why."
+    yield _gauge("proxyd_trouble", text, {kind: int(one) for kind, one in seen.troubles.items()}, "kind")
 
 
 _STATE = ("host", "state")

@@ -15,8 +15,10 @@ from proxyd.cli.examples import examples
 from proxyd.cli.table import printable
 from proxyd.config.document import ConfigError
 from proxyd.config.model import Config
+from proxyd.daemon.alert_check import AlertCheck
 from proxyd.daemon.logs import set_up
 from proxyd.daemon.online_check import OnlineCheck
+from proxyd.daemon.sandbox import sandbox_hints
 from proxyd.daemon.staging_check import StagingCheck
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.listener import ListenError
@@ -36,13 +38,14 @@ Tell = Callable[[str], None]
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
 @json_option
 @click.option("--online", is_flag=True, help="Look at DNS, CAA, ports 80 and 443, CA and cache too: advice only.")
+@click.option("--alerts", is_flag=True, help="Send a test through each alert channel. Exit status 1: one did not work.")
 @click.option(
     "--staging",
     is_flag=True,
     help="Get certificates from the CAs' staging servers, and throw them away. Answers on the ports of the daemon, "
     "which must not run. Exit status 1: some name was not proved.",
 )
-def check(file: Path | None, as_json: bool, online: bool, staging: bool) -> None:
+def check(file: Path | None, as_json: bool, online: bool, alerts: bool, staging: bool) -> None:
     """Say every mistake in the configuration file at once."""
     chosen = find(file)
     try:
@@ -53,17 +56,24 @@ def check(file: Path | None, as_json: bool, online: bool, staging: bool) -> None
     document: dict[str, Any] = {"file": str(chosen), "ok": True, "mistakes": [], "warnings": list(found.warnings)}
     for warning in found.warnings:
         _tell_person(warning)
+    document["sandbox"] = sandbox_hints(found)
     count = len(found.served)
     tell(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")
+    for hint in document["sandbox"]:
+        tell(f"look at: {hint}")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         if online:
             looks = OnlineCheck(found, tell=tell, waiting=_tell_person, clock=SystemClock())
             runner.run(looks.run())
             document["online"] = looks.document
+        if alerts:
+            sent = AlertCheck(found.alerts, tell=tell, clock=SystemClock())
+            document["ok"] = runner.run(sent.run())
+            document["alerts"] = sent.document
         if staging:
             set_up(level="error", format="console")
             document["staging"] = _proved(runner, found, tell)
-            document["ok"] = document["staging"]["proved"]
+            document["ok"] = document["ok"] and document["staging"]["proved"]
     if as_json:
         print_json(document)
     sys.exit(0 if document["ok"] else 1)

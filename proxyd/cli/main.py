@@ -13,7 +13,7 @@ from proxyd.cli.examples import examples
 from proxyd.version import __version__
 
 #: Each is in the module of its name.
-_COMMANDS = ("run", "check", "config", "status", "renew", "plan", "account", "revoke", "explain")
+_COMMANDS = ("run", "check", "config", "status", "renew", "plan", "account", "revoke", "explain", "man")
 
 
 def _version() -> str:

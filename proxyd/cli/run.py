@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import random
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,10 +47,11 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
         refuse("give either a file or HOST=UPSTREAM, not both")
     reload, config = _from_pairs(pairs) if pairs else _from_file(file)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a log to open anew
     set_up_stderr()
     set_up(level=config.log.level, format=config.log.format)
     if reason := descriptors.objection():
-        logging.getLogger("proxyd").error("cannot start: %s", reason)
+        logging.getLogger("proxyd").error("cannot start", extra={"reason": reason})
         sys.exit(2)
     workers = _workers(config)
     status = _alone(config, reload) if workers == 1 else _several(config, reload, workers)
@@ -64,7 +66,7 @@ def _several(config: Config, reload: Callable[[], Config], workers: int) -> int:
     try:
         return Supervisor(config, load=reload, workers=workers).run()
     except ListenError as error:
-        logging.getLogger("proxyd").error("cannot start: %s", error)
+        logging.getLogger("proxyd").error("cannot start", extra={"reason": str(error)})
         return 2
 
 

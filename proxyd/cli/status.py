@@ -1,9 +1,7 @@
 """`proxyd status`: how every host is."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,7 +9,8 @@ from proxyd.admin.control_client import Document, Unreachable
 from proxyd.cli.config_file import refuse
 from proxyd.cli.control import Control, config_option, hostnames, json_option, print_json, unreachable
 from proxyd.cli.examples import examples
-from proxyd.cli.table import moment, printable, show_table
+from proxyd.cli.status_screen import notes, show_status, trouble
+from proxyd.cli.table import is_terminal, moment, printable, show_table
 from proxyd.core.hostname import Hostname
 from proxyd.core.status import budget_document, host_statuses, status_document
 from proxyd.daemon.cache_view import CacheView
@@ -67,6 +66,9 @@ def _from_cache(control: Control, wanted: list[Hostname]) -> tuple[Document, str
 
 def _show(document: Document) -> None:
     now = SystemClock().now()
+    if is_terminal():
+        show_status(document, now)
+        return
     rows = [
         (
             host,
@@ -75,7 +77,7 @@ def _show(document: Document) -> None:
             moment(row["not_after"], now),
             moment(row["renew_at"], now),
             moment(row["next_try"], now),
-            _trouble(row),
+            trouble(row) or "-",
         )
         for host, row in document["hosts"].items()
     ]
@@ -84,17 +86,5 @@ def _show(document: Document) -> None:
         for pattern, one in document.get("on_demand", {}).items()
     ]
     show_table(_HEAD, rows)
-    for key in ("clock", "cache"):
-        if document.get(key):  # a daemon of an older version tells none
-            print(printable(document[key]))
-    for issuer, room in document["budget"].items():
-        if room["waiting"]:
-            first, last = min(room["waiting"].values()), max(room["waiting"].values())
-            count = len(room["waiting"])
-            text = f"{issuer}: {count} wait for a limit; the next order may be sent {moment(first, now)}"
-            print(printable(text + (f", the last {moment(last, now)}" if count > 1 else "")))
-
-
-def _trouble(row: Mapping[str, Any]) -> str:
-    told = [*row.get("alarms", ()), *([row["last_error"]] if row["last_error"] else [])]
-    return "; ".join(told) or (f"see {row['explanation_url']}" if row["explanation_url"] else "-")
+    for line in notes(document, now):
+        print(printable(line))

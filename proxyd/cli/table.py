@@ -1,10 +1,13 @@
 """Text for a person at a terminal: columns, colours only there, nothing that a stranger could make it do."""
 
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from proxyd.core.moment import distance
 
 _COLOURS = {
     "ready": "32",
@@ -22,16 +25,31 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their heads; on a terminal the last column ends at its edge."""
     cells = [[printable(one) for one in row] for row in (head, *rows)]
     widths = [max(len(row[index]) for row in cells) for index in range(len(head) - 1)]
-    on_terminal = sys.stdout.isatty()
+    on_terminal = is_terminal()
     left = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths)
     for row in cells:
         last = row[-1]
         if on_terminal and len(last) > max(left, _NARROWEST):
             last = last[: max(left, _NARROWEST) - 1] + "…"
         padded = [one.ljust(width) for one, width in zip(row, widths, strict=False)]
-        if on_terminal:
+        if has_colours():
             padded = [_coloured(one) for one in padded]
         print("  ".join([*padded, last]).rstrip())
+
+
+def is_terminal() -> bool:
+    """Return whether a person reads what is printed."""
+    return sys.stdout.isatty()
+
+
+def has_colours() -> bool:
+    """Return whether colours are wanted: on a terminal that has them, unless NO_COLOR is set (no-color.org)."""
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def columns() -> int:
+    """Return how many characters a line of the terminal has."""
+    return max(shutil.get_terminal_size().columns, 2 * _NARROWEST)
 
 
 def printable(text: str) -> str:
@@ -47,35 +65,30 @@ def moment(text: str | None, now: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} ({distance(at - now)})"
 
 
-def distance(away: timedelta) -> str:
-    """Return "in 29 d", "3 h ago"."""
-    size = abs(away)
-    for unit, name in ((timedelta(days=2), "d"), (timedelta(hours=2), "h"), (timedelta(minutes=2), "min")):
-        if size >= unit:
-            one = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}[name]
-            text = f"{size // one} {name}"
-            break
-    else:
-        text = f"{size.seconds} s"
-    return f"in {text}" if away >= timedelta(0) else f"{text} ago"
-
-
 def bold(text: str) -> str:
     """Return a heading."""
-    return f"\x1b[1m{printable(text)}\x1b[0m" if sys.stdout.isatty() else printable(text)
+    return f"\x1b[1m{printable(text)}\x1b[0m" if has_colours() else printable(text)
 
 
-def coloured(state: str) -> str:
-    """Return the name of a state in its colour."""
-    return _coloured(printable(state)) if sys.stdout.isatty() else printable(state)
+def coloured(state: str, *, urgent: bool = False) -> str:
+    """Return the name of a state, with the spaces after it, in its colour; `urgent`: in that of trouble."""
+    text = printable(state)
+    if not has_colours():
+        return text
+    return f"\x1b[{_COLOURS['missing']}m{text}\x1b[0m" if urgent else _coloured(text)
+
+
+def faint(text: str) -> str:
+    """Return what matters less."""
+    return f"\x1b[2m{printable(text)}\x1b[0m" if has_colours() else printable(text)
 
 
 def wrapped(text: str, *, indent: str) -> str:
     """Return a line, on a terminal broken at its width."""
-    if not sys.stdout.isatty():
+    if not is_terminal():
         return indent + text
-    width = max(shutil.get_terminal_size().columns, 2 * _NARROWEST)
-    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
+    then = indent + "  "
+    return textwrap.fill(text, columns(), initial_indent=indent, subsequent_indent=then, break_on_hyphens=False)
 
 
 def _coloured(padded: str) -> str:

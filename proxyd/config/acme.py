@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, PositiveInt, SecretStr
+from pydantic import AfterValidator, BeforeValidator, PositiveInt
 
 from proxyd.config.ask_url import Ask
 from proxyd.config.option import Options, option
@@ -65,18 +65,25 @@ def _max_new(written: object) -> object:
     return written
 
 
+_key_types = BeforeValidator(_key_type, json_schema_input_type=KeyType | list[KeyType])
+
+
 class Eab(Options):
     """External account binding (RFC 8555 §7.3.4)."""
 
-    kid: str = option(doc="key identifier from the CA")
-    hmac_key: Secret = option(doc="the key itself, base64url; or ${ENV_NAME}, file:/path, credential:NAME")
+    kid: str = option(doc="key identifier from the CA", sample="KID")
+    hmac_key: Secret = option(
+        doc="the key itself, base64url; or ${ENV_NAME}, file:/path, credential:NAME", sample="${EAB_KEY}"
+    )
 
 
 class DnsChallenge(Options):
     """How TXT records for dns-01 are made."""
 
-    provider: str = option(doc="lexicon's names, rfc2136, acme-dns, exec, persist, or package.module:Class")
-    credentials: dict[str, SecretStr] = option(doc="what the provider needs", factory=dict)
+    provider: str = option(
+        doc="lexicon's names, rfc2136, acme-dns, exec, persist, or package.module:Class", sample="rfc2136"
+    )
+    credentials: dict[str, Secret] = option(doc="what the provider needs", factory=dict)
     alias: str | None = option(None, "zone that _acme-challenge is delegated to")
     propagation: Duration = option("2m", "how long to wait for the record to be seen")
     wildcard: bool | None = option(None, "one wildcard certificate for all names of a zone")
@@ -115,7 +122,7 @@ class AcmeOptions(Options):
         ("tls-alpn-01", "http-01"), "how control is proved, in this order; what worked comes first the next time"
     )
     dns: DnsChallenge | None = option(None, "{provider: NAME, credentials: {}} for dns-01", today=[None])
-    key_type: Annotated[KeyType | tuple[KeyType, KeyType], BeforeValidator(_key_type)] = option(
+    key_type: Annotated[KeyType | tuple[KeyType, KeyType], _key_types] = option(
         "p256", "p256, p384, rsa2048, rsa3072, rsa4096, or a list of an EC and an RSA kind: both are served"
     )
     preferred_chain: str | None = option(None, "name of the root that is preferred, where the CA offers several")

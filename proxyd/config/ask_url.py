@@ -1,11 +1,12 @@
 """Where to ask whether a name may have a certificate."""
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from proxyd.core.networks import is_loopback
 
 _PREFIX = "unix:"
 
@@ -55,16 +56,9 @@ def _checked(text: str) -> str:
         raise ValueError("must have no user and password in it: put a token into the query, like ?token=…")
     if url.fragment:
         raise ValueError("must have no #: it never reaches the server")
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         raise ValueError(f"http:// is only for this machine (127.0.0.1, ::1, localhost): write https://{host}/…")
     return text if url.path else url._replace(path="/").geturl()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 Ask = Annotated[

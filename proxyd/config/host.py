@@ -1,22 +1,24 @@
 """The options of one host."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.header_options import HeaderOptions
 from proxyd.config.option import Options, option
+from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
 from proxyd.config.values import Count, Duration, File, Name, Networks, Pin, Size, Upstreams, Wait
 from proxyd.core.balance import Policy
 
 
-def switch(**when_true: Any) -> BeforeValidator:
-    """Read false as None and true as the given mapping."""
+def switch(kind: type[Options]) -> BeforeValidator:
+    """Read false as None and true as a mapping of `kind` with its defaults."""
     return BeforeValidator(
-        lambda written: None if written is False else dict(when_true) if written is True else written
+        lambda written: None if written is False else {} if written is True else written,
+        json_schema_input_type=bool | kind | None,
     )
 
 
@@ -79,7 +81,7 @@ class Hsts(Options):
 class RateLimit(Options):
     """Requests per client address."""
 
-    requests: int = option(doc="how many")
+    requests: int = option(doc="how many", sample=100)
     per: Duration = option("1s", "in which time")
     burst: int | None = option(None, "how many at once")
 
@@ -88,13 +90,13 @@ class BasicAuth(Options):
     """User name and password (RFC 7617)."""
 
     realm: str = option("restricted", "shown to the user")
-    users: File = option(doc="file of NAME:HASH lines")
+    users: File = option(doc="file of NAME:HASH lines", sample="/etc/proxyd/users")
 
 
 class ForwardAuth(Options):
     """Ask another service whether a request may pass."""
 
-    url: str = option(doc="where to ask")
+    url: str = option(doc="where to ask", sample="http://127.0.0.1:9000/auth")
     copy_headers: tuple[str, ...] = option((), "headers of its answer that the upstream gets")
 
 
@@ -116,12 +118,53 @@ class Maintenance(Options):
     page: File | None = option(None, "HTML to show")
 
 
+def _read_mode(written: object) -> int:
+    text = str(written) if isinstance(written, str | int) and not isinstance(written, bool) else ""
+    if not re.fullmatch(r"(0o?)?[0-7]{3}", text):
+        raise ValueError('must be the mode of a file in quotes, like "0640"')
+    mode = int(text.removeprefix("0o"), 8)
+    if mode & 0o007:
+        raise ValueError('would let every user of this machine read the private key: use "0640" and a group')
+    if mode & 0o111 or mode & 0o600 != 0o600:
+        raise ValueError('must let the daemon read and write, and nobody execute: "0600", "0640" or "0660"')
+    return mode
+
+
 class Export(Options):
     """PEM copies for other programs."""
 
-    dir: File = option(doc="directory")
+    dir: File = option(doc="directory", sample="/etc/mail/tls")
     group: str | None = option(None, "group of the files")
-    mode: str = option("0640", "mode of the files")
+    mode: Annotated[
+        int,
+        BeforeValidator(_read_mode),
+        PlainSerializer(lambda mode: f"{mode:04o}", return_type=str),
+        WithJsonSchema({"type": ["string", "integer"], "examples": ["0640"]}),
+    ] = option("0640", "mode of the files")
+
+    @model_validator(mode="after")
+    def _is_absolute(self) -> "Export":
+        if not self.dir.is_absolute():
+            raise ValueError(f"dir must be an absolute path, not {self.dir}")
+        return self
+
+
+class HookOptions(Options):
+    """A program that runs after a new certificate is in place."""
+
+    run: Program = option(doc="[CMD, ARG…]; no shell")
+    timeout: Wait = option("60s", "after it the program is killed")
+
+
+def _as_hook(written: object) -> object:
+    return {"run": written} if isinstance(written, str | list | tuple) else written
+
+
+Hook = Annotated[
+    HookOptions,
+    BeforeValidator(_as_hook),
+    WithJsonSchema({"type": ["array", "object"], "items": {"type": "string"}, "examples": [["CMD", "ARG"]]}),
+]
 
 
 class HostOptions(Options):
@@ -132,7 +175,9 @@ class HostOptions(Options):
         "per_name", "per_name, or shared: this host and its aliases in one certificate"
     )
     upstream: Upstreams = option(
-        (), "http(s)://HOST:PORT or unix:/PATH, or a list; 8080, :8080 and localhost:8080 mean http"
+        (),
+        "http(s)://HOST:PORT or unix:/PATH, or a list; 8080, :8080 and localhost:8080 mean http",
+        sample="http://127.0.0.1:9001",
     )
     balance: Policy = option("least_conn", "among several upstreams: least_conn, round_robin, ip_hash, first")
     health: Health | None = option(None, "{path: /up, interval: 10s, timeout: 5s, fails: 3, passes: 2}")
@@ -148,7 +193,7 @@ class HostOptions(Options):
     tls: HostTls = option(HostTls(), "TLS towards clients")
     acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
     http2: bool = option(True, "offer HTTP/2", today=[False])
-    hsts: Annotated[Hsts, switch()] | None = option(
+    hsts: Annotated[Hsts | None, switch(Hsts)] = option(
         None, "{max_age: 365d, include_subdomains: true}", today=[None, False]
     )
     secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
@@ -162,8 +207,10 @@ class HostOptions(Options):
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
     allow: Networks = option((), "CIDRs of the clients that are served; empty: all")
     deny: Networks = option((), "CIDRs of clients that are not, whatever allow says")
-    maintenance: Annotated[Maintenance, switch()] | None = option(
+    maintenance: Annotated[Maintenance | None, switch(Maintenance)] = option(
         None, "true, or {retry_after: 60s, page: FILE}: 503 for all"
     )
-    on_renew: tuple[str, ...] | None = option(None, "[CMD, ARG…] after a new certificate", today=[None])
-    export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}', today=[None])
+    on_renew: Hook | None = option(
+        None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}"
+    )
+    export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -15,11 +15,13 @@ from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
+from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
-from proxyd.config.option import Options, overlay, today
+from proxyd.config.option import Options, nested, overlay, today
+from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
 from proxyd.config.upstream_check import UpstreamCheck
-from proxyd.config.values import UpstreamAddress, Upstreams
+from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
 
@@ -34,9 +36,10 @@ _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Config:
     """Return the configuration in `file`. Raises ConfigError with every mistake, each with its place and next step.
 
-    `reads_bundles`: whether `acme.ca_bundle` and the files of `upstream_tls` must be readable; commands that ask nobody
-    may lack the right.
-    `serves`: one that a host has for itself is a warning, because all others are to be served.
+    `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and secrets must be readable; commands that
+    ask nobody may lack the right.
+    `serves`: one that a host has for itself is a warning, because all others are to be served. Only who serves has
+    the credentials that systemd passes.
     """
     try:
         text = file.read_text("utf-8")
@@ -86,6 +89,7 @@ class _Reading:
         self._file = file
         self._reads_bundles = reads_bundles
         self._serves = serves
+        self._context = {"reads_secrets": reads_bundles, "serves": serves}
         self._mistakes = list(document.mistakes)
 
     def config(self, data: dict[str, Any]) -> Config:
@@ -119,6 +123,10 @@ class _Reading:
             self._check_default(top.default_host, options)
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_upstreams(written, defaults)
+        if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
+            found = log_findings(top.log)
+            warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
+        warnings += self._check_programs(top, written) if top and self._reads_bundles else []
         if self._mistakes or top is None:
             raise ConfigError(self._file, self._told())
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -257,12 +265,24 @@ class _Reading:
             warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
         return warnings
 
+    def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
+        """Say which programs are not there; to who serves that is no reason not to."""
+        check = ProgramCheck(config.defaults, cache=config.cache_directory)
+        found = [*check.alerts(config.alerts)]
+        for key, options in hosts.items():
+            found += check.hooks(("hosts", key), options)
+        if self._serves:
+            return [self._document.mistake(location, f"warning: {message}") for location, message in found]
+        for location, message in found:
+            self._wrong(location, message)
+        return []
+
     def _validate(self, model: type[M], data: dict[str, Any], place: Location, *, shorthand: bool = False) -> M | None:
         before = len(self._mistakes)
         if not shorthand:
             self._not_yet(model, data, place)
         try:
-            found = model.model_validate(data)
+            found = model.model_validate(data, context=self._context)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 location = tuple(part for part in detail["loc"] if not isinstance(part, str) or "[" not in part)
@@ -280,7 +300,8 @@ class _Reading:
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":
-            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{shown}")
+            is_hidden = isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
+            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{'' if is_hidden else shown}")
         elif kind in ("model_type", "dict_type", "model_attributes_type"):
             self._wrong(location, f"must be a mapping of keys to values{shown}")
         elif kind in _IN_YAML:
@@ -301,8 +322,8 @@ class _Reading:
             if (allowed := today(field)) is not None and value not in allowed:
                 instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, allowed)))}" if allowed else ""
                 self._wrong((*place, key), f"{_NOT_YET}: remove the line{instead}", at_key=True)
-            elif nested := _nested(field.annotation):
-                self._not_yet(nested, value, (*place, key))
+            elif inner := nested(field.annotation):
+                self._not_yet(inner, value, (*place, key))
 
     def _told(self) -> list[Mistake]:
         """Return the mistakes, without those of what is not in this version, whatever is written there."""
@@ -329,15 +350,8 @@ def _unknown(key: str, known: list[str]) -> str:
 def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
-        nested = _nested(field.annotation) if field else None
-        model = nested or model
-    return list(model.model_fields)
-
-
-def _nested(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for one in get_args(annotation) if (found := _nested(one))), None)
+        model = (nested(field.annotation) if field else None) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _yaml(value: object) -> str:

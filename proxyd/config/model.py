@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
+from proxyd.config.alert import AlertOptions
 from proxyd.config.host import HostOptions, switch
 from proxyd.config.option import Options, option, overlay
 from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Size
@@ -59,7 +60,9 @@ class Limits(Options):
 class AdminOptions(Options):
     """For operators and their machines."""
 
-    listen: Listen = option("127.0.0.1:9180", "/metrics, /status.json, /healthz, /readyz; [] turns it off")
+    listen: Listen = option(
+        "127.0.0.1:9180", "/metrics, /status (a page), /status.json, /healthz, /readyz; [] turns it off"
+    )
     socket: File | None = option(
         None, "control socket; null: in $RUNTIME_DIRECTORY or /run/proxyd when it exists, else in the cache"
     )
@@ -68,10 +71,12 @@ class AdminOptions(Options):
 class AccessLog(Options):
     """One line a request."""
 
-    file: File | None = option(None, "where to; null: with the rest of the log", today=[None])
-    format: Literal["json", "console"] = option("json", "json, console", today=[])
-    query: bool = option(True, "write the query string", today=[True])
-    client: Literal["full", "masked", "none"] = option("full", "client address: full, masked, none", today=["full"])
+    file: File | None = option(None, "where to; null: stderr, with the rest of the log. HUP and USR1 open it anew")
+    format: Literal["auto", "json", "combined", "console"] = option(
+        "auto", "auto (JSON in a file, else as the rest of the log), json, combined, console"
+    )
+    query: bool = option(True, "write the query string")
+    client: Literal["full", "masked", "none"] = option("full", "client address: full, masked (/24, IPv6 /48), none")
 
 
 class LogOptions(Options):
@@ -79,15 +84,21 @@ class LogOptions(Options):
 
     level: Literal["debug", "info", "warning", "error"] = option("info", "debug, info, warning, error")
     format: Literal["auto", "json", "console"] = option(
-        "auto", "auto (console; priorities under systemd), json, console"
+        "auto", "auto (console on a terminal, journal fields under systemd, else JSON lines), json, console"
     )
-    access: Annotated[AccessLog, switch()] | None = option(AccessLog(), "one line a request; false turns it off")
+    access: Annotated[AccessLog | None, switch(AccessLog)] = option(
+        AccessLog(), "one line a request; false turns it off"
+    )
 
 
 def _read_workers(written: object) -> object:
     if written == "auto" or (type(written) is int and 1 <= written <= _MOST_WORKERS):
         return written
     raise ValueError(f"must be auto, or a number from 1 to {_MOST_WORKERS}")
+
+
+#: What `load` has made of each entry.
+_hosts = BeforeValidator(dict, json_schema_input_type=dict[str, HostOptions | str | int | list[str | int] | None])
 
 
 class Config(Options):
@@ -114,11 +125,13 @@ class Config(Options):
     watch: bool = option(False, "reload when the file changes", today=[False])
     admin: AdminOptions = option(AdminOptions(), "for operators and their machines")
     log: LogOptions = option(LogOptions(), "what is written to stderr")
-    alerts: tuple[dict[str, SecretStr | Any], ...] = option(
-        (), "{webhook: URL}, {exec: [CMD]}, {mail: {…}}, {heartbeat: URL}", today=[[]]
+    alerts: tuple[AlertOptions, ...] = option(
+        (),
+        "{webhook: URL, secret: S}, {exec: [CMD, ARG…]}, {heartbeat: URL, interval: 1h}, "
+        '{mail: {to: [A], from: A, server: "smtp://USER@HOST:587", password: S}}',
     )
     defaults: HostOptions = option(HostOptions(), "any per-host option, for all hosts")
-    hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], BeforeValidator(dict)] = option(
+    hosts: Annotated[Mapping[Hostname | HostPattern, HostOptions], _hosts] = option(
         doc='HOST: UPSTREAM, or HOST: {options}; "*.HOST" for the names under it'
     )
 

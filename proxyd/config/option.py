@@ -4,7 +4,7 @@ The JSON Schema, the commented example and the error messages are made from thes
 """
 
 from collections.abc import Callable
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -30,16 +30,30 @@ class Options(BaseModel):
 
 
 def option(
-    default: Any = ..., doc: str = "", *, today: list[Any] | None = None, factory: Callable[[], Any] | None = None
+    default: Any = ...,
+    doc: str = "",
+    *,
+    today: list[Any] | None = None,
+    factory: Callable[[], Any] | None = None,
+    sample: Any = None,
 ) -> Any:
-    """Declare an option with its default and its documentation.
+    """Declare an option with its default and its documentation; `sample`: what the example has in place of a default.
 
     `today` lists the values, as written, that ask for what the daemon does in this version; None: every value works.
     """
     extra: JsonDict | None = None if today is None else {TODAY: today}
     if factory is not None:
         return Field(default_factory=factory, description=doc, json_schema_extra=extra)
-    return Field(default=default, description=doc, json_schema_extra=extra)
+    return Field(
+        default=default, description=doc, json_schema_extra=extra, examples=None if sample is None else [sample]
+    )
+
+
+def nested(annotation: object) -> type["Options"] | None:
+    """Return the mapping that an option may be, or that its entries are."""
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := nested(one))), None)
 
 
 M = TypeVar("M", bound=Options)

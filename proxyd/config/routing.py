@@ -40,7 +40,7 @@ def _as_redirect(written: object) -> object:
 class _RedirectOptions(Options):
     """Send clients elsewhere."""
 
-    to: Annotated[str, AfterValidator(_target)] = option(doc="target URL")
+    to: Annotated[str, AfterValidator(_target)] = option(doc="target URL", sample="https://www.example.com")
     status: Literal[301, 302, 303, 307, 308] = option(308, "status code")
     keep_path: bool = option(True, "append path and query")
 
@@ -51,13 +51,13 @@ class _RedirectOptions(Options):
         return self
 
 
-Redirect = Annotated[_RedirectOptions, BeforeValidator(_as_redirect)]
+Redirect = Annotated[_RedirectOptions, BeforeValidator(_as_redirect, json_schema_input_type=_RedirectOptions | str)]
 
 
 class PathRoute(Options):
     """What serves the requests under a path."""
 
-    upstream: Upstreams = option((), "where to")
+    upstream: Upstreams = option((), "where to", sample="http://127.0.0.1:8081")
     strip: bool = option(False, "remove the prefix")
     redirect: Redirect | None = option(None, "where to send clients")
 
@@ -93,7 +93,8 @@ def _are_different(paths: dict[str, PathRoute]) -> dict[str, PathRoute]:
 
 
 _Prefix = Annotated[str, BeforeValidator(_prefix), WithJsonSchema({"type": "string"})]
-Paths = Annotated[dict[_Prefix, Annotated[PathRoute, BeforeValidator(_as_path_route)]], AfterValidator(_are_different)]
+_as_route = BeforeValidator(_as_path_route, json_schema_input_type=PathRoute | str | int | list[str | int])
+Paths = Annotated[dict[_Prefix, Annotated[PathRoute, _as_route]], AfterValidator(_are_different)]
 
 
 def serves_all(redirect: Any, paths: Iterable[str]) -> bool:

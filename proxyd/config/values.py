@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, ValidationInfo, WithJsonSchema
 
 from proxyd.core.hostname import Hostname, InvalidHostname
 from proxyd.core.networks import PRIVATE, Network, network_of
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KIB": 1024, "MIB": 2**20, "GIB": 2**30}
+_NO_SECRET = "must be a secret in quotes, or ${ENV_NAME}, file:/path, credential:NAME"
+
+
+class HiddenValueError(ValueError):
+    """A wrong value that no message may show: it has something secret in it."""
 
 
 def parse_duration(written: object) -> timedelta:
@@ -33,6 +38,15 @@ def parse_duration(written: object) -> timedelta:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError:
         raise ValueError("is too long for a duration") from None
+
+
+def show_duration(value: timedelta) -> str:
+    """Return it as it is written: `1h30m`, `500ms`, `0s`."""
+    left, text = round(value.total_seconds() * 1000), ""
+    for unit, size in reversed(_UNITS.items()):
+        count, left = divmod(left, round(size * 1000))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
 
 
 def parse_size(written: object) -> int:
@@ -186,20 +200,40 @@ def parse_hostname(written: object) -> Hostname:
     return Hostname.parse(written)
 
 
+def _secret(written: object, info: ValidationInfo) -> object:
+    """Read a secret, but for who only looks at the file and may lack the right or the environment of the service."""
+    if isinstance(written, SecretStr):
+        return written
+    is_elsewhere = isinstance(written, str) and written.startswith("credential:") and not _credentials()
+    reads = info.context is None or info.context["reads_secrets"]
+    if not reads or (is_elsewhere and info.context is not None and not info.context["serves"]):
+        return parse_reference(written)
+    return parse_secret(written)
+
+
+def parse_reference(written: object) -> str:
+    """Return what stands for a secret, which is not read. Raises ValueError."""
+    if not isinstance(written, str) or not written:
+        raise ValueError(_NO_SECRET)
+    return written
+
+
 def parse_secret(written: object) -> str:
     """Return a secret given as it is, as `${ENV_NAME}`, `file:/path` or `credential:NAME`. Raises ValueError."""
     if not isinstance(written, str) or not written:
-        raise ValueError("must be a secret in quotes, or ${ENV_NAME}, file:/path, credential:NAME")
+        raise ValueError(_NO_SECRET)
     if match := re.fullmatch(r"\$\{(\w+)\}", written):
         if match[1] not in os.environ:
             raise ValueError(
                 f"the environment has no {match[1]}: set it for the service (Environment=, EnvironmentFile=)"
             )
-        return os.environ[match[1]]
+        if not (found := os.environ[match[1]]):
+            raise ValueError(f"{match[1]} is empty in the environment: give it the secret")
+        return found
     if written.startswith("file:"):
         return _secret_file(Path(written.removeprefix("file:")))
     if written.startswith("credential:"):
-        directory, name = os.environ.get("CREDENTIALS_DIRECTORY"), written.removeprefix("credential:")
+        directory, name = _credentials(), written.removeprefix("credential:")
         if not directory or "/" in name:
             raise ValueError(f"systemd passed no credential {name}: add LoadCredential={name}:/path to the unit")
         return _secret_file(Path(directory) / name)
@@ -228,10 +262,17 @@ def _parse_wait(written: object) -> timedelta:
 
 def _secret_file(path: Path) -> str:
     try:
-        return path.read_text("utf-8").strip()
+        found = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ValueError(f"the secret in {path} cannot be read: {reason}") from None
+    if not found:
+        raise ValueError(f"the secret in {path} is empty")
+    return found
+
+
+def _credentials() -> str | None:
+    return os.environ.get("CREDENTIALS_DIRECTORY")
 
 
 def _network(written: object) -> Network:
@@ -254,12 +295,13 @@ def _with_private(written: object) -> object:
     if not isinstance(written, list | tuple | str):
         return written
     networks: list[object] = []
-    for one in _as_list(written):
+    for one in as_list(written):
         networks += PRIVATE if one == "private" else [one]
     return networks
 
 
-def _as_list(written: object) -> list[object]:
+def as_list(written: object) -> list[object]:
+    """Read one value as a list of it."""
     return list(written) if isinstance(written, list | tuple) else [written]
 
 
@@ -268,7 +310,11 @@ def _schema(kind: str, **more: object) -> WithJsonSchema:
 
 
 _text = PlainSerializer(str, return_type=str)
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), _schema("string", examples=["10s", "5m", "1h", "7d"])]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["10s", "5m", "1h", "7d"]}),
+]
 Wait = Annotated[timedelta, BeforeValidator(_parse_wait), _schema("string", examples=["10s", "5m"])]
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[
@@ -276,21 +322,21 @@ Size = Annotated[
 ]
 Listen = Annotated[
     tuple[Annotated[ListenAddress, BeforeValidator(ListenAddress.parse), _text, _schema("string")], ...],
-    BeforeValidator(_as_list),
-    WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": "string"}}),
+    BeforeValidator(as_list),
+    WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": ["string", "integer"]}}),
 ]
 Upstreams = Annotated[
     tuple[Annotated[UpstreamAddress, BeforeValidator(UpstreamAddress.parse), _text, _schema("string")], ...],
-    BeforeValidator(_as_list),
-    WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": "string"}}),
+    BeforeValidator(as_list),
+    WithJsonSchema({"type": ["string", "integer", "array"], "items": {"type": ["string", "integer"]}}),
 ]
 DnsServers = Annotated[
     tuple[Annotated[DnsServerAddress, BeforeValidator(DnsServerAddress.parse), _text, _schema("string")], ...],
-    BeforeValidator(_as_list),
+    BeforeValidator(as_list),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
 Pin = Annotated[str, BeforeValidator(parse_pin), _schema("string", examples=["sha256:…"])]
-Secret = Annotated[SecretStr, BeforeValidator(parse_secret)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Name = Annotated[Hostname, BeforeValidator(parse_hostname), _text, _schema("string")]
 Networks = Annotated[
     tuple[Annotated[Network, BeforeValidator(_network), _text, _schema("string")], ...],

@@ -6,6 +6,7 @@ Nothing here is known to a metrics system: several processes send their document
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 #: By their options in the file; the last three are fixed.
@@ -33,6 +34,8 @@ Handshake = Literal["ok", "failed", "timeout", "refused_name", "unavailable", "c
 #: Why an upstream gave no answer, or none to the end. `local`: this machine lacked something.
 ErrorKind = Literal["connect", "connect_timeout", "local", "closed", "malformed", "timeout"]
 Place = Literal["https", "http"]
+#: What an open connection of a client does: until its first request may come it is `opening`.
+Standing = Literal["opening", "idle", "request", "tunnel", "closing"]
 
 #: Upper bounds in seconds. A proxy adds well under a millisecond, a long poll takes a minute.
 DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -42,6 +45,7 @@ _CLASSES: Final = 10
 
 #: JSON: numbers, lists of numbers, mappings of these. All of it can be added up.
 Document = dict[str, Any]
+_NONE: Final[Mapping[Standing, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Counters:
     """Of one process, since it began. Whoever counts often keeps the list or mapping that it gets here."""
 
     __slots__ = (
+        "_answers",
         "_errors",
         "_hosts",
         "accepted",
@@ -77,6 +82,7 @@ class Counters:
     def __init__(self) -> None:
         self._hosts: dict[str, list[int]] = {}
         self._errors: dict[str, dict[ErrorKind, int]] = {}
+        self._answers: dict[str, list[float]] = {}
         self.elsewhere = self.host("")  # of requests that fit no host
         self.begun = 0
         self.durations = [0] * (len(DURATIONS) + 1)
@@ -98,6 +104,10 @@ class Counters:
         """Return the failures of an upstream: to be counted up by who meets them."""
         return self._errors.setdefault(name, dict.fromkeys(get_args(ErrorKind), 0))
 
+    def answers(self, name: str) -> list[float]:
+        """Return how many answers an upstream began, and the seconds that this took: to be counted up by who waits."""
+        return self._answers.setdefault(name, [0, 0.0])
+
     def hit(self, limit: Limit | None) -> None:
         """Count that somebody met a limit; None: it was none."""
         if limit is not None:
@@ -118,10 +128,15 @@ class Counters:
         self.lags[bisect_left(LAGS, seconds)] += 1
         self.lag_seconds += seconds
 
-    def document(self, upstreams: Mapping[str, UpstreamState]) -> Document:
-        """Return all of it, without hosts that saw no traffic and upstreams of which there is nothing to tell."""
+    def document(self, upstreams: Mapping[str, UpstreamState], standing: Mapping[Standing, int] = _NONE) -> Document:
+        """Return all of it, without hosts that saw no traffic and upstreams of which there is nothing to tell.
+
+        `standing`: how many connections do what, those that are opening left out.
+        """
+        opening = sum(self.accepted.values()) - sum(self.closed.values()) - sum(standing.values())
         timed_out = sum(one["connect_timeout"] for one in self._errors.values())
         told = {name for name, errors in self._errors.items() if any(errors.values())}
+        told.update(name for name, answers in self._answers.items() if answers[0])
         told.update(name for name, state in upstreams.items() if state.in_flight or state.is_out)
         return {
             "hosts": {name: [*counts] for name, counts in self._hosts.items() if any(counts)},
@@ -136,10 +151,19 @@ class Counters:
             "handshakes": {**self.handshakes},
             "accepted": {**self.accepted},
             "closed": {**self.closed},
-            "upstreams": {name: _told(self._errors.get(name, {}), upstreams.get(name)) for name in told},
+            "standing": {**dict.fromkeys(get_args(Standing), 0), **standing, "opening": max(0, opening)},
+            "upstreams": {name: self._told(name, upstreams.get(name)) for name in told},
             "lags": [*self.lags],
             "lag_seconds": self.lag_seconds,
         }
+
+    def _told(self, name: str, state: UpstreamState | None) -> Document:
+        count, seconds = self._answers.get(name, (0, 0.0))
+        errors = {kind: count for kind, count in self._errors.get(name, {}).items() if count}
+        told: Document = {"errors": errors, "answers": count, "seconds": seconds}
+        if state is not None:
+            told |= {"in_flight": state.in_flight, "out": int(state.is_out)}
+        return {key: value for key, value in told.items() if value}
 
 
 def summed(documents: Iterable[Document]) -> Document:
@@ -154,15 +178,10 @@ def of_gone(document: Document) -> Document:
     """Return what is left of a process that ended: nothing of it is open or under way."""
     over = {"closed": document["accepted"], "tunnels_ended": document["tunnels_begun"]}
     begun = sum(document["durations"]) + document["tunnels_begun"]
-    upstreams = {name: {"errors": one["errors"]} for name, one in document["upstreams"].items() if "errors" in one}
-    return {**document, **over, "begun": begun, "upstreams": upstreams}
-
-
-def _told(errors: Mapping[ErrorKind, int], state: UpstreamState | None) -> Document:
-    told: Document = {"errors": {kind: count for kind, count in errors.items() if count}}
-    if state is not None:
-        told |= {"in_flight": state.in_flight, "out": int(state.is_out)}
-    return {key: value for key, value in told.items() if value}
+    kept = ("errors", "answers", "seconds")
+    upstreams = {name: {key: one[key] for key in kept if key in one} for name, one in document["upstreams"].items()}
+    told = {name: one for name, one in upstreams.items() if one}
+    return {**document, **over, "begun": begun, "upstreams": told, "standing": dict.fromkeys(document["standing"], 0)}
 
 
 def _added(one: Any, other: Any) -> Any:

@@ -22,10 +22,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`why` in plain words; `to_do`: nothing when it passes by itself."""
+    """`why` in plain words; `to_do`: nothing when it passes by itself; `brief`: why, in a few words, or nothing."""
 
     why: str
     to_do: str = ""
+    brief: str = ""
 
 
 def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -> Diagnosis:
@@ -46,6 +47,7 @@ def diagnose(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
             return Diagnosis(
                 f"The CA paused this name after too many failures; only a person can end that: {failure.message}",
                 f"Mend the DNS of {host}, open {page} and unpause it there, then `proxyd renew {host}`.",
+                "paused by the CA",
             )
         case FailureKind.HOST_REFUSED:
             return Diagnosis(
@@ -90,16 +92,19 @@ def _validation(host: Hostname, failure: Failure, events: Sequence[JournalEvent]
             return Diagnosis(
                 f"A CAA record forbids this CA: {failure.message}",
                 f"Add the CA to the CAA records of {host} (or of its parent domain), or remove them.",
+                "CAA forbids the CA",
             )
         case "dns" | "dnssec":
             return Diagnosis(
                 f"The DNS of the name does not work for the CA: {failure.message}",
                 f"Let an A or AAAA record of {host} point to this machine; it is seen within a minute.",
+                "the DNS does not work for the CA",
             )
         case kind if kind not in _ANSWERED and not failure.addresses and _has_no_address(host, events):
             return Diagnosis(
                 f"The name has no address, as seen from here, and so the CA could not come to it: {failure.message}",
                 f"Let an A or AAAA record of {host} point to this machine; it is seen within a minute.",
+                "the DNS has no address",
             )
         case _:
             return _reached(host, failure, events)
@@ -127,6 +132,7 @@ def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
             f"and yet the CA says: {failure.message}. It looks from several places: some came to another machine, "
             "or something in between changed the answer.",
             f"Let every A and AAAA record of {host} point to this machine, with no proxy or CDN in between.",
+            "some of the CA's requests did not come here",
         )
     advice = (
         f"Let the A and AAAA records of {host} point to this machine, and open port {port} in every firewall; "
@@ -137,16 +143,19 @@ def _reached(host: Hostname, failure: Failure, events: Sequence[JournalEvent]) -
             f"The CA got no connection to {where}, and no validation request arrived here: port {port} is closed there "
             f"(firewall, router), or your DNS points to another machine. The CA says: {failure.message}",
             advice,
+            "no connection from the CA: a closed port, or DNS points elsewhere",
         )
     if failure.problem not in _ANSWERED and not addresses:
         return Diagnosis(
             f"The CA could not confirm the name, and no validation request arrived here. It says: {failure.message}",
             advice,
+            "the CA could not confirm the name",
         )
     return Diagnosis(
         f"The CA reached {where} but nothing arrived here: your {_record(addresses)} record points elsewhere, or a "
         f"router sends port {port} to another machine. The CA says: {failure.message}",
         advice,
+        "DNS points elsewhere",
     )
 
 

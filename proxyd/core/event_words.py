@@ -66,6 +66,11 @@ def _wished(event: JournalEvent) -> str:
     return f"a person asked for a new certificate (user {event.fields.get('uid')}, `proxyd {event.text('by')}`){past}"
 
 
+def _ran(event: JournalEvent) -> str:
+    said = f", and said: {event.text('said')}" if event.text("said") else ""
+    return f"on_renew: {event.text('program')} ended well after {event.fields.get('seconds')} s{said}"
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= _MOST else f"{text[:_MOST]}…"
 
@@ -99,6 +104,10 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "not confirmed": _with_reason("the new certificate is not confirmed"),
     "taken back": _with_reason("the new certificate was taken back, the one before serves"),
     "not kept": _with_reason("the new certificate serves, but could not be kept"),
+    "exported": lambda event: f"copies for other programs were written to {event.text('to')}",
+    "export failed": _with_reason("copies for other programs could not be written"),
+    "on_renew ran": _ran,
+    "on_renew failed": _with_reason("the program that was to be told of the new certificate failed"),
     "kept": lambda _: "the certificate is kept on disk now",
     "repaired": _with_reason("the cache was repaired"),
     "window": _window,

@@ -122,7 +122,7 @@ def _causes(
         why[f"{alarm.reason[0].upper()}{alarm.reason[1:]}."] = None
         to_do[alarm.to_do] = None
     for one in facts:
-        for failure in _failures(one, now):
+        for failure in failures_of(one, now):
             is_of_one = failure.name in one.plan.lineage.names  # another one of a shared certificate, as a rule
             found = diagnose(failure.name if failure.name and is_of_one else host, failure, events)
             why[found.why] = None
@@ -131,7 +131,8 @@ def _causes(
     return tuple(why), tuple(to_do)
 
 
-def _failures(facts: Facts, now: datetime) -> Sequence[Failure]:
+def failures_of(facts: Facts, now: datetime) -> Sequence[Failure]:
+    """Return why there is no new certificate, the present trouble first; none: there is no failure."""
     match facts.state:
         case Waiting(failure=failure, trouble=trouble):
             return (trouble,) if trouble == failure else (trouble, failure)

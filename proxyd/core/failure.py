@@ -96,6 +96,11 @@ class Failure:
         """Whether a change of the host's DNS, CAA record or firewall could end it."""
         return self.kind is FailureKind.VALIDATION
 
+    @property
+    def wants_terms(self) -> bool:
+        """Whether the CA wants its new terms accepted by a person (RFC 8555 §7.3.3)."""
+        return self.kind is FailureKind.ACCOUNT_REFUSED and self.problem in ("userActionRequired", "agreementRequired")
+
     def to_document(self) -> dict[str, object]:
         """Return what is still of interest after a restart, as JSON values."""
         return {

@@ -20,6 +20,14 @@ def address_of(text: str) -> Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether the host of a URL is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def network_of(text: str) -> Network:
     """Return a network in CIDR notation, or of one address. Raises ValueError."""
     network = ipaddress.ip_network(text)

@@ -1,4 +1,4 @@
-"""Problem documents of an ACME CA (RFC 7807, RFC 8555 §6.7), kept whole."""
+"""Problem documents of an ACME CA (RFC 7807, RFC 8555 §6.7), kept whole but for tokens."""
 
 import contextlib
 import re
@@ -19,6 +19,9 @@ _LIMITS = (
 _LIMITED = re.compile(r'\bfor "([^"\s]{1,260})"')
 _PAGE = re.compile(r"https://[!-~]{1,500}")
 _UNPAUSE = re.compile(r"https://\S*unpause\S*[^\s.,)]")
+#: A CA names the URL that it asked, with the token in it, or what it found there: a token and the thumbprint of our key
+#: (RFC 8555 §8.1). A JWT, as in links for a person, has three parts.
+_TOKEN = re.compile(r"(?<=acme-challenge/)[\w-]{16,}|(?<![\w.-])[\w-]{22,}\.[\w-]{43}(?!\.?[\w-])")
 _NO_CONNECTION = re.compile(r"Failed to connect|connection refused|Timeout during connect", re.IGNORECASE)
 
 
@@ -51,7 +54,7 @@ class Problem:
         identifier = fields.get("identifier")
         return cls(
             kind=_text(fields.get("type")).removeprefix(_PREFIX)[:100] or "none",
-            detail=_text(fields.get("detail")),
+            detail=_TOKEN.sub("…", _text(fields.get("detail"))),
             status=status or (declared if isinstance(declared, int) and 0 <= declared < 1000 else 0),
             retry_after=retry_after,
             subproblems=tuple(_flat(one) for one in (nested if isinstance(nested, list) else [])[:100]),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from proxyd.core.alarm import Alarm
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
@@ -11,10 +11,12 @@ from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Plan
-from proxyd.core.renewal import begins_later, is_ending
+from proxyd.core.renewal import RenewalWindow, begins_later, is_ending
 
 #: From best to worst: a host with two kinds of keys shows the worse.
 _WORSE = ("manual", "ready", "ordering", "waiting", "dormant", "blocked", "missing")
+_MOMENTS = ("not_before", "not_after", "renew_at", "next_try")
+_PLAIN = ("state", "issuer", "serial", "failures", "last_error", "explanation_url", "needs_a_person")
 #: Failures that pass without anybody's help.
 _PASSING = (FailureKind.CA, FailureKind.RATE_LIMITED)
 
@@ -37,7 +39,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStatus:
-    """One row. `state`: ready, ordering, waiting, blocked, dormant, missing or manual."""
+    """One row. `state`: ready, ordering, waiting, blocked, dormant, missing or manual.
+
+    `window`: when the CA wants the certificate replaced (ARI).
+    """
 
     host: Hostname
     state: str
@@ -52,6 +57,7 @@ class HostStatus:
     explanation_url: str | None = None
     needs_a_person: bool = False
     alarms: tuple[str, ...] = ()
+    window: RenewalWindow | None = None
 
     def to_document(self) -> dict[str, object]:
         """Return the row as JSON values (times RFC 3339, UTC)."""
@@ -69,6 +75,13 @@ class HostStatus:
             "needs_a_person": self.needs_a_person,
             "alarms": list(self.alarms),
         }
+
+    @classmethod
+    def read_document(cls, host: Hostname, document: Mapping[str, Any]) -> "HostStatus":
+        """Return the row that `to_document` made."""
+        told: dict[str, Any] = {key: document[key] for key in _PLAIN}
+        told |= {key: datetime.fromisoformat(at) if (at := document[key]) else None for key in _MOMENTS}
+        return cls(host=host, alarms=tuple(document["alarms"]), **told)
 
 
 def host_statuses(facts: Iterable[Facts], now: datetime) -> dict[Hostname, HostStatus]:
@@ -158,6 +171,7 @@ def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
         needs_a_person=bool(facts.alarms)
         or (_needs_a_person(state, failure, failures, held, now) and not _is_given_up(facts, failures)),
         alarms=tuple(alarm.reason for alarm in facts.alarms),
+        window=facts.state.window if isinstance(facts.state, Ready) else None,
     )
 
 

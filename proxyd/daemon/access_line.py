@@ -12,23 +12,33 @@ from typing import Final
 from proxyd.proxy.access_log import AccessRecord
 
 _SPECIAL: Final = re.compile('[ "=]')
+#: What nginx and Apache escape between quotes.
+_UNQUOTABLE: Final = re.compile(rb"[^ !#-\[\]-~]")
+_REFERER: Final = re.compile(rb"(?:\A|\r\n)referer:[ \t]*([^\r]*)", re.IGNORECASE)
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2.0"}
 
 
 class AccessLine:
-    """Remembers the second of the last line. `at`: milliseconds since 1970; lines have UTC."""
+    """Remembers the second of the last line. `at`: milliseconds since 1970; lines have UTC.
 
-    def __init__(self) -> None:
-        self._second = -1
-        self._shown_second = ""
+    `query`: whether a page that a client comes from is shown with its query.
+    """
+
+    def __init__(self, *, query: bool = True) -> None:
+        self._query = query
+        self._second = self._combined_second = -1
+        self._shown_second = self._combined_shown = ""
 
     def json(self, record: AccessRecord, at: int) -> str:
         """Return a JSON object."""
-        _, seconds, host, client, method, target, status, sent, request_id, user_agent = record
+        _, seconds, host, client, request, status, sent, request_id = record
+        user_agent = request.block.user_agent
         return (
             f'{{"time": "{self._moment(at)}", "level": "info", "logger": "proxyd.access", "event": "request", '
             f'"host": {"null" if host is None else text(host.text)}, '
-            f'"client": {text(client)}, "method": {text(method.decode("latin-1"))}, '
-            f'"target": {text(target.decode("latin-1"))}, "status": {status}, "bytes": {sent}, '
+            f'"client": {text(client) if client else "null"}, "method": {text(request.method.decode("latin-1"))}, '
+            f'"target": {text(request.target.decode("latin-1"))}, "status": {status}, "bytes": {sent}, '
             f'"seconds": {seconds:.4f}, "request_id": "{request_id}", '
             f'"user_agent": {text(user_agent.decode("latin-1")) if user_agent else "null"}}}'
         )
@@ -41,11 +51,34 @@ class AccessLine:
         """Return a line for the journal, which knows the time and takes <6> for "info" (sd-daemon(3))."""
         return f"<6>{_plain(record)}"
 
+    def combined(self, record: AccessRecord, at: int) -> str:
+        """Return a line of the combined format, as web servers write it and the usual tools read it."""
+        request, block = record.request, record.request.block
+        found = _REFERER.search(request.kept)
+        referer = found[1].rstrip() if found else b"-"
+        if not self._query:
+            referer = referer.partition(b"?")[0]
+        return (
+            f"{record.client or '-'} - - [{self._combined_moment(at)}] "
+            f'"{_escaped(request.method)} {_escaped(request.target)} {_VERSIONS.get(request.version, "HTTP/1.1")}" '
+            f'{record.status} {record.sent} "{_escaped(referer)}" '
+            f'"{_escaped(block.user_agent) or "-"}"'
+        )
+
     def _moment(self, at: int) -> str:
         second, milliseconds = divmod(at, 1000)
         if second != self._second:
             self._second, self._shown_second = second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
         return f"{self._shown_second}.{milliseconds:03d}Z"
+
+    def _combined_moment(self, at: int) -> str:
+        second = at // 1000
+        if second != self._combined_second:
+            self._combined_second, moment = second, datetime.fromtimestamp(second, UTC)
+            # By hand: %b is in the language of the machine.
+            month = _MONTHS[moment.month - 1]
+            self._combined_shown = f"{moment:%d}/{month}/{moment:%Y:%H:%M:%S} +0000"
+        return self._combined_shown
 
 
 def quoted(value: str) -> str:
@@ -56,11 +89,17 @@ def quoted(value: str) -> str:
 
 
 def _plain(record: AccessRecord) -> str:
-    _, seconds, host, client, method, target, status, sent, request_id, user_agent = record
+    _, seconds, host, client, request, status, sent, request_id = record
+    user_agent = request.block.user_agent
     named = "" if host is None else f"host={host.text} "
+    came = f"client={client} " if client else ""
     agent = f" user_agent={quoted(user_agent.decode('latin-1'))}" if user_agent else ""
     return (
-        f"request {named}client={client} method={quoted(method.decode('latin-1'))} "
-        f"target={quoted(target.decode('latin-1'))} status={status} bytes={sent} seconds={seconds:.4f} "
+        f"request {named}{came}method={quoted(request.method.decode('latin-1'))} "
+        f"target={quoted(request.target.decode('latin-1'))} status={status} bytes={sent} seconds={seconds:.4f} "
         f"request_id={request_id}{agent}"
     )
+
+
+def _escaped(written: bytes) -> str:
+    return _UNQUOTABLE.sub(lambda found: b"\\x%02X" % found[0][0], written).decode("ascii")

@@ -99,7 +99,7 @@ class Certificates:
             listening_at=listening_at,
             balancers=Networks(config.listen.proxy_protocol),
             installed=self._installed,
-            is_alone=self._is_alone,
+            is_alone=self.is_alone,
             is_managed=lambda lineage: self._fleet.state(lineage) is not None,
             clock=clock,
             turn=turn,
@@ -301,7 +301,7 @@ class Certificates:
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown; a lone one's may be of the other family."""
         own = self._table.of_kind(lineage.host, lineage.key_kind)
-        return own or (self._table.certificate(lineage.host) if self._is_alone(lineage) else None)
+        return own or (self._table.certificate(lineage.host) if self.is_alone(lineage) else None)
 
     def _clock_righted(self) -> None:
         self.renewer.clock_righted()
@@ -366,7 +366,7 @@ class Certificates:
         def wanted() -> Iterator[Wanted]:
             for one in lineages:
                 taken.append(one)
-                yield one.host, families_from(one.key_family) if self._is_alone(one) else (one.key_family,)
+                yield one.host, families_from(one.key_family) if self.is_alone(one) else (one.key_family,)
 
         for certificate in self.store.load_all(wanted()):
             lineage = taken.popleft()
@@ -376,7 +376,8 @@ class Certificates:
                     self._orders.forget(pending)
             yield lineage, certificate
 
-    def _is_alone(self, lineage: Lineage) -> bool:
+    def is_alone(self, lineage: Lineage) -> bool:
+        """Return whether the host has no certificate with the other kind of key."""
         return lineage.host not in self._dual
 
     def _installed(self) -> None:

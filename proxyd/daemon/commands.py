@@ -77,7 +77,7 @@ class Commands:
         hosts = hosts_or_patterns_of(request)
         facts, cache = self._certificates.facts(frozenset(hosts) or None), self._certificates.alarms.cache
         left, doubt = orders_left(fleet, self._clock), self._certificates.clock_guard.doubt
-        on_demand, look = self._certificates.on_demand, self._on_demand(now)
+        on_demand, look = self._certificates.on_demand, self.on_demand_views(now)
 
         def document() -> Document:  # values only: 10,000 rows must not stop the loop
             rows, views = asked_rows(host_statuses(facts, now), look(), hosts, on_demand.refusal)
@@ -95,7 +95,7 @@ class Commands:
         facts, now = self._certificates.facts(frozenset({host})), self._clock.now()
         doubt, memory = self._certificates.clock_guard.doubt, self._certificates.memory
         cache = self._certificates.alarms.cache
-        refusal, look = self._certificates.on_demand.refusal(host), self._on_demand(now)
+        refusal, look = self._certificates.on_demand.refusal(host), self.on_demand_views(now)
 
         def document() -> Document:
             if not facts and (view := view_of(host, look())):
@@ -108,7 +108,7 @@ class Commands:
 
         return await asyncio.to_thread(document)
 
-    def _on_demand(self, now: datetime) -> Callable[[], Mapping[HostPattern, OnDemandView]]:
+    def on_demand_views(self, now: datetime) -> Callable[[], Mapping[HostPattern, OnDemandView]]:
         """Return what makes the views of the wildcard hosts, in any thread."""
         config, on_demand = self._config(), self._certificates.on_demand
         names, created = on_demand.names, on_demand.created.copy()

@@ -13,12 +13,16 @@ from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.listening import Sockets, bound, log_listening
+from proxyd.daemon.log_file import FileTroubles
+from proxyd.daemon.logs import tell_repeated
 from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.reload import Reload, log_warnings
 from proxyd.daemon.serving import Serving, Source
-from proxyd.daemon.systemd import notify
+from proxyd.daemon.systemd import Watchdog, notify, stopping
 
 _log = logging.getLogger("proxyd.daemon")
+#: For what is kept and written after the drain.
+_MERCY = 10.0
 
 
 class Daemon:
@@ -34,8 +38,10 @@ class Daemon:
             config,
             source=source_of(self._issuing),
             traffic=self._issuing.traffic,
+            log_told=lambda path, reason, lost: self._log_files.heard(0, path, reason, lost),
             clock=self._issuing.clock,
         )
+        self._log_files = FileTroubles()
         self._reload = Reload(config, load=load, apply=self._apply, notify=notify, status=self._issuing.status)
 
     async def run(self) -> None:
@@ -43,6 +49,8 @@ class Daemon:
         stop, reload = signals(
             signal.SIGTERM, signal.SIGINT
         )  # first of all: they would end a process that does not listen yet
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, self._serving.reopen_log)
         log_warnings(self._config)
         self._issuing.open()
         try:
@@ -64,15 +72,17 @@ class Daemon:
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
         counters = self._serving.counters
-        works = self._reload.run(reload), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
+        serving = LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
+        works = self._reload.run(reload), *serving, tell_repeated()
         working = [tasks.create_task(one) for one in works]
         notify("READY=1", f"STATUS={self._issuing.status()}")
+        watched = tasks.create_task(Watchdog(notify).run())
         await stop.wait()
-        notify("STOPPING=1")
+        notify(*stopping(self._reload.config.drain.total_seconds() + _MERCY))
         _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
         self._issuing.stop()
         await self._serving.drain()
-        for task in working:
+        for task in (*working, watched):
             task.cancel()
         self._issuing.end()
         _log.info("stopped")

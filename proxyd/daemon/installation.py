@@ -12,6 +12,7 @@ from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
 from proxyd.core.networks import NOBODY, Networks
+from proxyd.core.trouble import TroubleKind
 from proxyd.daemon.handshake_check import PATIENCE, Seen, look, place
 from proxyd.issuance.keeper import Installed, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
@@ -74,6 +75,7 @@ class Installation:
                     reason=f"the certificate is not confirmed, clients may see another one or none: {reason}",
                     to_do="Look at what the text names (`openssl s_client` or a browser shows what clients "
                     "see); it is looked at again every minute.",
+                    kind=TroubleKind.SELF_HANDSHAKE_FAILED,
                 ),
             )
 

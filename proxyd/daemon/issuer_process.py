@@ -16,7 +16,7 @@ from proxyd.daemon.child import Life
 from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
-from proxyd.daemon.logs import tell_why
+from proxyd.daemon.logs import tell_repeated, tell_why
 from proxyd.daemon.reload import AT_RESTART, Reload
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.daemon.workers import Workers
@@ -75,7 +75,8 @@ class IssuerProcess:
                 self._workers.open(tasks)
                 keep_all()
                 self._issuing.start(tasks, counted=self._workers.counted, upstreams=self._pools.states)
-                working = [tasks.create_task(self._reload.run(reload)), tasks.create_task(self._workers.run())]
+                works = self._reload.run(reload), self._workers.run(), tell_repeated()
+                working = [tasks.create_task(one) for one in works]
                 self._life.notify(f"STATUS={self._issuing.status()}")
                 self._life.ready()
                 await stop.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 
 from proxyd.admin.admin_listener import AdminListener
@@ -9,9 +10,17 @@ from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
+from proxyd.core.diagnosis import diagnose
+from proxyd.core.explanation import failures_of
+from proxyd.core.hostname import Hostname
+from proxyd.core.status import host_statuses
+from proxyd.core.status_words import status_words
 from proxyd.daemon.admin_pages import AdminPages, Counted
+from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
+from proxyd.daemon.explain_command import merged, names_of
+from proxyd.daemon.handovers import Handovers
 from proxyd.daemon.systemd import Notify, StatusLine
 from proxyd.issuance.pace import at_once
 from proxyd.issuance.steady_clock import SteadyClock
@@ -41,11 +50,12 @@ class Issuing:
         self.table = CertificateTable()
         self.traffic = Traffic(clock=self.clock)
         self._config = self._started = config
+        self._status_line = StatusLine(self._status_words, notify, first="reading the cache")
         self.certificates = Certificates(
             config,
             table=self.table,
             listening_at=listening_at,
-            installed=StatusLine(self.status, notify).changed,
+            installed=self._installed,
             traffic=self.traffic,
             clock=self.clock,
             rng=rng,
@@ -58,8 +68,12 @@ class Issuing:
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
+        self._handovers = Handovers(certificates=self.certificates, root=config.cache_directory, clock=self.clock)
+        self.certificates.alarms.add(self._handovers.alarms)
+        self._alerts = Alerts(certificates=self.certificates, clock=self.clock)
         self._pages: AdminPages | None = None
         self._working: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Read what the cache knows. Blocks; raises StoreError."""
@@ -68,43 +82,80 @@ class Issuing:
     async def apply(self, config: Config) -> None:
         """Take care of the names of `config`."""
         await self.certificates.apply(config)
+        self._handovers.use(config)
+        self._alerts.use(config.alerts)
         self._config = config
 
     def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
         """Order, renew, take commands and show pages from now on."""
+        self._tasks = tasks
         chosen = self._started.admin.socket
         self._control.listen([*candidates(chosen, self._started.cache_directory), *last_resorts(chosen)])
-        for work in (self._control.run(), self.certificates.run(self._commands.before_orders), self._commands.go_on()):
+        orders = self.certificates.run(self._commands.before_orders)
+        tellers = self._handovers.run(), self._alerts.run()
+        for work in (self._control.run(), orders, self._commands.go_on(), *tellers, self._tell_status()):
             self._working.append(tasks.create_task(work))
         self._pages = AdminPages(
             counted=counted,
             upstreams=upstreams,
             certificates=self.certificates,
             commands=self._commands,
+            alerts=self._alerts.counts,
+            handovers=self._handovers.counts,
             config=lambda: self._config,
             clock=self.clock,
         )
-        admin = AdminListener(self._pages)
+        admin = AdminListener(self._pages, names=(socket.gethostname().lower(),))
         admin.listen(self._started.admin.listen)
         self._shown = tasks.create_task(admin.run())
 
     def stop(self) -> None:
-        """Begin nothing new. The pages are shown until `end`: they tell that we stop."""
+        """Begin nothing new; harmless twice. The pages are shown until `end`: they tell that we stop."""
         if self._pages is not None:
             self._pages.is_stopping = True
+        if self._stopping is None and self._working:
+            self._stopping = self._tasks.create_task(self._stop())
+
+    def end(self) -> None:
+        """Do and show nothing any more."""
+        for task in (*self._working, self._shown, self._stopping):
+            if task is not None:
+                task.cancel()
+
+    async def _stop(self) -> None:
+        """Stop when the cache was read: who came before the stop may wait for what it has."""
+        await self.certificates.ready()
         for task in self._working:
             task.cancel()
 
-    def end(self) -> None:
-        """Show nothing any more."""
-        self._shown.cancel()
-
     async def close(self) -> None:
-        """Keep what has to be kept."""
+        """Tell what has to be told, keep what has to be kept."""
+        await self._alerts.close()
         await self.certificates.close()
+
+    def _installed(self) -> None:
+        self._status_line.changed()
+        self._handovers.look()
 
     def status(self) -> str:
         """Return in one line how things are."""
-        names = self._config.names
-        ready = sum(1 for host in names if self.table.certificate(host) is not None)
-        return f"{ready} of {len(names)} hosts have a certificate"
+        return self._status_line.text
+
+    async def _tell_status(self) -> None:
+        await self.certificates.ready()
+        await self._status_line.run()
+
+    def _status_words(self) -> Callable[[], str]:
+        facts, now, memory = self.certificates.facts(), self.clock.now(), self.certificates.memory
+        doubt, cache = self.certificates.clock_guard.doubt, self.certificates.alarms.cache
+
+        def brief(host: Hostname) -> str:
+            about = [one for one in facts if host in one.plan.lineage.names]
+            failure = next((found for one in about for found in failures_of(one, now)), None)
+            events = merged([memory.history(name) for name in names_of(host, about)]) if failure else []
+            return diagnose(failure.name or host, failure, events).brief if failure else ""
+
+        def words() -> str:  # values only: 10,000 rows must not stop the loop
+            return status_words(host_statuses(facts, now), brief, [one.reason for one in (doubt, cache) if one])
+
+        return words

@@ -1,47 +1,78 @@
-"""Log lines: an event and its fields, for a person, the journal or a machine."""
+"""The log: events with fields to stderr or the journal."""
 
-import json
+import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from pathlib import Path
 from select import PIPE_BUF
 from typing import Literal
 
-from proxyd.daemon.access_line import AccessLine, quoted
-from proxyd.proxy.access_log import Show
+from proxyd.daemon import journal_socket
+from proxyd.daemon.journal_socket import JournalSocket
+from proxyd.daemon.log_handler import LogHandler
+from proxyd.daemon.log_line import console_line, journal_line, json_line
+from proxyd.daemon.log_sink import JournalSink, Sink, StderrSink
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+Written = Literal["auto", "json", "console"]
+#: What `auto` means here; `journal`: lines whose priority the journal reads from <N>.
+Form = Literal["json", "console", "journal"]
+_TELL_SECONDS = 5.0
 
 
-def set_up(*, level: str, format: Literal["auto", "json", "console"]) -> None:
-    """Send all logs to stderr, one line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_LineFormatter(_json if format == "json" else _journal if _under_journal() else _console))
+def set_up(*, level: str, format: Written, journal: Path = journal_socket.PATH) -> None:
+    """Send all logs to stderr, one line each; with `auto` under systemd to the journal, entries with fields."""
+    sink = _sink(format, journal)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    if found := _handler():
+        found.use(sink)
+    else:
+        root.handlers[:] = [LogHandler(sink)]
     root.setLevel(logging.WARNING)
     logging.getLogger("proxyd").setLevel(level.upper())
 
 
-def access_line(format: Literal["auto", "json", "console"]) -> Show:
-    """Return how a request is shown, like all other lines."""
-    line = AccessLine()
-    return line.json if format == "json" else line.journal if _under_journal() else line.plain
+def form(format: Written) -> Form:
+    """Return how lines on stderr are written."""
+    if format == "json":
+        return "json"
+    if _under_journal():
+        return "journal"
+    return "console" if format == "console" or _on_terminal() else "json"
 
 
 def write_lines(text: str) -> None:
     """Write whole lines where all others go, so many at once that those of another process cannot come between."""
-    at = 0
-    while len(text) - at > PIPE_BUF:  # pipe(7): up to so much is written as one; non-ASCII is escaped in these lines
-        end = text.rfind("\n", at, at + PIPE_BUF) + 1 or text.find("\n", at) + 1 or len(text)
-        sys.stderr.write(text[at:end])
+    for lines in whole_lines(text):
+        sys.stderr.write(lines)
         sys.stderr.flush()
+
+
+def whole_lines(text: str) -> Iterator[str]:
+    """Yield as many lines at once as a pipe takes as one (pipe(7)); non-ASCII is escaped in these lines."""
+    at = 0
+    while len(text) - at > PIPE_BUF:
+        end = text.rfind("\n", at, at + PIPE_BUF) + 1 or text.find("\n", at) + 1 or len(text)
+        yield text[at:end]
         at = end
-    sys.stderr.write(text[at:])
-    sys.stderr.flush()
+    yield text[at:]
+
+
+async def tell_repeated() -> None:
+    """Say how many equal lines were held back, for ever. Ends only by cancellation; says the rest then."""
+    try:
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            tell_repeated_now()
+    finally:
+        tell_repeated_now(rest=True)
+
+
+def tell_repeated_now(*, rest: bool = False) -> None:
+    """Say how many equal lines were held back in a minute that is over; `rest`: in one that is not over, too."""
+    if handler := _handler():
+        handler.tell_repeated(rest=rest)
 
 
 def tell_why(group: BaseExceptionGroup[BaseException]) -> None:
@@ -50,61 +81,24 @@ def tell_why(group: BaseExceptionGroup[BaseException]) -> None:
         if isinstance(error, BaseExceptionGroup):
             tell_why(error)
         else:
-            logging.getLogger("proxyd").error("cannot start: %s", error)
+            logging.getLogger("proxyd").error("cannot start", extra={"reason": str(error)})
 
 
-class _LineFormatter(logging.Formatter):
-    def __init__(self, line: Callable[[logging.LogRecord, dict[str, object]], str]) -> None:
-        super().__init__()
-        self._line = line
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
-        return self._line(record, fields)
+def _handler() -> LogHandler | None:
+    return next((one for one in logging.getLogger().handlers if isinstance(one, LogHandler)), None)
 
 
-def _json(record: logging.LogRecord, fields: dict[str, object]) -> str:
-    shown = {
-        key: value if isinstance(value, int | float | bool) or value is None else _value(value)
-        for key, value in fields.items()
-    }
-    head = {
-        "time": _moment(record),
-        "level": record.levelname.lower(),
-        "logger": record.name,
-        "event": record.getMessage(),
-    }
-    return json.dumps({**head, **shown}, ensure_ascii=False)
-
-
-def _console(record: logging.LogRecord, fields: dict[str, object]) -> str:
-    return f"{_moment(record)} {record.levelname:7} {_plain(record, fields)}"
-
-
-def _journal(record: logging.LogRecord, fields: dict[str, object]) -> str:
-    # The journal has the time; the priority is read from <N> (sd-daemon(3)).
-    return f"<{_PRIORITY.get(record.levelno, 6)}>{_plain(record, fields)}"
-
-
-def _plain(record: logging.LogRecord, fields: dict[str, object]) -> str:
-    told = (f"{key}={quoted(_value(value))}" for key, value in fields.items() if value is not None)
-    return " ".join([record.getMessage(), *told])
-
-
-def _moment(record: logging.LogRecord) -> str:
-    return _utc(datetime.fromtimestamp(record.created, UTC))
-
-
-def _utc(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _value(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return str(value)
+def _sink(format: Written, journal: Path) -> Sink:
+    match form(format):
+        case "json":
+            return StderrSink(json_line)
+        case "console":
+            return StderrSink(console_line)
+        case "journal":
+            lines = StderrSink(journal_line)
+            if format != "auto" or not journal_socket.is_there(journal):
+                return lines
+            return JournalSink(JournalSocket(journal), instead=lines)
 
 
 def _under_journal() -> bool:
@@ -114,3 +108,10 @@ def _under_journal() -> bool:
     except (OSError, ValueError):
         return False
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _on_terminal() -> bool:
+    try:
+        return os.isatty(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False

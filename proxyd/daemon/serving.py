@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
@@ -13,8 +14,8 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.passive_health import Experience
 from proxyd.core.shared_counts import SharedCounts
+from proxyd.daemon.access_output import AccessOutput, Told, shown
 from proxyd.daemon.listening import Sockets
-from proxyd.daemon.logs import access_line, write_lines
 from proxyd.daemon.sites import Sites
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.h1 import H1Frontend
@@ -39,6 +40,8 @@ from proxyd.upstream.pools import Pools, Upstreams
 #: On port 80, where clients get one short answer; trusted proxies send requests for the upstreams there, and keep
 #: their connections.
 _STRANGERS_TIMES = Times(header=10.0, keepalive=10.0)
+#: So long a client that was accepted before a stop has for its handshake and its request.
+_ARRIVING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +73,21 @@ class Prepared:
 
 
 class Serving:
-    """Serves the configuration that was adopted last. `counts`: what all processes count together."""
+    """Serves the configuration that was adopted last.
+
+    `counts`: what all processes count together. `log_told` hears, in another thread, of an access log that cannot be
+    written.
+    """
 
     def __init__(
-        self, config: Config, *, source: Source, traffic: Traffic, counts: SharedCounts | None = None, clock: Clock
+        self,
+        config: Config,
+        *,
+        source: Source,
+        traffic: Traffic,
+        log_told: Told,
+        counts: SharedCounts | None = None,
+        clock: Clock,
     ) -> None:
         self._config = self._started = config  # where we listen stays as it was at the start
         self._source = source
@@ -83,7 +97,8 @@ class Serving:
             most=limits.max_connections, most_each=limits.max_connections_per_ip, counters=counters, counts=counts
         )
         self._counts = counts
-        self._access = AccessLog(access_line(config.log.format), write=write_lines, clock=clock)
+        self._output = AccessOutput(log_told)
+        self._access = AccessLog(shown(config.log), write=self._output.write, clock=clock)
         date = DateLine(clock)
         self._handler = Handler(traffic, log=self._access, date=date, counters=counters)
         self._plain_handler = PlainHandler(
@@ -172,7 +187,8 @@ class Serving:
         )
         self._plain_handler.hosts = prepared.sites
         self.pools.adopt(prepared.upstreams)
-        self._access.show = access_line(config.log.format)
+        self._access.flush()
+        self._access.show = self._output.use(config.log)
         self._head_limits = _head_limits(config)
         if self._config.served.keys() - config.served.keys():
             asyncio.get_running_loop().call_later(config.drain.total_seconds(), self._cut_gone)
@@ -184,7 +200,7 @@ class Serving:
 
     def counted(self) -> Document:
         """Return what was counted so far."""
-        return self.counters.document(self.pools.states())
+        return self.counters.document(self.pools.states(), self._h1.standing() + self._plain_h1.standing())
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -199,9 +215,20 @@ class Serving:
     async def drain(self) -> None:
         """Accept no more, finish what is in flight, and cut what takes longer than `drain`."""
         self.stop()
-        seconds = self._config.drain.total_seconds()
-        await asyncio.gather(self._h1.drain(seconds), self._plain_h1.drain(seconds))
+        seconds, began = self._config.drain.total_seconds(), monotonic()
+        fronts = self._h1, self._plain_h1
+        for front in fronts:
+            front.begin_drain()
+        await self.seats.vacated(min(seconds, _ARRIVING_SECONDS))
+        left = max(0.0, began + seconds - monotonic())
+        await asyncio.gather(*(front.drain(left) for front in fronts))
         self.pools.close()
+        await asyncio.to_thread(self._output.close)
+
+    def reopen_log(self) -> None:
+        """Open the access log's file anew: it was moved away."""
+        self._access.flush()
+        self._output.reopen()
 
     def _cut_gone(self) -> None:
         """Cut what is still in flight for hosts that were removed, unless they are back."""

@@ -64,9 +64,11 @@ class StagingCheck:
             elif len(chosen) == _MOST_HOSTS:
                 left_out[host.text] = f"only the first {_MOST_HOSTS} hosts are"
             else:
-                chosen[host] = options.model_copy(update={"acme": staged})
+                # Nobody else may get a certificate of a test server, or hear of it.
+                chosen[host] = options.model_copy(update={"acme": staged, "export": None, "on_renew": None})
         admin = self._config.admin.model_copy(update={"socket": directory / "control.sock", "listen": ()})
-        changed = {"hosts": chosen, "cache": directory / "cache", "admin": admin}
+        log = self._config.log.model_copy(update={"access": None})  # its file would be whose command this is
+        changed = {"hosts": chosen, "cache": directory / "cache", "admin": admin, "log": log, "alerts": ()}
         kept = {key: getattr(self._config, key) for key in Config.model_fields}
         return Config.model_construct(**kept | changed), left_out  # a copy would keep what was computed from the hosts
 

@@ -23,16 +23,18 @@ from proxyd.daemon.channel import Message, channel_pair, receive
 from proxyd.daemon.child import Child, Life, how_it_ended
 from proxyd.daemon.issuer_process import IssuerProcess
 from proxyd.daemon.listening import Sockets, bound, log_listening
-from proxyd.daemon.logs import set_up
+from proxyd.daemon.logs import set_up, tell_repeated_now
 from proxyd.daemon.reload import log_warnings
-from proxyd.daemon.systemd import notify
+from proxyd.daemon.systemd import Watchdog, notify, stopping
 from proxyd.daemon.worker_process import WorkerProcess
 
 _log = logging.getLogger("proxyd.supervisor")
 _TICK = 1.0
 #: After the drain, until whoever is still there is killed.
 _MERCY = 10.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+#: Each child is told by us when it is its turn.
+_NOT_FOR_CHILDREN = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Supervisor:
@@ -52,6 +54,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._woken, self._wakes = socket.socketpair()
         self._status = ""
+        self._watchdog = Watchdog(notify)
         self._served: dict[str, Any] = {}
         self._is_up = False
         self._wants_reload = self._is_reloading = self._has_tried_again = False
@@ -74,6 +77,7 @@ class Supervisor:
             if (now := time.monotonic()) >= tick:
                 tick = now + _TICK
                 self._look(now)
+        tell_repeated_now(rest=True)
         _log.info("stopped")
         return self._exit
 
@@ -145,7 +149,7 @@ class Supervisor:
         """Close what is for others: a listening socket that nobody accepts from would keep its clients waiting."""
         signal.set_wakeup_fd(-1)
         for one in _SIGNALS:
-            signal.signal(one, signal.SIG_IGN if one in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+            signal.signal(one, signal.SIG_IGN if one in _NOT_FOR_CHILDREN else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         self._selector.close()
         self._woken.close()
@@ -197,7 +201,9 @@ class Supervisor:
         child.close()
 
     def _look(self, now: float) -> None:
-        """Kill who answers no more."""
+        """Kill who answers no more, and show that we are not one of them."""
+        tell_repeated_now()
+        self._watchdog.alive(now)
         self._reap()
         for number, child in enumerate(self._children):
             if child.pid and child.is_frozen(self._beats[number]):
@@ -286,11 +292,14 @@ class Supervisor:
         numbers = set(self._woken.recv(4096))
         if signal.SIGCHLD in numbers:
             self._reap()
+        if numbers & {signal.SIGHUP, signal.SIGUSR1}:
+            for worker in self._children[1:]:  # logs may have been moved away
+                worker.signal(signal.SIGUSR1)
         if signal.SIGHUP in numbers:
             self._wants_reload = True
             self._reload()
         if numbers & {signal.SIGTERM, signal.SIGINT} and self._exit is None:
-            notify("STOPPING=1")
+            notify(*stopping(self._config.drain.total_seconds() + _MERCY))
             _log.info("stopping: finishing what is in flight", extra={"at_most": self._config.drain})
             self._stop(0)
 

@@ -8,6 +8,7 @@ import pickle
 import signal
 import socket
 from collections.abc import Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from uvloop import new_event_loop
@@ -20,7 +21,7 @@ from proxyd.daemon.child import Life
 from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import building, keep_all
 from proxyd.daemon.listening import Sockets
-from proxyd.daemon.logs import set_up
+from proxyd.daemon.logs import set_up, tell_repeated
 from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.mirror import Mirror
 from proxyd.daemon.serving import Prepared, Serving
@@ -60,7 +61,10 @@ class WorkerProcess:
         )
         self._mirror.remember(served)
         source = self._mirror.source()
-        self._serving = Serving(config, source=source, traffic=self._traffic, counts=counts, clock=clock)
+        self._serving = Serving(
+            config, source=source, traffic=self._traffic, log_told=self._log_told, counts=counts, clock=clock
+        )
+        self._log_trouble: Message | None = None
         self._prepared: dict[int, Prepared] = {}
 
     def run(self) -> int:
@@ -71,7 +75,9 @@ class WorkerProcess:
 
     async def _run(self) -> None:
         stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGTERM, stop.set)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._serving.reopen_log)
         self._life.begin()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -93,7 +99,8 @@ class WorkerProcess:
 
     def _work(self) -> Iterable[Coroutine[None, None, None]]:
         counters = self._serving.counters
-        return self._mirror.run(), self._tell_traffic(), LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
+        serving = LoopLag(counters).run(), FreedMemory(self._serving.seats).run()
+        return self._mirror.run(), self._tell_traffic(), *serving, tell_repeated()
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)
@@ -123,6 +130,18 @@ class WorkerProcess:
         """Have the issuer tell everything, and answer what it has not."""
         self._send({"joined": self._generation, "pid": os.getpid()})
         self._mirror.ask_again()
+        if self._log_trouble is not None:
+            self._send(self._log_trouble)
+
+    def _log_told(self, path: Path, reason: str | None, lost: int) -> None:
+        """Have the issuer tell it, once for all processes; called by the thread that writes the file."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._tell_log_trouble, str(path), reason, lost)
+
+    def _tell_log_trouble(self, path: str, reason: str | None, lost: int) -> None:
+        told: Message = {"log_file": path, "reason": reason, "lost": lost}
+        self._log_trouble = None if reason is None else told
+        self._send(told)
 
     async def _prepare(self, generation: int, pickled: bytes) -> None:
         try:

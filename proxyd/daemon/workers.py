@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from proxyd.config.model import Config
@@ -14,6 +15,7 @@ from proxyd.core.counters import Document, of_gone, summed
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.issuing import Issuing
+from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.reload import ReloadRefused
 from proxyd.store.archive import fingerprint
 
@@ -74,6 +76,7 @@ class Workers:
         self._is_flush_due = False
         self._is_read = False
         self._gone: list[Document] = []
+        self._log_files = FileTroubles()
         self._verdicts: dict[str, bool] = {}
         self._experience: dict[str, Sequence[Any]] = {}
         issuing.table.changed = self._table_changed
@@ -103,6 +106,7 @@ class Workers:
     def gone(self, place: int) -> None:
         """Wait for nobody there until the next process joins."""
         self._workers[place].generation = None
+        self._log_files.gone(place)
         self._heard_something.set()
 
     # Configurations
@@ -261,6 +265,8 @@ class Workers:
                 self._noticed(worker, check, experience)
             case {"joined": int(generation), "pid": int(pid)}:
                 self._join(worker, generation, pid)
+            case {"log_file": str(path), "reason": reason, "lost": int(lost)}:
+                self._log_files.heard(self._workers.index(worker), Path(path), reason, lost)
             case {"prepared": int(generation)}:
                 worker.prepared = generation
                 if worker.generation != self._generation == generation:

@@ -166,6 +166,9 @@ class AiohttpExchange:
     def body_end(self, trailers: bytes) -> None:
         """Wait for aiohttp to say so."""
 
+    def leave(self) -> bool:
+        return False
+
     def abandoned(self) -> None:
         sink = self._sink
         self._end()

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
-from proxyd.core.counters import Limit
+from proxyd.core.counters import Limit, Standing
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.aiohttp_front import AiohttpFront
 from proxyd.frontend.h1_connection import H1Connection
@@ -38,7 +39,7 @@ class H1Frontend:
         self.limits = limits
         self.hit = hit
         self.aiohttp = None if fast_path else AiohttpFront(handler)
-        self.is_draining = False
+        self.is_draining = self._is_closed = False
         self._swept = swept
         self._times = times
         self._connections: set[H1Connection] = set()
@@ -53,15 +54,26 @@ class H1Frontend:
         """Return the protocol of a new client connection, served for `host`; `left` is called when it was lost."""
         return H1Connection(self, downstream, self._times(host, downstream.client), left)
 
-    async def drain(self, seconds: float) -> None:
-        """Close idle connections, wait for the others, then cut them."""
+    def standing(self) -> Counter[Standing]:
+        """Return how many connections do what."""
+        return Counter(one.standing for one in self._connections)
+
+    def begin_drain(self) -> None:
+        """Close connections when they are idle; who has come and not asked yet may do so until `drain`."""
         self.is_draining = True
+        for connection in [*self._connections]:
+            connection.close_when_idle(is_new_too=False)
+
+    async def drain(self, seconds: float) -> None:
+        """Close idle connections, wait for the others, then end tunnels and cut what is left."""
+        self.is_draining = self._is_closed = True
         for connection in [*self._connections]:
             connection.close_when_idle()
         await self._gone_within(seconds)
-        for connection in [*self._connections]:
-            connection.abandon()
-        await self._gone_within(_CUT_SECONDS)
+        for end in (_leave, H1Connection.abandon):
+            for connection in [*self._connections]:
+                end(connection)
+            await self._gone_within(_CUT_SECONDS)
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._swept()
@@ -70,13 +82,13 @@ class H1Frontend:
         """Cut what is under way for an authority that is gone."""
         for connection in [*self._connections]:
             if (authority := connection.serves) is not None and is_gone(authority):
-                connection.abandon()
+                _leave(connection)
 
     def made(self, connection: H1Connection) -> None:
         """Count a connection from the end of its handshake: one that fails never loses it."""
         self._connections.add(connection)
         self._empty.clear()
-        if self.is_draining:
+        if self._is_closed:
             connection.close_when_idle()
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -99,3 +111,9 @@ class H1Frontend:
         for late in [one for one in self._connections if one.deadline <= now or one.late_at <= now]:
             late.expired(now)
         self._swept()
+
+
+def _leave(connection: H1Connection) -> None:
+    tunnel = connection.tunnel
+    if tunnel is None or not tunnel.leave():
+        connection.abandon()

@@ -11,13 +11,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from proxyd.core.chunked_body import MalformedBody
-from proxyd.core.counters import Limit
+from proxyd.core.counters import Limit, Standing
 from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import MalformedRequest, is_plain, keeps_open
 from proxyd.frontend.aiohttp_front import AiohttpExchange
 from proxyd.frontend.body_reader import BodyReader
 from proxyd.frontend.head_reader import UNREADABLE, HeadReader
-from proxyd.frontend.phase import BODY, HEAD, LATER, NOTHING, TUNNEL
+from proxyd.frontend.phase import BODY, HEAD, LATER, NOTHING, STANDING, TUNNEL
 from proxyd.frontend.response_head import response_head
 from proxyd.proxy.exchange import Downstream, RequestSink
 from proxyd.proxy.times import Times
@@ -113,13 +113,8 @@ class H1Connection(asyncio.Protocol):
             if len(self._pending) > _MOST_PENDING:
                 self._read(False)
 
-    def eof_received(self) -> bool:
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._phase = NOTHING
-        self._pending = b""
+        self._transport, self._phase, self._pending = None, NOTHING, b""
         self.deadline = self.late_at = NEVER
         self._owner.gone(self)
         self._lost()
@@ -261,13 +256,23 @@ class H1Connection(asyncio.Protocol):
             self.abandon()
 
     @property
+    def standing(self) -> Standing:
+        """What operators are told that it does."""
+        return STANDING[self._phase]
+
+    @property
     def serves(self) -> bytes | None:
         """The authority that a request under way, or a tunnel, is for."""
         return None if self._sink is None else self.request.authority
 
-    def close_when_idle(self) -> None:
-        """Serve what is under way, then close."""
-        if self._phase is HEAD and not self._pending:
+    @property
+    def tunnel(self) -> RequestSink | None:
+        """Who has the other end of a tunnel."""
+        return self._sink if self._phase is TUNNEL else None
+
+    def close_when_idle(self, *, is_new_too: bool = True) -> None:
+        """Serve what is under way, then close; who is new and has not asked yet may be let ask."""
+        if self._phase is HEAD and not self._pending and (is_new_too or hasattr(self, "request")):
             self._close()
         elif not self._answers:
             self._keeps = False

@@ -1,5 +1,7 @@
 """How many connections clients may have open at a time, on both ports together and from one address."""
 
+import asyncio
+import contextlib
 import logging
 from functools import lru_cache
 from time import monotonic
@@ -29,6 +31,7 @@ class Seats:
         #: The most that were taken in this process since somebody set it back.
         self.most_here = 0
         self._counts = counts or alone()
+        self._empty: asyncio.Event | None = None
         self._told_at = float("-inf")
         #: One that comes again is not looked up again, and its connections share what they keep of it.
         self._cells_of = lru_cache(4096)(lambda client: self._counts.cells(network_of(client, ipv4=32, ipv6=64)))
@@ -37,6 +40,14 @@ class Seats:
     def here(self) -> int:
         """Return how many are taken in this process."""
         return sum(self._counters.accepted.values()) - sum(self._counters.closed.values())
+
+    async def vacated(self, seconds: float) -> None:
+        """Wait until all are free in this process, at most so long."""
+        self._empty = asyncio.Event()
+        if self.here:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
 
     def take(self, place: Place) -> "Seat | None":
         """Return the seat of a new connection on that port, or None: there is none left."""
@@ -68,6 +79,8 @@ class Seats:
         self._counters.closed[place] += 1
         self._counts.add_to_total(-1)
         self._counts.add(cells, -1)
+        if self._empty is not None and not self.here:
+            self._empty.set()
 
     def _tell(self, limit: str, most: int, client: str | None = None) -> None:
         """Say so now and then: under attack it happens thousands of times a second."""

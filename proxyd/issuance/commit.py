@@ -10,6 +10,7 @@ from proxyd.certs.certificate import Certificate
 from proxyd.core.alarm import Alarm
 from proxyd.core.lineage import Held, Lineage
 from proxyd.core.renewal import begins_later, renew_at
+from proxyd.core.trouble import TroubleKind
 from proxyd.issuance.issuer import Issuer
 from proxyd.issuance.keeper import Installed, Keeper, NoRoom, Serving, TakenBack
 from proxyd.issuance.memory import Memory
@@ -58,6 +59,7 @@ class Commit:
                 Alarm(
                     reason=f"the new certificate does not serve yet: {delayed.reason}",
                     to_do="Give this machine what it lacks; it is tried again at least every minute.",
+                    kind=TroubleKind.NOT_IN_USE,
                 ),
             )
         for lineage, delayed in self._unsaved.items():

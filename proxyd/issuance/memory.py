@@ -269,6 +269,11 @@ class Memory:
         """Return what was kept under a name; empty when nothing was."""
         return self._states.get(name, {})
 
+    def documents(self, prefix: str) -> dict[str, "Mapping[str, JsonValue]"]:
+        """Return what was kept under names that begin so, by the rest of the name."""
+        kept = [*self._states.items()]
+        return {name.removeprefix(prefix): document for name, document in kept if name.startswith(prefix)}
+
     def keep_document(self, name: str, document: Mapping[str, object]) -> None:
         """Keep it in the place of the one before."""
         self._states[name] = kept = _mapping(document)
@@ -283,6 +288,10 @@ class Memory:
         """Return what happened to a host, oldest first. Blocks on the disk."""
         self._journal.flush()
         return self._journal.history(host)
+
+    def latest(self, limit: int) -> list[JournalEvent]:
+        """Return the last events of all hosts, newest first. Blocks on the disk, and waits for no writing."""
+        return self._journal.latest(limit)
 
     def close(self) -> None:
         """Write what is queued. Blocks."""

@@ -165,9 +165,10 @@ class NameWatcher:
         self._keep(lineage, watch)
 
     def _wake(self, lineage: Lineage, state: Waiting | Blocked | Dormant, why: Sequence[str], views: Views) -> None:
-        kind = "woken" if isinstance(state, Dormant) else "names changed"
-        _log.info(f"{kind}: ordering now", extra={"host": lineage.host, "reason": "; ".join(why)})
-        self._memory.note(kind, lineage.host, None, changes=why, **_told(views))
+        was_dormant = isinstance(state, Dormant)
+        extra = {"host": lineage.host, "reason": "; ".join(why)}
+        _log.info("woken: ordering now" if was_dormant else "names changed: ordering now", extra=extra)
+        self._memory.note("woken" if was_dormant else "names changed", lineage.host, None, changes=why, **_told(views))
         self._preflight.mended(lineage)
         is_open = all(view.port80 is Port80.OURS for view in views.values())
         self._renewer.wish(lineage, hint="http-01" if is_open else None)

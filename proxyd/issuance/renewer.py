@@ -347,7 +347,7 @@ class Renewer:
         _log.info("certificate issued", extra={"host": lineage.host, "issuer": task.issuer, **fields})
         self._memory.note("certificate issued", lineage.host, task.issuer, **fields)
         if isinstance(state := self.fleet.state(lineage), Waiting):
-            self._tell_failed(task, state.failure, self._clock.now(), what="due at once")
+            self._tell_failed(task, state.failure, self._clock.now(), due=True)
         await self.commit.end_orders(lineage, certificate)
 
     async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, reason: str) -> None:
@@ -368,13 +368,14 @@ class Renewer:
         self.fleet.failed(task, failure, now, unfinished=unfinished, issued=issued)
         self._tell_failed(task, failure, now)
 
-    def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime, what: str | None = None) -> None:
+    def _tell_failed(self, task: OrderTask, failure: Failure, now: datetime, *, due: bool = False) -> None:
         self._remember(task)
         state = self.fleet.state(task.lineage)
         fields: dict[str, object] = {"kind": failure.kind.value, "reason": failure.message, **_waiting(state, now)}
-        _log.warning(what or "no certificate", extra={"host": task.lineage.host, "issuer": task.issuer, **fields})
+        extra = {"host": task.lineage.host, "issuer": task.issuer, **fields}
+        _log.warning("due at once" if due else "no certificate", extra=extra)
         more = {"problem": failure.problem, "challenge": failure.challenge, "addresses": failure.addresses or None}
-        self._memory.note(what or "order failed", task.lineage.host, task.issuer, **more, **fields)
+        self._memory.note("due at once" if due else "order failed", task.lineage.host, task.issuer, **more, **fields)
 
     def _postponed(self, lineage: Lineage, failure: Failure, until: datetime) -> None:
         """Record it once until an order is sent: a full bucket puts ten thousand hosts off again and again."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from proxyd.core.clock import Clock
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.request_head import RequestHead
 
 _BATCH = 256
 
@@ -13,19 +14,18 @@ _BATCH = 256
 class AccessRecord(NamedTuple):
     """What one request was and how it ended, at `at` by the monotonic clock.
 
-    The client's bytes are as it sent them: who shows them escapes them.
+    The client's bytes are as it sent them: who shows them escapes them. `request` is kept as a whole: to take it apart
+    costs less for a batch than in the middle of a request.
     """
 
     at: float
     seconds: float
     host: Hostname | HostPattern | None
     client: str
-    method: bytes
-    target: bytes
+    request: RequestHead
     status: int
     sent: int
     request_id: str
-    user_agent: bytes
 
 
 #: Writes a record out, which ended so many milliseconds after 1970.

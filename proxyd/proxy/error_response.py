@@ -21,6 +21,11 @@ _MEANING = {
 }
 
 
+def retry_after(seconds: int) -> bytes:
+    """Return the line that tells when to ask again."""
+    return b"\r\nRetry-After: %d" % seconds
+
+
 def send_error(exchange: Exchange, status: int, request_id: str, *, lines: bytes = b"") -> None:
     """Answer with `status`, whole; `lines`: more header lines."""
     phrase = HTTPStatus(status).phrase

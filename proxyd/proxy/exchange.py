@@ -38,6 +38,10 @@ class RequestSink(Protocol):
         """The client is gone."""
         ...
 
+    def leave(self) -> bool:
+        """We go away: end a tunnel with last words. False, and nothing done: there are none, or no place for them."""
+        ...
+
     def refused(self, status: int, why: str) -> None:
         """The rest of the body cannot be taken, and no answer has begun: answer with `status`; `why` is for the log."""
         ...

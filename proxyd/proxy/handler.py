@@ -182,18 +182,15 @@ class Handler:
         self._counters.ended(self._counters.elsewhere if site is None else site.counts, status, now - began, sent)
         if not self.snapshot.access_log:
             return
-        request = exchange.request
         self._log.record(
             AccessRecord(
                 now,
                 now - began,
                 None if site is None else site.host,
                 exchange.downstream.client,
-                request.method,
-                request.target,
+                exchange.request,
                 status,
                 sent,
                 request_id,
-                request.block.user_agent,
             )
         )

@@ -9,10 +9,11 @@ from typing import Final
 from proxyd.core.body_length import CHUNKED
 from proxyd.core.request_head import RequestHead
 from proxyd.core.response_scanner import ResponseHead
-from proxyd.proxy.error_response import send_error
+from proxyd.proxy.error_response import retry_after, send_error
 from proxyd.proxy.exchange import Exchange
 from proxyd.proxy.snapshot import Site
 from proxyd.proxy.upstream_head import upstream_head
+from proxyd.proxy.web_socket import WebSocketExchange
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
 from proxyd.upstream.dialer import ConnectFailed
 from proxyd.upstream.pool import Dial, UpstreamPool
@@ -34,6 +35,7 @@ class Relay:
     """
 
     __slots__ = (
+        "_asked",
         "_awaits_continue",
         "_connecting",
         "_connection",
@@ -71,7 +73,7 @@ class Relay:
         self.exchange = exchange
         self.site = site
         self.request_id = request_id
-        self.began = began
+        self.began = self._asked = began
         self.status = 0
         self.sent = 0
         self._request = request
@@ -140,6 +142,13 @@ class Relay:
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, connection.abort)
         self._drop_upstream()
         self._end(self.status if self._tunnels else 499)
+
+    def leave(self) -> bool:
+        exchange = self.exchange
+        if self._is_over or not isinstance(exchange, WebSocketExchange) or not exchange.say_goodbye():
+            return False
+        self.abandoned()
+        return True
 
     def refused(self, status: int, why: str) -> None:
         if self._is_over:
@@ -217,6 +226,8 @@ class Relay:
         self.status, self._tunnels = 101, True
         self.site.counters.tunnels_begun += 1
         self.exchange.switch(b"%b\r\nUpgrade: %b" % (head.kept, head.upgrade))
+        if head.upgrade.lower() == b"websocket":
+            self.exchange = WebSocketExchange(self.exchange)
         self._expect_more()
 
     def data(self, data: bytes) -> None:
@@ -249,11 +260,11 @@ class Relay:
             group.failed(self._pool, error)
         if isinstance(error, ConnectFailed) and self._use_another():
             return
-        self._log_trouble("upstream failed", str(error))
+        _log.warning("upstream failed", extra=self._said(str(error)))
         if is_ours:
-            self._refuse(503, lines=_retry_after(_SHORTLY))
+            self._refuse(503, lines=retry_after(_SHORTLY))
         elif isinstance(error, ConnectFailed) and not group.is_available():
-            self._refuse(503, lines=_retry_after(group.unavailable()[1]))
+            self._refuse(503, lines=retry_after(group.unavailable()[1]))
         else:
             self._refuse(504 if error.timed_out else 502)
 
@@ -295,22 +306,28 @@ class Relay:
         pool = self.site.upstream.pick(self.exchange.downstream.client, self._tried)
         if pool is None:
             return False
+        self._asked = monotonic()
         self._use(pool)
         return True
 
     def _unavailable(self) -> None:
         reason, seconds = self.site.upstream.unavailable()
         self.site.counters.hit("max_upstream_connections" if self.site.upstream.is_full() else None)
-        self._log_trouble("no upstream is available", reason)
-        self._refuse(503, lines=_retry_after(seconds))
+        _log.warning("no upstream is available", extra=self._said(reason))
+        self._refuse(503, lines=retry_after(seconds))
 
     def _answered(self) -> None:
         pool = self._pool
-        if pool is not None and pool.passive.failures:
+        if pool is None:
+            return
+        answers = pool.answers
+        answers[0] += 1
+        answers[1] += monotonic() - self._asked
+        if pool.passive.failures:
             self.site.upstream.worked(pool)
 
-    def _log_trouble(self, what: str, reason: str) -> None:
-        _log.warning(what, extra={"host": self.site.host, "reason": reason, "request_id": self.request_id})
+    def _said(self, reason: str) -> dict[str, object]:
+        return {"host": self.site.host, "reason": reason, "request_id": self.request_id}
 
     def _connect(self) -> None:
         assert self._pool is not None
@@ -387,7 +404,3 @@ class Relay:
             self._pool.active -= 1
             self._pool = None
         self._done(self)
-
-
-def _retry_after(seconds: int) -> bytes:
-    return b"\r\nRetry-After: %d" % seconds

@@ -176,8 +176,10 @@ class DirectoryStore:
             os.fchmod(descriptor, 0o600)
         self._tightened += 1
         if self._tightened <= _MAX_WARNINGS:
-            more = "; further files are not named" if self._tightened == _MAX_WARNINGS else ""
-            _log.warning(f"a private key could be read by others: its mode is 0600 now{more}", extra={"file": path})
+            extra: dict[str, object] = {"file": path}
+            if self._tightened == _MAX_WARNINGS:
+                extra["then"] = "further files are not named"
+            _log.warning("a private key could be read by others: its mode is 0600 now", extra=extra)
 
     def _clear_leftovers(self, now: float) -> None:
         for leftover in self._temporary.iterdir():

@@ -140,6 +140,10 @@ class Journal:
         )
         return events_of(reversed(rows))
 
+    def latest(self, limit: int) -> list[JournalEvent]:
+        """Return the last events of all hosts that the disk has, newest first. Blocks; empty as `history`."""
+        return events_of(self._read(f"SELECT {EVENT_COLUMNS} FROM event ORDER BY id DESC LIMIT ?", (limit,)))
+
     def states(self) -> dict[str, Mapping[str, JsonValue]]:
         """Return all documents by name. Blocks; broken ones are left out, and the history is not known then."""
         found, self._lost = documents_of(self._read(DOCUMENTS, ()))

@@ -45,7 +45,7 @@ class UpstreamPool:
     """Lends connections; the borrower gives them back or aborts them. Connecting runs in the given task group.
 
     `active`: requests under way, counted by who has them, which are at most `most`. `checked`: what the checks say that
-    are made of it. `errors`: how often it failed, and how.
+    are made of it. `errors`: how often it failed, and how. `answers`: how many it began, and the seconds of waiting.
     """
 
     __slots__ = (
@@ -57,6 +57,7 @@ class UpstreamPool:
         "_tasks",
         "_waiting",
         "active",
+        "answers",
         "checked",
         "dialer",
         "errors",
@@ -71,12 +72,14 @@ class UpstreamPool:
         *,
         tasks: asyncio.TaskGroup,
         errors: dict[ErrorKind, int],
+        answers: list[float] | None = None,
         most: int = 10_000,
         checked: ActiveHealth | None = None,
         passive: PassiveHealth | None = None,
     ) -> None:
         self.dialer = dialer
         self.errors = errors
+        self.answers = [0, 0.0] if answers is None else answers
         self.name = str(dialer.address)
         self.active = 0
         self.most = most

@@ -185,6 +185,7 @@ class Pools:
                 checked=check.state if check else None,
                 passive=passive,
                 errors=self._counters.upstream(str(key.address)),
+                answers=self._counters.answers(str(key.address)),
             )
         into.pools[key] = pool
         into.pools_by_check.setdefault(key.check, []).append(pool)

@@ -24,13 +24,16 @@ class SharedPool(UpstreamPool):
         checked: ActiveHealth | None,
         passive: PassiveHealth,
         errors: dict[ErrorKind, int],
+        answers: list[float],
         counts: SharedCounts,
         name: str,
     ) -> None:
         self._counts = counts
         self._active = 0
         self._place = counts.cells(f"upstream {name}")
-        super().__init__(dialer, tasks=tasks, most=most, checked=checked, passive=passive, errors=errors)
+        super().__init__(
+            dialer, tasks=tasks, most=most, checked=checked, passive=passive, errors=errors, answers=answers
+        )
 
     @property
     def active(self) -> int:

@@ -207,7 +207,7 @@ def test_too_few_descriptors_from_the_start(daemon: DaemonProcess, client: Https
         assert daemon.process is not None
         daemon.process.wait(20)
         assert daemon.stop() == 2
-        assert f"cannot start: only {count} files may be open" in daemon.log()
+        assert f'cannot start reason="only {count} files may be open' in daemon.log()
         assert len(daemon.log().splitlines()) == 1
     assert {one: one.stat().st_mtime_ns for one in daemon.cache.rglob("*")} == before
     daemon.start(prepare=allow(FEWEST))

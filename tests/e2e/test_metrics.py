@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 
 from pebble.server import free_port
-from tests.support.cached import NO_CA, get, plain, reload, start_cached, status, tls
+from tests.support.cached import NO_CA, get, keep_certificates, plain, reload, start_cached, status, tls
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.raw_upstream import Peer, RawUpstream
@@ -67,6 +67,8 @@ def test_requests_are_counted_by_host_and_class(daemon: DaemonProcess, port: int
     assert risen(before, after, "proxyd_limits_hit_total") == {}
     assert after["proxyd_requests_in_flight",] == after["proxyd_tunnels_open",] == 0
     assert after["proxyd_upstream_healthy", upstream_url] == 1
+    assert after["proxyd_upstream_response_seconds_count", upstream_url] == 4
+    assert 0 < after["proxyd_upstream_response_seconds_sum", upstream_url] < 10
     assert not [key for key in after if "nobody.example.com" in key]
 
 
@@ -102,6 +104,8 @@ def test_certificates_are_told(daemon: DaemonProcess, port: int) -> None:
     assert samples["proxyd_certificate_state", HOST, row["state"]] == 1
     assert samples["proxyd_certificate_not_after_timestamp_seconds", HOST] > samples["process_start_time_seconds",]
     assert samples["proxyd_certificate_failures", HOST] == row["failures"]
+    assert samples["proxyd_certificate_needs_attention", HOST] == row["needs_a_person"]
+    assert samples["proxyd_trouble", "clock"] == samples["proxyd_trouble", "cache"] == 0
     assert json.loads(fetch(port, "/status.json")[1]) == command(daemon, "status", "--json").json
     families = [*open_metrics(fetch(port, "/metrics", accept="application/openmetrics-text;version=1.0.0")[1])]
     assert "proxyd_acme_budget_remaining" in {one.name for one in families}
@@ -128,6 +132,7 @@ def test_what_is_open_is_told_while_it_is(daemon: DaemonProcess) -> None:
             assert samples["proxyd_requests_in_flight",] == 1
             assert samples["proxyd_upstream_requests_in_flight", name] == 1
             assert samples["proxyd_connections_open", "https"] == 1
+            assert samples["proxyd_connections_by_state", "request"] == 1
             peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
             client.recv(1000)
             client.sendall(b"to the upstream")
@@ -135,6 +140,7 @@ def test_what_is_open_is_told_while_it_is(daemon: DaemonProcess) -> None:
             samples = scrape(port)
             assert (samples["proxyd_tunnels_open",], samples["proxyd_upgrades_total",]) == (1, 1)
             assert samples["proxyd_requests_in_flight",] == 0
+            assert samples["proxyd_connections_by_state", "tunnel"] == 1
             assert samples["proxyd_request_bytes_total",] == 15
         eventually(lambda: scrape(port)["proxyd_tunnels_open",] == 0)
         samples = scrape(port)
@@ -187,6 +193,20 @@ def test_a_daemon_whose_admin_port_is_taken_serves_all_the_same(daemon: DaemonPr
     assert len(errors) == 1, errors
     assert f"another program uses port {number}" in errors[0]
     assert command(daemon, "status").status in (0, 1)
+
+
+def test_the_trouble_of_hosts_leaves_the_daemon_ready(daemon: DaemonProcess, upstream_url: str) -> None:
+    """One has no certificate, and its CA does not answer; of another the application is away."""
+    port = free_port()
+    keep_certificates(daemon, DEAD)
+    daemon.configure({HOST: upstream_url, DEAD: 1}, acme=NO_CA, admin={"listen": f"127.0.0.1:{port}"}, ready_path="/up")
+    daemon.start()
+    eventually(lambda: fetch(port, "/readyz")[0] == 200, what=daemon.log)
+    eventually(lambda: command(daemon, "status").status == 1, what=daemon.log)
+    assert status(tls(daemon.https_port, DEAD, get(DEAD))) == 502
+    assert fetch(port, "/readyz") == (200, "ready\n")
+    assert status(plain(daemon.http_port, get(HOST, path="/up"))) == 200
+    assert status(tls(daemon.https_port, DEAD, get(DEAD, path="/up"))) == 200
 
 
 def test_a_daemon_that_stops_is_not_ready(daemon: DaemonProcess) -> None:

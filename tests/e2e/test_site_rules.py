@@ -37,6 +37,12 @@ def test_a_load_balancer_sees_on_both_ports_that_we_are_ready(daemon: DaemonProc
         ):
             assert response.startswith(b"HTTP/1.1 200 OK\r\n")
             assert response.endswith(b"\r\n\r\nready\n")
+    for looked in (
+        plain(daemon.http_port, get(HOST, path="/ready").replace(b"GET", b"HEAD")),
+        tls(daemon.https_port, HOST, get(HOST, path="/ready").replace(b"GET", b"HEAD")),
+    ):
+        assert looked.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert looked.endswith(b"\r\n\r\n")
     assert status(ask(daemon, path="/ready/x")) == 503
     assert status(plain(daemon.http_port, get(HOST, path="/readyx"))) == 308
     assert status(plain(daemon.http_port, get("other.example", path="/"))) == 421

@@ -329,7 +329,7 @@ def test_a_cache_that_keeps_nothing_is_said_and_nobody_is_left(daemon: DaemonPro
     daemon.start(wait=False)
     assert daemon.process is not None
     assert daemon.process.wait(30) == 2
-    assert daemon.log().count("cannot start: ") == 1
+    assert daemon.log().count("cannot start reason=") == 1
     assert "Traceback" not in daemon.log()
 
 

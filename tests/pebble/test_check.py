@@ -6,6 +6,7 @@ from pathlib import Path
 from pebble.server import Pebble
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess
+from tests.support.receiver import receiver
 from tests.support.tls_listener import silence
 from tests.support.upstream import Upstream
 
@@ -32,6 +33,22 @@ def test_names_are_proved_before_the_first_start(tmp_path: Path, daemon: DaemonP
             done = command(daemon, "check", "--staging")
         assert done.status == 1
         assert "the proof could not begin: listen.https: " in done.err
+
+
+def test_a_proof_hands_nothing_over_and_tells_nobody(tmp_path: Path, daemon: DaemonProcess, upstream: Upstream) -> None:
+    place, told = tmp_path / "tls", tmp_path / "told"
+    hooks = {"export": {"dir": str(place)}, "on_renew": ["/usr/bin/touch", str(told)]}
+    with (
+        Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble,
+        receiver() as server,
+    ):
+        hosts: dict[str, object] = {HOST: {"upstream": upstream.port, **hooks}}
+        daemon.configure(hosts, pebble=pebble, alerts=[{"webhook": server.url}, {"heartbeat": server.url}])
+        done = command(daemon, "check", "--staging")
+        assert done.status == 0, done.out + done.err
+    assert not place.exists()
+    assert not told.exists()
+    assert not server.received
 
 
 def test_what_is_not_proved_is_said_with_the_next_step(

@@ -16,6 +16,7 @@ from typing import IO, Any, Protocol
 import yaml
 
 from pebble.server import free_port
+from tests.support.secrets import check_hides_secrets
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 30.0
@@ -51,12 +52,14 @@ class DaemonProcess:
         config: dict[str, object] = {
             "listen": {"https": f"127.0.0.1:{self.https_port}", "http": f"127.0.0.1:{self.http_port}"},
             "cache": str(self.cache),
-            "log": {"level": "debug"},
             "hosts": hosts,
         }
         if acme:
             config["acme"] = acme
         config.update(more)
+        log = config.get("log", {"level": "debug"})
+        if isinstance(log, dict):  # its file is no terminal, and tests read what a person reads
+            config["log"] = {"format": "console", **log}
         admin = config.get("admin", {})
         if isinstance(admin, dict):  # many daemons run on one machine: none has the default port
             config["admin"] = {"listen": [], **admin}
@@ -105,6 +108,7 @@ class DaemonProcess:
                 self.process.kill()
             if self._log_file is not None:
                 self._log_file.close()
+        self._look_for_secrets()
         return status
 
     def reload(self) -> None:
@@ -114,7 +118,13 @@ class DaemonProcess:
     def log(self) -> str:
         return self._log_path.read_text(errors="replace")
 
+    def _look_for_secrets(self) -> None:
+        for path in (self._log_path, *self.directory.rglob("*access*.log*")):
+            if path.is_file():
+                check_hides_secrets(path.read_text(errors="replace"), file=self.file, cache=self.cache)
+
     def forget_log(self) -> None:
+        self._look_for_secrets()
         os.truncate(self._log_path, 0)
 
     def journal(self, query: str, *values: object) -> list[tuple[Any, ...]]:

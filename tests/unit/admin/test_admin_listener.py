@@ -10,7 +10,9 @@ import pytest
 
 from proxyd.admin import admin_listener
 from proxyd.admin.admin_listener import AdminListener, is_ours
+from proxyd.admin.host_filter import HostFilter
 from proxyd.config.values import ListenAddress
+from proxyd.frontend.listener import Listener
 
 ANY = ListenAddress.parse("127.0.0.1:0")
 
@@ -26,6 +28,12 @@ class Pages:
             raise RuntimeError("secret")
         return f"for {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"
 
+    async def overview(self, asked: HostFilter) -> str:
+        return f"<p>{asked.search}</p>"
+
+    async def host(self, name: str) -> tuple[str, bool]:
+        return f"<p>{name}</p>", name != "nobody.example.com"
+
     async def status(self) -> Mapping[str, Any]:
         return {"ok": True}
 
@@ -35,7 +43,7 @@ class Pages:
 
 @contextlib.asynccontextmanager
 async def running(pages: Pages) -> AsyncIterator[int]:
-    listener = AdminListener(pages)
+    listener = AdminListener(pages, names=("web1",))
     listener.listen([ANY])
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(listener.run())
@@ -67,12 +75,36 @@ async def test_the_pages() -> None:
         assert int(fields["content-length"]) > 0
 
 
+async def test_the_pages_for_people() -> None:
+    async with running(Pages()) as port:
+        status, fields, body = await ask(port, "GET /status?q=shop")
+        assert (status, body, fields["content-type"]) == (200, "<p>shop</p>", "text/html; charset=utf-8")
+        assert "default-src 'none'" in fields["content-security-policy"]
+        assert "unsafe" not in fields["content-security-policy"]
+        assert (fields["x-content-type-options"], fields["x-frame-options"]) == ("nosniff", "deny")
+        assert "access-control-allow-origin" not in fields
+        assert (await ask(port, "GET /status/2001%3Adb8%3A%3A1"))[::2] == (200, "<p>2001:db8::1</p>")
+        assert (await ask(port, "GET /status/nobody.example.com"))[0] == 404
+        assert (await ask(port, "HEAD /status"))[::2] == (200, "")
+        status, fields, _ = await ask(port, "GET /")
+        assert (status, fields["location"]) == (302, "/status")
+
+
+async def test_machines_look_with_head_too() -> None:
+    pages = Pages()
+    async with running(pages) as port:
+        assert [(await ask(port, f"HEAD {path}"))[::2] for path in ("/healthz", "/readyz")] == [(200, "")] * 2
+        pages.trouble = "stopping"
+        assert (await ask(port, "HEAD /readyz"))[::2] == (503, "")
+
+
 async def test_nothing_can_be_changed() -> None:
     async with running(Pages()) as port:
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-            status, fields, _ = await ask(port, f"{method} /metrics")
-            assert (status, fields["allow"]) == (405, "get,head")
-        assert [(await ask(port, f"GET {path}"))[0] for path in ("/", "/status", "/metrics/")] == [404] * 3
+            for path in ("/metrics", "/status", "/status/a.example.com"):
+                status, fields, _ = await ask(port, f"{method} {path}")
+                assert (status, fields["allow"]) == (405, "get,head")
+        assert [(await ask(port, f"GET {path}"))[0] for path in ("/x", "/status/", "/metrics/")] == [404] * 3
 
 
 async def test_who_is_not_ready_says_why_and_lives() -> None:
@@ -87,7 +119,10 @@ async def test_a_foreign_page_learns_nothing() -> None:
     async with running(Pages()) as port:
         status, _, body = await ask(port, "GET /metrics", "Host: rebound.example.com:9180")
         assert status == 421
-        assert "for" not in body
+        assert "for " not in body
+        for path in ("/", "/status", "/status/a.example.com", "/status.json", "/readyz"):
+            assert (await ask(port, f"GET {path}", "Host: rebound.example.com:9180"))[0] == 421
+        assert (await ask(port, "GET /status", "Host: WEB1:9180"))[0] == 200
 
 
 async def test_a_page_that_fails_is_logged_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -145,6 +180,19 @@ async def test_a_port_that_is_taken_is_told_and_no_more(caplog: pytest.LogCaptur
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_an_end_of_the_pages_ends_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Listener) -> None:
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(Listener, "start", fail)
+    listener = AdminListener(Pages())
+    listener.listen([ANY])
+    await listener.run()
+    assert "the admin pages ended" in caplog.text
 
 
 @pytest.mark.parametrize(

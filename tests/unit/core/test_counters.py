@@ -2,7 +2,7 @@
 
 import json
 
-from proxyd.core.counters import DURATIONS, Counters, UpstreamState, summed
+from proxyd.core.counters import DURATIONS, Counters, UpstreamState, of_gone, summed
 
 
 def test_a_request_is_counted_where_it_belongs() -> None:
@@ -63,6 +63,9 @@ def test_documents_add_up_after_their_way_through_json() -> None:
     other.ended(other.host("a"), 200, 2.0, 2)
     other.ended(other.host("b"), 500, 0.5, 4)
     other.upstream("u")["closed"] += 1
+    for each in (one, other):
+        each.answers("u")[0] += 2
+        each.answers("u")[1] += 0.5
     one.handshakes["ok"] += 1
     other.handshakes["ok"] += 2
     other.lag(0.02)
@@ -71,6 +74,27 @@ def test_documents_add_up_after_their_way_through_json() -> None:
     total = summed(documents)
     assert {host: counts[2] + counts[5] for host, counts in total["hosts"].items()} == {"a": 2, "b": 1}
     assert (total["seconds"], total["sent"], total["handshakes"]["ok"]) == (3.0, 7, 3)
-    assert total["upstreams"] == {"u": {"errors": {"closed": 1}, "in_flight": 6, "out": 2}}
+    assert total["upstreams"] == {
+        "u": {"errors": {"closed": 1}, "answers": 4, "seconds": 1.0, "in_flight": 6, "out": 2}
+    }
     assert (sum(total["lags"]), total["lag_seconds"]) == (1, 0.02)
     assert summed([]) == Counters().document({})
+
+
+def test_connections_are_told_by_what_they_do() -> None:
+    counters = Counters()
+    counters.accepted["https"] += 5
+    counters.accepted["http"] += 1
+    counters.closed["http"] += 1
+    standing = counters.document({}, {"idle": 2, "tunnel": 1})["standing"]
+    assert standing == {"opening": 2, "idle": 2, "request": 0, "tunnel": 1, "closing": 0}
+
+
+def test_of_a_process_that_is_gone_nothing_is_open() -> None:
+    counters = Counters()
+    counters.accepted["https"] += 1
+    counters.answers("u")[0] += 1
+    counters.answers("u")[1] += 0.25
+    left = of_gone(counters.document({"u": UpstreamState(1, is_out=True)}, {"idle": 1}))
+    assert left["upstreams"] == {"u": {"answers": 1, "seconds": 0.25}}
+    assert not any(left["standing"].values())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 
-from proxyd.core.moment import read_moment
+from proxyd.core.moment import distance, read_moment
 from tests.support.strategies import json_values, moments
 
 
@@ -28,3 +28,18 @@ def test_anything_else_is_nothing_or_can_be_reckoned_with(value: object) -> None
 )
 def test_no_time_zone_and_no_other_century(text: str) -> None:
     assert read_moment(text) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "in 0 s"),
+        (90, "in 90 s"),
+        (-5400, "90 min ago"),
+        (3 * 3600, "in 3 h"),
+        (-47 * 3600, "47 h ago"),
+        (86400 * 29, "in 29 d"),
+    ],
+)
+def test_how_far_away_it_is(seconds: int, said: str) -> None:
+    assert distance(timedelta(seconds=seconds)) == said

@@ -146,3 +146,30 @@ def test_a_limit_is_of_those_whom_the_ca_names(detail: str, limit: str | None, l
     problem = Problem.parse({"type": PREFIX + "rateLimited", "detail": f"{detail}, retry after …"}, status=429)
     failure = IssuanceError(FailureKind.RATE_LIMITED, "x", problem=problem).failure
     assert (failure.limit, list(failure.limited)) == (limit, limited)
+
+
+@pytest.mark.parametrize(
+    ("detail", "shown"),
+    [
+        (f"Invalid response from http://a.example/.well-known/acme-challenge/{'t' * 43}: 404", "acme-challenge/…: 404"),
+        (f"/acme-challenge/{'t' * 22} [192.0.2.1]: refused", "acme-challenge/… [192.0.2.1]: refused"),
+        (f'did not match this challenge "{"t" * 43}.{"k" * 43}" (got "no")', 'this challenge "…" (got "no")'),
+        (f'"{"t" * 22}.{"k" * 43}"', '"…"'),
+    ],
+)
+def test_tokens_are_left_out(detail: str, shown: str) -> None:
+    found = Problem.parse({"type": PREFIX + "unauthorized", "detail": detail}, status=403).detail
+    assert found.endswith(shown)
+    assert "ttt" not in found
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        f"visit https://a.example/unpause?jwt={'h' * 36}.{'p' * 200}.{'s' * 43}",
+        f"visit https://a.example/unpause?jwt={'h' * 43}.{'p' * 43}.{'s' * 43} now",
+        f"{'a' * 30}.{'b' * 43}.example.com has no address",
+    ],
+)
+def test_links_and_names_are_not_taken_for_tokens(detail: str) -> None:
+    assert Problem.parse({"type": PREFIX + "dns", "detail": detail}, status=403).detail == detail

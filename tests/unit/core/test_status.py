@@ -147,3 +147,13 @@ def test_a_cache_that_takes_nothing_needs_a_person() -> None:
     document = status_document({}, {}, version="1", from_daemon=True, cache=cache)
     assert document["ok"] is False
     assert document["cache"] == "the cache /c is not writable: Read-only file system"
+
+
+def test_a_row_is_read_as_it_was_written() -> None:
+    for state in (Missing(), Ready(renew_at=NOW + timedelta(days=3)), waiting(FailureKind.CA)):
+        facts = Facts(plan=plan(), state=state, held=held(), alarms=(Alarm(reason="it is late", to_do="wait"),))
+        row = host_statuses([facts], NOW)[HOST]
+        assert HostStatus.read_document(HOST, row.to_document()) == row
+    window = RenewalWindow(cert_id="", start=NOW, end=NOW + timedelta(days=1))
+    facts = Facts(plan=plan(), state=Ready(renew_at=NOW, window=window), held=held())
+    assert host_statuses([facts], NOW)[HOST].window == window

@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -6,8 +8,13 @@ from hypothesis import strategies as st
 
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.access_line import AccessLine
+from proxyd.frontend.head_reader import UNREADABLE
 from proxyd.proxy.access_log import AccessRecord
 
+#: As log analysers read it.
+COMBINED = re.compile(
+    r'(\S+) - - \[(\d\d/[A-Z][a-z]{2}/\d{4,}:\d\d:\d\d:\d\d \+0000)\] "([^"]*)" (\d+) (\d+) "([^"]*)" "([^"]*)"'
+)
 _AT = datetime(2026, 1, 2, 3, 4, 5, 6789, UTC)
 
 
@@ -21,9 +28,13 @@ def record(
     target: bytes = b"/x?y=z",
     user_agent: bytes = b"",
     seconds: float = 0.01234567,
+    client: str = "2001:db8::1",
+    kept: bytes = b"",
 ) -> AccessRecord:
     name = None if host is None else Hostname(host)
-    return AccessRecord(1.0, seconds, name, "2001:db8::1", b"GET", target, 200, 12, "0123abcd", user_agent)
+    block = replace(UNREADABLE.block, user_agent=user_agent)
+    request = replace(UNREADABLE, method=b"GET", target=target, block=block, kept=kept)
+    return AccessRecord(1.0, seconds, name, client, request, 200, 12, "0123abcd")
 
 
 def test_a_line_of_json() -> None:
@@ -72,8 +83,14 @@ def test_nothing_that_a_client_sends_forges_a_line(
         assert found["user_agent"] == (user_agent.decode("latin-1") or None)
         assert found["time"] == at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         assert abs(found["seconds"] - seconds) <= 0.00005 + seconds * 1e-12
-        for text in (line.json(one, shown), line.plain(one, shown), line.journal(one, shown)):
+        for text in (
+            line.json(one, shown),
+            line.plain(one, shown),
+            line.journal(one, shown),
+            line.combined(one, shown),
+        ):
             assert text.isprintable()
+        assert COMBINED.fullmatch(line.combined(one, shown))
 
 
 def test_the_time_goes_on() -> None:
@@ -81,3 +98,17 @@ def test_the_time_goes_on() -> None:
     for at in (_AT, _AT + timedelta(milliseconds=1), _AT + timedelta(seconds=58), _AT - timedelta(days=1), _AT):
         found = json.loads(line.json(record(), milliseconds(at)))
         assert found["time"] == at.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def test_the_combined_format() -> None:
+    kept = b"\r\nAccept: */*\r\nReferer:  https://a.example.com/?q=1 \r\nX-Referer: no"
+    one = record(target=b'/"\x1b\xe4\\', user_agent=b'Mozilla/5.0 "(X11)"', kept=kept)
+    assert AccessLine().combined(one, milliseconds(_AT)) == (
+        '2001:db8::1 - - [02/Jan/2026:03:04:05 +0000] "GET /\\x22\\x1B\\xE4\\x5C HTTP/1.1" 200 12 '
+        '"https://a.example.com/?q=1" "Mozilla/5.0 \\x22(X11)\\x22"'
+    )
+    assert '"https://a.example.com/"' in AccessLine(query=False).combined(one, milliseconds(_AT))
+    nothing = record(client="", target=b"/")
+    assert AccessLine().combined(nothing, milliseconds(_AT)) == (
+        '- - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 12 "-" "-"'
+    )

@@ -1,13 +1,15 @@
 """What the service manager is told."""
 
 import asyncio
+import contextlib
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from proxyd.daemon.systemd import StatusLine, notify
+from proxyd.daemon.systemd import StatusLine, Watchdog, notify
 
 
 @pytest.fixture
@@ -21,15 +23,43 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 async def test_a_status_that_changes_often_is_told_at_once_and_then_as_it_is_at_last(manager: socket.socket) -> None:
     ready, loop = set[int](), asyncio.get_running_loop()
-    line = StatusLine(lambda: f"{len(ready)} of 300", notify, seconds=0.2)
-    began = loop.time()
-    line.changed()
-    assert await loop.sock_recv(manager, 100) == b"STATUS=0 of 300"
-    for host in range(300):
-        ready.add(host)
-        line.changed()
-        await asyncio.sleep(0)
-    assert await loop.sock_recv(manager, 100) == b"STATUS=300 of 300"
-    assert loop.time() - began >= 0.2
-    with pytest.raises(BlockingIOError):
-        manager.recv(100)
+
+    def look() -> Callable[[], str]:
+        count = len(ready)
+        return lambda: f"{count} of 300"
+
+    line = StatusLine(look, notify, first="", seconds=0.2)
+    async with asyncio.TaskGroup() as tasks:
+        began = loop.time()
+        running = tasks.create_task(line.run())
+        assert await loop.sock_recv(manager, 100) == b"STATUS=0 of 300"
+        for host in range(300):
+            ready.add(host)
+            line.changed()
+            await asyncio.sleep(0)
+        assert await loop.sock_recv(manager, 100) == b"STATUS=300 of 300"
+        assert loop.time() - began >= 0.2
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+        running.cancel()
+
+
+def test_signs_of_life_are_sent_three_times_in_the_limit_and_only_by_who_is_watched(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    watched = Watchdog(notify)
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    for second in range(30):
+        watched.alive(float(second))
+        Watchdog(notify).alive(float(second))
+    assert _received(manager) == [b"WATCHDOG=1"] * 3
+
+
+def _received(manager: socket.socket) -> list[bytes]:
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(manager.recv(100))
+    return found

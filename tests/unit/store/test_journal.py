@@ -290,3 +290,12 @@ def test_who_has_locked_it_delays_the_start_by_a_moment_and_what_was_read_is_not
 def damaged(path: Path, change: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(change)
+
+
+def test_the_latest_of_all_hosts_come_newest_first(tmp_path: Path) -> None:
+    one = journal(tmp_path / "journal.sqlite3")
+    for number, host in enumerate((HOST, Hostname("b.example"), None)):
+        one.record(replace(event(number=number), host=host))
+    one.flush()
+    assert [(found.fields["number"], found.host) for found in one.latest(2)] == [(2, None), (1, Hostname("b.example"))]
+    one.close()

@@ -1,0 +1,61 @@
+"""The configuration as it is in force: everything that was written or is the default, without secrets."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr
+
+from proxyd.config.model import Config
+from proxyd.config.values import show_duration
+
+HIDDEN = "(hidden)"
+#: Whose values are secrets, or URLs that are: who knows the address of a webhook may send to it.
+_SECRET_KEY = re.compile(r"(?i)secret|passw|token|hmac|credentials|api_?key")
+_SECRET_URLS = ("webhook", "heartbeat")
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """Return plain data, as the file would say it; hosts have the `defaults`, and how they get certificates."""
+    found = {key: _plain(getattr(config, key)) for key in type(config).model_fields}
+    del found["defaults"]
+    found["cache"] = str(config.cache_directory)
+    found["hosts"] = {
+        host.text: {**_plain(options), "acme": _plain(config.acme_of(host))} for host, options in config.hosts.items()
+    }
+    return found
+
+
+def _plain(value: object) -> Any:
+    match value:
+        case BaseModel():
+            return {key: _plain_of(key, getattr(value, key)) for key in type(value).model_fields}
+        case SecretStr():
+            return HIDDEN
+        case timedelta():
+            return show_duration(value)
+        case Mapping():
+            return {str(key): _plain_of(str(key), one) for key, one in value.items()}
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return _without_password(str(value))
+
+
+def _plain_of(key: str, value: object) -> Any:
+    if value is None or isinstance(value, BaseModel):
+        return _plain(value)
+    if key in _SECRET_URLS:
+        url = urlsplit(value.get_secret_value() if isinstance(value, SecretStr) else str(value))
+        return f"{url.scheme}://{url.hostname}/{HIDDEN}"
+    if _SECRET_KEY.search(key) is None:
+        return _plain(value)
+    return {str(one): HIDDEN for one in value} if isinstance(value, Mapping) else HIDDEN
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", rf"\1:{HIDDEN}@", text)

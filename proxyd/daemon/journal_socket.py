@@ -1,0 +1,97 @@
+"""Entries for systemd's journal by its native protocol: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
+
+A small writer of our own: the kept library for it (python-systemd) is C code that must be built against libsystemd.
+"""
+
+import array
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Final
+
+PATH: Final = Path("/run/systemd/journal/socket")
+#: A journal that takes longer gets nothing until it takes something again.
+_PATIENCE: Final = 0.1
+_TOO_LARGE: Final = (errno.EMSGSIZE, errno.ENOBUFS)
+_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+class JournalSocket:
+    """Sends entries and waits for nobody: what is not taken in time is dropped, and it is said how many were."""
+
+    def __init__(self, path: Path = PATH) -> None:
+        self._path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._lost = 0
+
+    def close(self) -> None:
+        """Send no more."""
+        self._socket.close()
+
+    def send(self, fields: Mapping[str, str]) -> bool:
+        """Send an entry or drop it; return False when there is no journal to send it to."""
+        try:
+            if self._lost:
+                self._send(_lost_fields(self._lost), seconds=0.0)
+                self._lost = 0
+            self._send(fields.items(), seconds=_PATIENCE)
+        except BlockingIOError:
+            self._lost += 1
+        except OSError:
+            return False
+        return True
+
+    def _send(self, fields: Iterable[tuple[str, str]], *, seconds: float) -> None:
+        entry = b"".join(_field(name, value) for name, value in fields)
+        until = monotonic() + (0.0 if self._lost else seconds)
+        while True:
+            try:
+                self._socket.sendto(entry, socket.MSG_DONTWAIT, self._path)
+                return
+            except BlockingIOError:
+                if (left := until - monotonic()) <= 0:
+                    raise
+                sleep(min(left, 0.005))
+            except OSError as error:
+                if error.errno not in _TOO_LARGE:
+                    raise
+                self._hand_over(entry)
+                return
+
+    def _hand_over(self, entry: bytes) -> None:
+        """Send what no datagram holds as a sealed file in memory."""
+        descriptor = os.memfd_create("proxyd-log", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(entry)
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+            passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+            self._socket.sendmsg([], passed, socket.MSG_DONTWAIT, self._path)
+        finally:
+            os.close(descriptor)
+
+
+def is_there(path: Path = PATH) -> bool:
+    """Return whether a journal listens."""
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _field(name: str, value: str) -> bytes:
+    written = value.encode("utf-8", "backslashreplace")
+    if b"\n" not in written:
+        return b"%b=%b\n" % (name.encode(), written)
+    return b"%b\n%b%b\n" % (name.encode(), len(written).to_bytes(8, "little"), written)
+
+
+def _lost_fields(lost: int) -> Iterable[tuple[str, str]]:
+    event = "lines of this log are lost: nobody read it"
+    yield from {"MESSAGE": f"{lost} {event}", "PRIORITY": "4", "SYSLOG_IDENTIFIER": "proxyd"}.items()
+    yield from {"PROXYD_EVENT": event, "PROXYD_LINES": str(lost)}.items()
