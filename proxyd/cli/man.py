@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from proxyd.cli.examples import examples
 from proxyd.version import RELEASED, __version__
 
 _END = (
@@ -19,7 +20,7 @@ _END = (
 )
 
 
-@click.command(hidden=True)
+@click.command(hidden=True, epilog=examples("proxyd man | man -l -"))
 @click.pass_context
 def man(ctx: click.Context) -> None:
     """Print the manual page."""

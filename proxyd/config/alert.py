@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, ValidationInfo, WithJsonSchema, model_validator
 
 from proxyd.config.option import Options, option
 from proxyd.config.program import Program
-from proxyd.config.values import File, HiddenValueError, Secret, Wait, as_list, parse_secret
+from proxyd.config.values import File, HiddenValueError, Secret, Wait, as_list, is_reference, read_secret
 from proxyd.core.hostname import Hostname, InvalidHostname
 
 ChannelKind = Literal["webhook", "exec", "mail", "heartbeat"]
@@ -26,9 +26,11 @@ _PORTS = {"smtp": 587, "smtps": 465}
 _ADDRESS = re.compile(r"[^\s@<>,;:\"\\()\[\]]+@[^\s@<>,;:\"\\()]+")
 
 
-def _read_url(written: object) -> str:
+def _read_url(written: object, info: ValidationInfo) -> object:
     """The path of such a URL is a secret more often than not, so that no message shows it."""
-    text = parse_secret(written)
+    text = read_secret(written, info)
+    if not isinstance(text, str) or (text == written and is_reference(text)):  # nobody reads it now
+        return text
     try:
         url = urlsplit(text)
         host, _ = url.hostname, url.port
@@ -99,15 +101,20 @@ _SecretUrl = Annotated[SecretStr, BeforeValidator(_read_url)]
 class MailOptions(Options):
     """By mail, through the server of your provider or one on this machine."""
 
-    to: Annotated[tuple[_Address, ...], BeforeValidator(as_list), Field(min_length=1)] = option(doc="who gets it")
-    sender: _Address = Field(alias="from", description="who it comes from")
+    to: Annotated[tuple[_Address, ...], BeforeValidator(as_list), Field(min_length=1)] = option(
+        doc="who gets it", sample=["admin@example.com"]
+    )
+    sender: _Address = Field(alias="from", description="who it comes from", examples=["proxyd@example.com"])
     server: Annotated[
         MailServer,
         BeforeValidator(MailServer.parse),
         PlainSerializer(str, return_type=str),
         WithJsonSchema({"type": "string", "examples": ["smtp://USER@HOST:587", "smtps://USER@HOST:465"]}),
-    ] = option(doc="smtp://USER@HOST:587 (STARTTLS) or smtps://USER@HOST:465; without USER: no login")
-    password: Secret | None = option(None, "of USER; or ${ENV_NAME}, file:/path, credential:NAME")
+    ] = option(
+        doc="smtp://USER@HOST:587 (STARTTLS) or smtps://USER@HOST:465; without USER: no login",
+        sample="smtp://alerts@mail.example.com:587",
+    )
+    password: Secret | None = option(None, "of USER", sample="${SMTP_PASSWORD}")
     ca: File | None = option(None, "PEM that the server is verified against; null: the CAs of this machine")
 
     @model_validator(mode="after")
@@ -122,7 +129,9 @@ class MailOptions(Options):
 class AlertOptions(Options):
     """One channel: `webhook`, `exec`, `mail` or `heartbeat`."""
 
-    webhook: _SecretUrl | None = option(None, "URL that gets a POST with JSON")
+    webhook: _SecretUrl | None = option(
+        None, "URL that gets a POST with JSON", sample="https://alerts.example.com/proxyd"
+    )
     secret: Secret | None = option(None, "of webhook: signs what is sent (HMAC-SHA256)")
     exec: Program | None = option(None, "[CMD, ARG…], JSON on stdin; no shell")
     timeout: Wait = option("30s", "of exec: after it the program is killed")

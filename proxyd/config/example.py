@@ -41,15 +41,16 @@ def _mapping(model: type[Options], indent: str, lines: list[str], *, skip: Colle
     for name, field in model.model_fields.items():
         if name in skip:
             continue
+        key = field.alias or name
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         if isinstance(default, Options) and today(field) is None:
-            lines.append(f"{indent}{name}:{_comment(field)}")
+            lines.append(f"{indent}{key}:{_comment(field)}")
             _mapping(type(default), indent + "  ", lines)
             continue
-        lines.append(f"{indent}{name}: {_default(field)}{_comment(field)}")
+        lines.append(f"{indent}{key}: {_default(field)}{_comment(field)}")
         inner = nested(field.annotation)
         if inner is not None and inner is not AcmeOptions:  # its keys stand at the top
-            _instead(name, inner, field, indent, lines)
+            _instead(key, inner, field, indent, lines)
 
 
 def _instead(name: str, inner: type[Options], field: FieldInfo, indent: str, lines: list[str]) -> None:
@@ -85,7 +86,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         shown = [json.dumps(str(one)) for one in value]
         return shown[0] if len(shown) == 1 else f"[{', '.join(str(one) for one in value)}]"
-    if value is None or isinstance(value, bool | dict | int):
+    if value is None or isinstance(value, bool | dict | list | int):
         return json.dumps(value)
     if not isinstance(value, str):
         return "0"

@@ -152,7 +152,7 @@ class Export(Options):
 class HookOptions(Options):
     """A program that runs after a new certificate is in place."""
 
-    run: Program = option(doc="[CMD, ARG…]; no shell")
+    run: Program = option(doc="[CMD, ARG…]; no shell", sample=["/usr/local/bin/renewed"])
     timeout: Wait = option("60s", "after it the program is killed")
 
 

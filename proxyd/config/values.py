@@ -200,7 +200,7 @@ def parse_hostname(written: object) -> Hostname:
     return Hostname.parse(written)
 
 
-def _secret(written: object, info: ValidationInfo) -> object:
+def read_secret(written: object, info: ValidationInfo) -> object:
     """Read a secret, but for who only looks at the file and may lack the right or the environment of the service."""
     if isinstance(written, SecretStr):
         return written
@@ -216,6 +216,11 @@ def parse_reference(written: object) -> str:
     if not isinstance(written, str) or not written:
         raise ValueError(_NO_SECRET)
     return written
+
+
+def is_reference(written: str) -> bool:
+    """Return whether it stands for a secret that is somewhere else."""
+    return re.fullmatch(r"\$\{\w+\}", written) is not None or written.startswith(("file:", "credential:"))
 
 
 def parse_secret(written: object) -> str:
@@ -336,7 +341,7 @@ DnsServers = Annotated[
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
 Pin = Annotated[str, BeforeValidator(parse_pin), _schema("string", examples=["sha256:…"])]
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Secret = Annotated[SecretStr, BeforeValidator(read_secret)]
 Name = Annotated[Hostname, BeforeValidator(parse_hostname), _text, _schema("string")]
 Networks = Annotated[
     tuple[Annotated[Network, BeforeValidator(_network), _text, _schema("string")], ...],

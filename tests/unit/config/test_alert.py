@@ -14,7 +14,7 @@ HEAD = "hosts: {example.com: 8080}\nalerts:\n"
 
 
 def alerts(text: str) -> Config:
-    return parse(HEAD + text, "config.yaml")
+    return parse(HEAD + text, "config.yaml", reads_bundles=True)
 
 
 def mistake(text: str) -> str:
@@ -28,7 +28,7 @@ def test_all_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("pa55\n")
     found = alerts(
         "  - {webhook: https://hooks.example.com/T0K3N, secret: '${HOOK_SECRET}'}\n"
-        "  - {exec: [/usr/local/bin/page, 42]}\n"
+        "  - {exec: [/bin/echo, 42]}\n"
         f"  - mail: {{to: a@example.com, from: b@example.com, server: 'smtp://b@example.com@mail.example.com', "
         f"password: 'file:{tmp_path}/password'}}\n"
         "  - {heartbeat: 'http://uptime.internal:3001/push', interval: 5m}\n"
@@ -37,14 +37,14 @@ def test_all_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert [one.kind for one in found] == ["webhook", "exec", "mail", "heartbeat"]
     assert webhook.secret is not None
     assert webhook.secret.get_secret_value() == "s3cret"
-    assert program.exec == ("/usr/local/bin/page", "42")
+    assert program.exec == ("/bin/echo", "42")
     assert mail.mail is not None
     assert mail.mail.password is not None
     assert mail.mail.password.get_secret_value() == "pa55"
     assert (mail.mail.server.user, mail.mail.server.port) == ("b@example.com", 587)
     assert [one.shown for one in found] == [
         "webhook hooks.example.com",
-        "exec /usr/local/bin/page",
+        "exec /bin/echo",
         "mail to a@example.com by mail.example.com:587",
         "heartbeat uptime.internal:3001",
     ]
