@@ -73,7 +73,8 @@ class Failure:
     CA's limits said no, by its name in core/rate_ledger.py, `limited`: of which names or domains, as far as it told.
     `addresses`: where the CA looked for us, by its own words.
     `is_anothers_turn`: nothing was sent, because another process orders for the same cache; `is_ceiling`: because of
-    our own ceiling (core/circuit_breaker.py); `is_of_one_ca`: because this machine cannot ask that CA for this host.
+    our own ceiling (core/circuit_breaker.py); `is_of_one_ca`: because this machine cannot ask that CA for this host;
+    `is_taken_back`: clients were shown another certificate than the new one.
     """
 
     kind: FailureKind
@@ -90,6 +91,7 @@ class Failure:
     is_anothers_turn: bool = False
     is_ceiling: bool = False
     is_of_one_ca: bool = False
+    is_taken_back: bool = False
 
     @property
     def may_be_dns(self) -> bool:
@@ -111,6 +113,7 @@ class Failure:
             "challenge": self.challenge,
             "name": self.name.text if self.name else None,
             "is_anothers_turn": self.is_anothers_turn,
+            "is_taken_back": self.is_taken_back,
         }
 
     @classmethod
@@ -130,6 +133,7 @@ class Failure:
             challenge=texts["challenge"] or None,
             name=Hostname.from_wire(texts["name"]),
             is_anothers_turn=fields.get("is_anothers_turn") is True,
+            is_taken_back=fields.get("is_taken_back") is True,
         )
 
 

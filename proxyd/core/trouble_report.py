@@ -119,6 +119,8 @@ def _kind(failure: Failure | None, state: CertificateState) -> TroubleKind:
         return TroubleKind.CA_FAILED
     if failure.is_ceiling:
         return TroubleKind.BREAKER_TRIPPED
+    if failure.is_taken_back:
+        return TroubleKind.SELF_HANDSHAKE_FAILED
     return TroubleKind.BLOCKED if isinstance(state, Blocked) else TroubleKind.RENEWAL_FAILED
 
 

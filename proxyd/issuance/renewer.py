@@ -334,7 +334,8 @@ class Renewer:
         if self.fleet.state(lineage) is not None:  # else the host was removed meanwhile
             outcome = await self.commit.use(lineage, certificate, before)
             if isinstance(outcome, TakenBack):
-                await self._issued_in_vain(task, certificate, f"the new certificate was taken back: {outcome.reason}")
+                message = f"the new certificate was taken back: {outcome.reason}"
+                await self._issued_in_vain(task, certificate, message, taken_back=True)
                 return
         self.fleet.issued(task, held, issuance.challenge, self._clock.now())
         self._remember(task)
@@ -350,12 +351,13 @@ class Renewer:
             self._tell_failed(task, state.failure, self._clock.now(), due=True)
         await self.commit.end_orders(lineage, certificate)
 
-    async def _issued_in_vain(self, task: OrderTask, certificate: Certificate, reason: str) -> None:
+    async def _issued_in_vain(self, task: OrderTask, given: Certificate, reason: str, taken_back: bool = False) -> None:
         now = self._clock.now()
-        failure = Failure(kind=FailureKind.UNUSABLE, message=f"{task.lineage.host}: {reason}")
+        message = f"{task.lineage.host}: {reason}"
+        failure = Failure(kind=FailureKind.UNUSABLE, message=message, is_taken_back=taken_back)
         self.fleet.issued_in_vain(task, failure, now)
         self._tell_failed(task, failure, now)
-        await self.commit.end_orders(task.lineage, certificate)
+        await self.commit.end_orders(task.lineage, given)
 
     async def _ask_window(self, task: WindowTask) -> None:
         try:

@@ -14,7 +14,8 @@ from proxyd.certs.certificate import Certificate
 from proxyd.tls.context import load_pem
 from tests.support.certs import make_pem
 from tests.support.command import command
-from tests.support.daemon import DaemonProcess
+from tests.support.daemon import DaemonProcess, eventually
+from tests.support.receiver import receiver
 from tests.support.upstream import Upstream
 
 #: A host by its own address: its clients come in there, at the port of the first listener.
@@ -60,12 +61,15 @@ def shown(port: int) -> int:
 def test_a_wrong_leaf_is_taken_back_for_good_and_silence_only_alarms(
     tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
 ) -> None:
-    with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
+    with (
+        Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble,
+        receiver() as people,
+    ):
         port = free_port()
         https = [f"127.0.0.1:{daemon.https_port}", f"{HOST}:{port}"]
         listen = {"https": https, "http": f"{HOST}:{daemon.http_port}"}
         acme = {"server": pebble.url, "ca_bundle": str(pebble.bundle), "challenges": ["http-01"]}
-        daemon.configure({HOST: upstream.port}, acme=acme, listen=listen)
+        daemon.configure({HOST: upstream.port}, acme=acme, listen=listen, alerts=[{"webhook": people.url}])
         daemon.start(wait=False)
         live = daemon.cache / HOST
         daemon.wait_for("certificate issued")
@@ -81,6 +85,9 @@ def test_a_wrong_leaf_is_taken_back_for_good_and_silence_only_alarms(
         assert "what served before serves again" in daemon.log()
         assert shown(port) == first.serial
         assert Certificate.parse(live.read_bytes()) == first
+        eventually(lambda: people.received, what=daemon.log)  # of the silence, of the wrong leaf, or of both
+        assert {one["kind"] for one in people.documents} == {"self_handshake_failed"}
+        assert people.documents[0]["troubles"][0]["hosts"] == [HOST]
         told = command(daemon, "explain", HOST).out
         assert "the new certificate was taken back, the one before serves" in told
         assert len(list((daemon.cache / "+proxyd" / "condemned").iterdir())) == 1

@@ -109,6 +109,7 @@ def test_what_another_certificate_covers_is_not_urgent() -> None:
         ),
         (Blocked(probe_at=NOW, failures=1, failure=failure(FailureKind.ACCOUNT_REFUSED)), TroubleKind.ACCOUNT_REFUSED),
         (waiting(kind=FailureKind.CA), TroubleKind.CA_FAILED),
+        (waiting(kind=FailureKind.UNUSABLE, is_taken_back=True), TroubleKind.SELF_HANDSHAKE_FAILED),
     ],
 )
 def test_kinds(state: CertificateState, kind: TroubleKind) -> None:

@@ -1,0 +1,49 @@
+"""People are told of what is wrong with the machine, and no heartbeat says meanwhile that all is well."""
+
+from datetime import timedelta
+
+from tests.support.cached import NO_CA, keep_certificates
+from tests.support.daemon import DaemonProcess, eventually
+from tests.support.disk import ClosedDisk
+from tests.support.receiver import receiver
+from tests.support.wrong_clock import put_on_wrong_machine, set_clock
+
+HOST = "one.example.test"
+
+
+def test_a_wrong_clock_is_told_and_its_end(daemon: DaemonProcess) -> None:
+    keep_certificates(daemon, HOST)
+    put_on_wrong_machine(daemon, timedelta(days=-3650))
+    with receiver() as people, receiver() as watch:
+        alerts = [{"webhook": people.url}, {"heartbeat": watch.url, "interval": "1s"}]
+        daemon.configure({HOST: 8080}, acme=NO_CA, alerts=alerts, workers=1)
+        daemon.start()
+        eventually(lambda: kinds(people.documents, "problem") >= {"clock_wrong"}, what=daemon.log)
+        clock = next(one for one in people.documents if one["kind"] == "clock_wrong")
+        assert "timedatectl" in clock["troubles"][0]["to_do"]
+        assert not watch.received
+        assert "no heartbeat is sent: the daemon ails" in daemon.log()
+        set_clock(daemon, timedelta(0))
+        eventually(lambda: "clock_wrong" in kinds(people.documents, "resolved"), what=daemon.log)
+        eventually(lambda: watch.received, what=daemon.log, seconds=90)
+
+
+def test_a_cache_that_keeps_nothing_is_told(daemon: DaemonProcess) -> None:
+    disk = ClosedDisk(daemon.cache)
+    keep_certificates(daemon, HOST)
+    with receiver() as people, receiver() as watch:
+        alerts = [{"webhook": people.url}, {"heartbeat": watch.url, "interval": "1s"}]
+        admin = {"socket": str(daemon.directory / "control.sock")}
+        daemon.configure({HOST: 8080}, acme=NO_CA, alerts=alerts, admin=admin)
+        disk.fill()
+        try:
+            daemon.start(prepare=disk.prepare)
+            eventually(lambda: "cache_not_durable" in kinds(people.documents, "problem"), what=daemon.log)
+            assert not watch.received
+            assert daemon.stop() == 0
+        finally:
+            disk.free()
+
+
+def kinds(documents: list[dict[str, object]], event: str) -> set[object]:
+    return {one["kind"] for one in documents if one["event"] == event}
