@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
@@ -247,18 +248,22 @@ def _allowed(error: web.HTTPException) -> dict[str, str]:
     return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
 
 
+#: No domain that somebody can register.
+_SINGLE_LABEL = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+
+
 def is_ours(host: str | None, names: Collection[str] = ()) -> bool:
     """Return whether a Host field is none that a foreign page could have a browser send (DNS rebinding).
 
-    That is an IP address, `localhost`, or a name of this machine, which nobody else's page has. Who sends none is no
-    browser.
+    That is an IP address, a name without a dot (`localhost`, a container's), or a name of this machine: nobody else's
+    page has them. Who sends none is no browser.
     """
     if host is None:
         return True
     name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
     if port and not (port.isascii() and port.isdigit()):
         return False
-    if name.lower() in ("localhost", *names):
+    if _SINGLE_LABEL.fullmatch(name) or name.lower() in names:
         return True
     try:
         ipaddress.ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)

@@ -1,5 +1,6 @@
 """`proxyd man`: the manual page, from what `--help` says."""
 
+import inspect
 from collections.abc import Iterator
 
 import click
@@ -43,7 +44,7 @@ def manual_page(root: click.Context) -> str:
     ]
     for context in _commands(root):
         lines += [f".SS {_text(context.command_path)}", *_usage(context), ".PP", *_paragraphs(context.command.help)]
-        lines += _options(context)
+        lines += [*_options(context), *_epilog(context.command)]
     section = ""
     for title, term, meaning in _END:
         lines += [f".SH {title}"] if title != section else []
@@ -79,12 +80,17 @@ def _options(context: click.Context) -> list[str]:
     return [line for term, meaning in records for line in (".TP", f".B {_text(term)}", _text(meaning))]
 
 
+def _epilog(command: click.Command) -> list[str]:
+    """Return what stands at the end of a command's help: its examples."""
+    return [".PP", *_paragraphs(command.epilog)] if command.epilog else []
+
+
 def _paragraphs(text: str | None) -> Iterator[str]:
     """Lines as they are after a \\b, as click has it; else running text."""
     for number, paragraph in enumerate(click.unstyle(text or "").strip().split("\n\n")):
         if number:
             yield ".PP"
-        lines = [line.strip() for line in paragraph.split("\n")]
+        lines = [line.rstrip() for line in inspect.cleandoc(paragraph).split("\n")]
         if lines[0] == "\b":
             yield from (".nf", *map(_text, lines[1:]), ".fi")
         else:

@@ -89,14 +89,14 @@ def examples(command: click.Command) -> Iterator[list[str]]:
 
 
 def commands_below(command: click.Command) -> Iterator[click.Command]:
-    """Yield a command and all that are below it."""
+    """Yield a command and all below it that help shows."""
     yield command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
             found = command.get_command(context, name)
-            assert found is not None
-            yield from commands_below(found)
+            if found is not None and not found.hidden:
+                yield from commands_below(found)
 
 
 def shell_lines(text: str) -> list[str]:

@@ -152,6 +152,7 @@ def test_it_is_installed_and_installing_again_changes_nothing() -> None:
     assert run("/usr/local/bin/proxyd", "--version").startswith("proxyd ")
     assert run("proxyd", "config", "example") == CONFIG.read_text()
     assert (CONFIG.stat().st_mode & 0o777, CONFIG.group()) == (0o640, "proxyd")
+    assert json.loads(Path("/etc/proxyd/config.schema.json").read_text())["properties"]["hosts"]
     assert ".SS proxyd status" in Path("/usr/local/share/man/man8/proxyd.8").read_text()
     completion = Path("/usr/local/share/bash-completion/completions/proxyd").read_text()
     assert "_PROXYD_COMPLETE=bash_complete" in completion

@@ -218,14 +218,38 @@ async def test_an_end_of_the_pages_ends_nothing_else(
 
 
 @pytest.mark.parametrize(
-    "host", [None, "127.0.0.1", "127.0.0.1:9180", "[::1]", "[::1]:9180", "localhost", "LOCALHOST:80", "192.0.2.1"]
+    "host",
+    [
+        None,
+        "127.0.0.1",
+        "127.0.0.1:9180",
+        "[::1]",
+        "[::1]:9180",
+        "localhost",
+        "LOCALHOST:80",
+        "192.0.2.1",
+        "proxyd:9180",
+        "a-1",
+    ],
 )
 def test_hosts_that_no_foreign_page_can_send(host: str | None) -> None:
     assert is_ours(host)
 
 
 @pytest.mark.parametrize(
-    "host", ["", "example.com", "localhost.example.com", "127.0.0.1.example.com", "localhost:x", "a@127.0.0.1", "[::1"]
+    "host",
+    [
+        "",
+        ".",
+        "proxyd.",
+        "a b",
+        "example.com",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "localhost:x",
+        "a@127.0.0.1",
+        "[::1",
+    ],
 )
 def test_hosts_that_a_foreign_page_can_send(host: str) -> None:
     assert not is_ours(host)

@@ -24,6 +24,8 @@ def test_every_command_is_in_it_with_its_options(name: str) -> None:
         assert one.help is not None
         assert f".B {', '.join(one.opts)}".replace("-", "\\-") in section
         assert one.help.replace("-", "\\-") in section
+    for line in (command.epilog or "").splitlines()[1:]:
+        assert f"\n{line}\n".replace("-", "\\-") in section
 
 
 def test_it_does_not_name_itself() -> None:
