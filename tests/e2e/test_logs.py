@@ -190,6 +190,21 @@ def test_a_reload_moves_the_log_elsewhere(daemon: DaemonProcess, upstream: Upstr
         assert [one["target"] for one in entries((tmp_path / f"{name}.log").read_text())] == [target]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_refused_reload_by_signal_opens_the_log_anew_all_the_same(
+    daemon: DaemonProcess, upstream: Upstream, tmp_path: Path, number: int
+) -> None:
+    file = tmp_path / "access.log"
+    start_cached(daemon, {HOST: upstream.port}, log={"access": {"file": str(file)}}, workers=number)
+    daemon.wait_for("control socket")
+    file.rename(tmp_path / "access.log.1")
+    daemon.file.write_text(f"{daemon.file.read_text()}lisen: 1\n")
+    daemon.reload()
+    daemon.wait_for("reload refused, nothing changed")
+    eventually(file.exists, what=daemon.log)
+    assert daemon.stop() == 0
+
+
 def test_a_flood_is_a_handful_of_lines(daemon: DaemonProcess) -> None:
     start_cached(daemon, {HOST: ["127.0.0.1:1", "127.0.0.1:2"]}, workers=1, log={"level": "info", "access": False})
     for _ in range(100):

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from pebble.server import free_port
 from tests.support.cached import NO_CA, for_anybody, get, keep_certificates, start_cached, status, tls
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.service_manager import ServiceManager
 from tests.support.upstream import Upstream
@@ -24,8 +26,8 @@ def configure(daemon: DaemonProcess, upstream: Upstream, **more: Any) -> None:
     daemon.configure({HOST: upstream.port}, acme=NO_CA, **more)
 
 
-def begun(daemon: DaemonProcess) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", daemon.https_port), 10)
+def begun(daemon: DaemonProcess, port: int = 0) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port or daemon.https_port), 10)
 
 
 def served(raw: socket.socket) -> bool:
@@ -71,6 +73,61 @@ def test_a_smaller_address_can_follow_a_larger_one(daemon: DaemonProcess, upstre
         manager.stop()
         configure(daemon, upstream, workers=2)
         manager.start()
+        assert served(begun(daemon))
+
+
+@pytest.mark.parametrize("numbers", [(1, 1), (2, 2), (3, 2), (1, 2)], ids=str)
+def test_what_a_reload_adds_is_kept_and_what_it_removes_is_given_up(
+    daemon: DaemonProcess, upstream: Upstream, numbers: tuple[int, int]
+) -> None:
+    before, after = numbers
+    old, new = f"127.0.0.1:{daemon.https_port}", f"127.0.0.1:{free_port()}"
+    names = [f"proxyd bound {one.replace(':', '_')}" for one in (old, new)]
+    with ServiceManager(daemon) as manager:
+        configure(daemon, upstream, workers=before)
+        manager.start()
+        manager.stop()
+        configure(daemon, upstream, workers=after)
+        manager.start()
+        configure(daemon, upstream, workers=after, listen={"https": [old, new], "http": []})
+        assert command(daemon, "reload").status == 0
+        eventually(lambda: [*manager.kept] == names, what=lambda: f"{manager.kept}\n{daemon.log()}")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", daemon.http_port))
+        assert all(served(begun(daemon)) for _ in range(20)), "nobody waits at a socket that has no worker any more"
+        manager.stop()
+        waiting = [begun(daemon, port) for _ in range(10) for port in (daemon.https_port, int(new[10:]))]
+        manager.start()
+        assert all(map(served, waiting))
+        assert [*manager.kept] == names
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_reload_takes_over_is_kept_under_its_new_name(
+    daemon: DaemonProcess, upstream: Upstream, workers: int
+) -> None:
+    with ServiceManager(daemon) as manager:
+        configure(daemon, upstream, workers=workers, listen={"https": f"0.0.0.0:{daemon.https_port}", "http": []})
+        manager.start()
+        configure(daemon, upstream, workers=workers, listen={"https": f":{daemon.https_port}", "http": []})
+        assert command(daemon, "reload").status == 0
+        eventually(lambda: [*manager.kept] == [f"proxyd bound _{daemon.https_port}"], what=daemon.log)
+        manager.stop()
+        waiting = [begun(daemon) for _ in range(10)]
+        manager.start()
+        assert all(map(served, waiting))
+
+
+def test_a_refused_reload_changes_nothing_of_what_is_kept(daemon: DaemonProcess, upstream: Upstream) -> None:
+    with ServiceManager(daemon) as manager, socket.create_server(("127.0.0.1", 0)) as other:
+        configure(daemon, upstream, workers=2)
+        manager.start()
+        kept = {name: [*numbers] for name, numbers in manager.kept.items()}
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        free = f"127.0.0.1:{free_port()}"
+        configure(daemon, upstream, workers=2, listen={"https": [free, taken], "http": []})
+        assert command(daemon, "reload").status == 2
+        assert manager.kept == kept
         assert served(begun(daemon))
 
 

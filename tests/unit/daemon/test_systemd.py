@@ -44,6 +44,19 @@ async def test_a_status_that_changes_often_is_told_at_once_and_then_as_it_is_at_
         running.cancel()
 
 
+async def test_what_is_above_is_said_at_once_and_told_with_the_next_look(manager: socket.socket) -> None:
+    loop, above = asyncio.get_running_loop(), [""]
+    line = StatusLine(lambda: lambda: "1 host ok", notify, first="", above=lambda: above[0], seconds=0.01)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(line.run())
+        assert await loop.sock_recv(manager, 100) == b"STATUS=1 host ok"
+        above[0] = "refused"
+        assert line.text == "refused; 1 host ok"
+        line.changed()
+        assert await loop.sock_recv(manager, 100) == b"STATUS=refused; 1 host ok"
+        running.cancel()
+
+
 def test_signs_of_life_are_sent_three_times_in_the_limit_and_only_by_who_is_watched(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
