@@ -137,12 +137,13 @@ def test_no_line_is_lost_or_torn_when_the_file_is_rotated(
     for one in clients:
         one.join()
     assert daemon.stop() == 0
-    found = [one["target"] for path in (*rotated, file) for one in entries(path.read_text())]
+    written = [one for one in (*rotated, file) if one.exists()]  # told by nobody, it may not have come to the last one
+    found = [one["target"] for path in written for one in entries(path.read_text())]
     assert len(set(found)) == len(found)
     expected = {f"/{client}/{number}" for client, count in enumerate(counts) for number in range(count)}
     if how != "copytruncate":
         assert set(found) == expected
-    assert stat.S_IMODE(file.stat().st_mode) & 0o007 == 0
+    assert all(stat.S_IMODE(one.stat().st_mode) & 0o007 == 0 for one in written)
 
 
 def test_a_file_in_the_combined_format(daemon: DaemonProcess, upstream: Upstream, tmp_path: Path) -> None:
