@@ -18,7 +18,7 @@ from proxyd.core.alert_book import AlertBook, Told
 from proxyd.core.clock import Clock
 from proxyd.core.diagnosis import diagnose
 from proxyd.core.notice import Notice
-from proxyd.core.trouble import Trouble
+from proxyd.core.trouble import Trouble, TroubleKind
 from proxyd.core.trouble_report import troubles
 from proxyd.daemon.certificates import Certificates
 
@@ -61,6 +61,7 @@ class Alerts:
         """Look for ever. Ends only by cancellation."""
         await self._certificates.ready()
         self._book = AlertBook(self._read(), server=self._server)
+        self._recall_unconfirmed()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._changed.clear()
@@ -90,6 +91,12 @@ class Alerts:
             return cache.reason
         doubt = self._certificates.clock_guard.doubt
         return doubt.reason if doubt is not None and doubt.holds else None
+
+    def _recall_unconfirmed(self) -> None:
+        """Have it found out whether clients see now what they did not before the start."""
+        kind, told = TroubleKind.SELF_HANDSHAKE_FAILED, self._book.told
+        lineages = self._certificates.renewer.fleet.lineages()
+        self._certificates.alarms.recall(one for one in lineages if f"{kind.value} {one.host} {one.key_kind}" in told)
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run the channels that are wanted; what others had to tell is told by those that came in their place."""
