@@ -214,7 +214,7 @@ def read_secret(written: object, info: ValidationInfo) -> object:
 def parse_reference(written: object) -> str:
     """Return what stands for a secret, which is not read. Raises ValueError."""
     if not isinstance(written, str) or not written:
-        raise ValueError(_NO_SECRET)
+        raise HiddenValueError(_NO_SECRET)
     return written
 
 
@@ -226,7 +226,7 @@ def is_reference(written: str) -> bool:
 def parse_secret(written: object) -> str:
     """Return a secret given as it is, as `${ENV_NAME}`, `file:/path` or `credential:NAME`. Raises ValueError."""
     if not isinstance(written, str) or not written:
-        raise ValueError(_NO_SECRET)
+        raise HiddenValueError(_NO_SECRET)
     if match := re.fullmatch(r"\$\{(\w+)\}", written):
         if match[1] not in os.environ:
             raise ValueError(
