@@ -142,7 +142,7 @@ class Alerts:
         found = await asyncio.to_thread(troubles, facts, now, doubt=doubt, cache=cache)
         for notice in self._book.look(found, now):
             told = replace(notice, troubles=await asyncio.to_thread(self._studied, notice))
-            _log.warning("alert", extra={"event": told.event, "alert": told.summary})
+            _log.warning("alert", extra={"about": told.event, "alert": told.summary})
             for one in self._running.values():
                 if one.courier:
                     one.courier.put(told)
