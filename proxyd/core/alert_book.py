@@ -41,6 +41,7 @@ class Told:
             "reason": trouble.reason,
             "hosts": [one.text for one in trouble.hosts[:_KEPT_HOSTS]],
             "has_returned": self.has_returned,
+            "is_over": self.is_over,
         }
 
     @classmethod
@@ -60,7 +61,9 @@ class Told:
         except ValueError:  # of another version: told once more
             return None
         has_returned = document.get("has_returned") is True
-        return cls(trouble=trouble, kinds=known | {trouble.kind}, has_returned=has_returned, is_recalled=True)
+        is_over = document.get("is_over") is True
+        known |= {trouble.kind}
+        return cls(trouble=trouble, kinds=known, has_returned=has_returned, is_recalled=True, is_over=is_over)
 
 
 class AlertBook:

@@ -45,5 +45,27 @@ def test_a_cache_that_keeps_nothing_is_told(daemon: DaemonProcess) -> None:
             disk.free()
 
 
+def test_what_one_of_two_channels_did_not_take_is_told_after_a_restart(daemon: DaemonProcess) -> None:
+    keep_certificates(daemon, HOST)
+    with receiver() as well, receiver() as ill:
+        ill.statuses += [500] * 100
+        alerts = [{"webhook": well.url}, {"webhook": ill.url}]
+        hooked = {"upstream": 8080, "on_renew": ["/bin/false"]}
+        daemon.configure({HOST: hooked}, acme=NO_CA, alerts=alerts, workers=1)
+        daemon.start()
+        eventually(lambda: well.received and ill.received, what=daemon.log)
+        daemon.stop()
+        ill.statuses.clear()
+        ill.received.clear()
+        daemon.start()
+        eventually(lambda: kinds(ill.documents, "problem") == {"hook_failed"}, what=daemon.log)
+        daemon.stop()
+        ill.received.clear()
+        daemon.start()
+        daemon.stop()
+        assert len(well.received) == 1
+        assert not ill.received
+
+
 def kinds(documents: list[dict[str, object]], event: str) -> set[object]:
     return {one["kind"] for one in documents if one["event"] == event}
