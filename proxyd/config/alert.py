@@ -174,4 +174,5 @@ class AlertOptions(Options):
             return f"mail to {', '.join(self.mail.to)} by {self.mail.server.host}:{self.mail.server.port}"
         url = self.webhook or self.heartbeat
         assert url is not None
-        return f"{self.kind} {urlsplit(url.get_secret_value()).netloc}"
+        text = url.get_secret_value()
+        return f"{self.kind} {text if is_reference(text) else urlsplit(text).netloc}"

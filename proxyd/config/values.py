@@ -204,7 +204,7 @@ def read_secret(written: object, info: ValidationInfo) -> object:
     """Read a secret, but for who only looks at the file and may lack the right or the environment of the service."""
     if isinstance(written, SecretStr):
         return written
-    is_elsewhere = isinstance(written, str) and written.startswith("credential:") and not _credentials()
+    is_elsewhere = isinstance(written, str) and is_credential(written) and not _credentials()
     reads = info.context is None or info.context["reads_secrets"]
     if not reads or (is_elsewhere and info.context is not None and not info.context["serves"]):
         return parse_reference(written)
@@ -220,7 +220,12 @@ def parse_reference(written: object) -> str:
 
 def is_reference(written: str) -> bool:
     """Return whether it stands for a secret that is somewhere else."""
-    return re.fullmatch(r"\$\{\w+\}", written) is not None or written.startswith(("file:", "credential:"))
+    return re.fullmatch(r"\$\{\w+\}", written) is not None or written.startswith("file:") or is_credential(written)
+
+
+def is_credential(written: str) -> bool:
+    """Return whether it stands for a secret that systemd passes to the service."""
+    return written.startswith("credential:")
 
 
 def parse_secret(written: object) -> str:

@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 from tests.support.cached import NO_CA, keep_certificates
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.disk import ClosedDisk
 from tests.support.receiver import receiver
+from tests.support.smtp_server import smtp_server
 from tests.support.wrong_clock import put_on_wrong_machine, set_clock
 
 HOST = "one.example.test"
@@ -65,6 +67,23 @@ def test_what_one_of_two_channels_did_not_take_is_told_after_a_restart(daemon: D
         daemon.stop()
         assert len(well.received) == 1
         assert not ill.received
+
+
+def test_a_check_of_alerts_sends_nothing_in_place_of_a_secret_of_the_service(daemon: DaemonProcess) -> None:
+    with receiver() as server, smtp_server() as box:
+        mail = {"to": "a@example.com", "from": "b@example.com", "server": f"smtp://u@127.0.0.1:{box.port}"}
+        alerts = [
+            {"webhook": server.url, "secret": "credential:key"},
+            {"webhook": "credential:hook"},
+            {"mail": {**mail, "password": "credential:password"}},
+        ]
+        daemon.configure({"example.com": 8080}, alerts=alerts)
+        done = command(daemon, "check", "--alerts")
+        assert done.status == 1
+        for name in ("key", "hook", "password"):
+            assert f"only the service can read it: credential:{name};" in done.out
+        assert not server.received
+        assert not box.mails
 
 
 def kinds(documents: list[dict[str, object]], event: str) -> set[object]:
