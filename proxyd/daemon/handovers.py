@@ -149,7 +149,7 @@ class Handovers:
             self._failed(lineage, wish, "export", f"{type(error).__name__}, see the log; this is a bug of proxyd")
         finally:
             self._busy.discard(lineage.host)
-            if self._done.get(lineage) == wish:
+            if self._done.get(lineage) == wish and not self._certificates.is_alone(lineage):
                 self._changed.set()  # the other certificate of the host may wait
 
     def _was_run(self, lineage: Lineage, certificate: Certificate) -> bool:
