@@ -18,7 +18,7 @@ from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
-from proxyd.config.option import Options, nested, overlay, today
+from proxyd.config.option import Options, meant, nested, overlay, today
 from proxyd.config.origin import Stamp, Unreadable, read
 from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
@@ -332,8 +332,9 @@ class _Reading:
             field = model.model_fields.get(key)
             if field is None:
                 continue
-            if (allowed := today(field)) is not None and value not in allowed:
-                instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, allowed)))}" if allowed else ""
+            works = today(field)
+            if works is not None and meant(field, value) not in works:
+                instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, works)))}" if works else ""
                 self._wrong((*place, key), f"{_NOT_YET}: remove the line{instead}", at_key=True)
             elif inner := nested(field.annotation):
                 self._not_yet(inner, value, (*place, key))

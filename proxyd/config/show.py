@@ -18,6 +18,8 @@ _SECRET_KEY = re.compile(r"(?i)secret|passw|token|hmac|credentials|api_?key")
 _SECRET_URLS = ("webhook", "heartbeat")
 #: Of header rules: Authorization and Cookie are set, too.
 _HEADERS, _SET = "headers", "set"
+#: Where null means the defaults.
+_ACCESS = "access"
 
 
 def shown(config: Config) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def _plain(value: object) -> Any:
 
 def _plain_of(key: str, value: object) -> Any:
     if value is None or isinstance(value, BaseModel):
-        return _plain(value)
+        return False if value is None and key == _ACCESS else _plain(value)
     if key in _SECRET_URLS:
         url = urlsplit(value.get_secret_value() if isinstance(value, SecretStr) else str(value))
         return f"{url.scheme}://{url.hostname}/{HIDDEN}"
