@@ -4,6 +4,7 @@ import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -153,6 +154,20 @@ def test_who_has_just_come_is_served_before_the_end(daemon: DaemonProcess, upstr
             assert b"\r\nConnection: close\r\n" in before_request.recv(65536)
         assert served(before_hello)
         stopping.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_stalls_on_the_way_holds_up_no_stop(daemon: DaemonProcess, upstream: Upstream, workers: int) -> None:
+    start_cached(daemon, {HOST: upstream.port}, workers=workers, drain="1s")
+    hello, nothing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        for_anybody().wrap_bio(nothing, hello, server_hostname=HOST).do_handshake()
+    with begun(daemon), begun(daemon) as half, begun(daemon, daemon.http_port):
+        half.sendall(hello.read())
+        assert half.recv(1)  # the rest of what the server said, and of the handshake, is waited for
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 4.5  # a hello has 5 s, a handshake 15 s
 
 
 @contextmanager
