@@ -143,7 +143,7 @@ def test_a_dry_run_changes_nothing() -> None:
 
 def test_it_is_installed_and_installing_again_changes_nothing() -> None:
     run("python3", "-m", "venv", "--without-pip", str(OPT))  # as it was installed by hand before
-    said = run("scripts/install")
+    said = run("bash", "-c", "umask 077; exec scripts/install")
     assert (OPT / "by-hand" / "pyvenv.cfg").exists()
     assert "systemctl enable --now proxyd" in said
     release = (OPT / "current").readlink()
@@ -290,7 +290,17 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def test_an_upgrade_loses_nobody_and_can_be_taken_back(newer: Path, pebble: Pebble, client: HttpsClient) -> None:
+def needs_somebody() -> bool:
+    return subprocess.run(["proxyd", "status"], capture_output=True, check=False).returncode == 1
+
+
+def test_an_upgrade_loses_nobody_and_can_be_taken_back(
+    newer: Path, pebble: Pebble, application: Upstream, client: HttpsClient
+) -> None:
+    pebble.set_dns("add-a", host="lost.example.test", addresses=["192.0.2.1"])
+    configure(pebble, application, HOST, OTHER, "lost.example.test")
+    reload()
+    eventually(needs_somebody, what=journal, seconds=60)  # which no version can mend
     orders, before = pebble.orders(), (OPT / "current").readlink()
     with load(client):
         run("scripts/install", cwd=newer)
