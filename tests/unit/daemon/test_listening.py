@@ -2,11 +2,16 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from pebble.server import free_port
 from proxyd.config.model import ListenOptions
+from proxyd.daemon import listening
 from proxyd.daemon.listening import Listening, Sockets
+from proxyd.daemon.systemd import Passed
 from proxyd.frontend.listener import ListenError
 
 
@@ -72,3 +77,52 @@ def test_places_tell_the_sockets_of_each_worker(before: Listening) -> None:
     first, second = before.sockets(0), before.sockets(1)
     assert [*first.by_place()] == [*second.by_place()]
     assert Sockets.at(first.by_place()) == first
+
+
+def test_what_was_kept_gets_the_family_that_the_machine_lacked() -> None:
+    number = free_port()
+    lacking = Listening(workers=2).changed(listen(f"0.0.0.0:{number}", "127.0.0.1:0"))
+    everywhere = listen(f":{number}").https[0]
+    kept = Listening(bindings=[replace(lacking.bindings[0], address=everywhere), lacking.bindings[1]], workers=2)
+    whole = kept.made_whole()
+    assert kept.all() < whole.all()
+    for worker in (0, 1):
+        families = [sock.getsockname()[:2] for sock in whole.sockets(worker).https]
+        assert families == [("0.0.0.0", number), ("::", number)]
+    assert whole.made_whole() == whole
+    whole.close()
+
+
+def test_a_family_that_somebody_else_has_meanwhile_is_told() -> None:
+    number = free_port()
+    lacking = Listening(workers=2).changed(listen(f"0.0.0.0:{number}"))
+    kept = Listening(bindings=[replace(lacking.bindings[0], address=listen(f":{number}").https[0])], workers=2)
+    with (
+        socket.create_server(("::", number), family=socket.AF_INET6),
+        pytest.raises(ListenError, match=f"another program uses port {number}"),
+    ):
+        kept.made_whole()
+    assert all(sock.fileno() > 0 for sock in kept.all())
+    kept.close()
+
+
+def test_what_systemd_kept_is_whole_and_kept_whole_after_a_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What it passes in stands for itself here: no test of ours can have descriptor 3."""
+    number = free_port()
+    sock = socket.create_server(("0.0.0.0", number))
+    monkeypatch.setattr(listening, "passed_sockets", lambda: [Passed(f"proxyd bound _{number}", sock)])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        found = listening.bound(listen(f":{number}"))
+        message, descriptors, _, _ = socket.recv_fds(manager, 4096, 8)
+    kept = [socket.socket(fileno=one) for one in descriptors]
+    assert message.decode().split("\n")[:2] == ["FDSTORE=1", f"FDNAME=proxyd bound _{number}"]
+    assert {one.getsockname()[0] for one in kept} == {"0.0.0.0", "::"}
+    assert sock in found.all()
+    for one in kept:
+        one.close()
+    found.close()
