@@ -3,15 +3,12 @@
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from pebble.server import free_port
 from proxyd.config.model import ListenOptions
-from proxyd.daemon import listening
 from proxyd.daemon.listening import Listening, Sockets
-from proxyd.daemon.systemd import Passed
 from proxyd.frontend.listener import ListenError
 
 
@@ -104,25 +101,3 @@ def test_a_family_that_somebody_else_has_meanwhile_is_told() -> None:
         kept.made_whole()
     assert all(sock.fileno() > 0 for sock in kept.all())
     kept.close()
-
-
-def test_what_systemd_kept_is_whole_and_kept_whole_after_a_start(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What it passes in stands for itself here: no test of ours can have descriptor 3."""
-    number = free_port()
-    sock = socket.create_server(("0.0.0.0", number))
-    monkeypatch.setattr(listening, "passed_sockets", lambda: [Passed(f"proxyd bound _{number}", sock)])
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(5)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        found = listening.bound(listen(f":{number}"))
-        message, descriptors, _, _ = socket.recv_fds(manager, 4096, 8)
-    kept = [socket.socket(fileno=one) for one in descriptors]
-    assert message.decode().split("\n")[:2] == ["FDSTORE=1", f"FDNAME=proxyd bound _{number}"]
-    assert {one.getsockname()[0] for one in kept} == {"0.0.0.0", "::"}
-    assert sock in found.all()
-    for one in kept:
-        one.close()
-    found.close()
