@@ -131,11 +131,15 @@ class AdminPages:
         except Refused as error:
             return not_found_page(name, str(error), version=__version__, now=now), False
         documents = await self._counted()
-        of_host, upstreams = _served(config, told["host"])
-        seen = story_of(
-            told, version=__version__, now=now, counted=summed(documents), upstreams=upstreams, of_host=of_host
-        )
-        return await self._in_thread(lambda: host_page(seen)), True
+
+        def rendered() -> str:
+            of_host, upstreams = _served(config, told["host"])
+            counted = summed(documents)
+            return host_page(
+                story_of(told, version=__version__, now=now, counted=counted, upstreams=upstreams, of_host=of_host)
+            )
+
+        return await self._in_thread(rendered), True
 
     async def status(self) -> Mapping[str, Any]:
         asked = Request(command="status", arguments={}, cache=None, uid=os.geteuid())

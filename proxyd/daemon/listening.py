@@ -83,6 +83,12 @@ class Binding:
     def has(self, place: tuple[str, int]) -> bool:
         return any(self.at(place))
 
+    @property
+    def is_whole(self) -> bool:
+        """Return whether it listens on all addresses of the machine that are meant; port 0 is another for each."""
+        port = self.address.port
+        return port == 0 or all(self.has((host, port)) for host in hosts_of(self.address))
+
     def all(self) -> Iterator[socket.socket]:
         for sockets in self.copies:
             yield from sockets
@@ -145,6 +151,18 @@ class Listening:
         try:
             for one in wanted:
                 made.append(one if isinstance(one, Binding) else self._bound(*one, [*self.bindings, *made], patience))
+        except BaseException:
+            Listening(bindings=made).close(but=self)
+            raise
+        return Listening(bindings=made, passed=self.passed, workers=self.workers)
+
+    def made_whole(self) -> "Listening":
+        """Return it with the families that the machine lacked before. Raises ListenError; nothing of ours is closed."""
+        made: list[Binding] = []
+        try:
+            made.extend(
+                one if one.is_whole else self._bound_now(one.kind, one.address, self.bindings) for one in self.bindings
+            )
         except BaseException:
             Listening(bindings=made).close(but=self)
             raise
@@ -221,6 +239,7 @@ def bound(listen: ListenOptions, *, workers: int = 1) -> Listening:
     )
     _give_up(kept)  # first of all: new addresses may overlap with them
     try:
+        first = first.made_whole()
         found = first.changed(listen, patience=_AGAIN_SECONDS)
     except BaseException:
         first.close()

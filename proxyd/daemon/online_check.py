@@ -23,6 +23,7 @@ from proxyd.daemon.names import self_check_key, vantage
 from proxyd.daemon.shown_certificate import shown_certificate
 from proxyd.daemon.slow import told_if_slow
 from proxyd.frontend.arrival import ArrivalGate
+from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, ListenError, bind
 from proxyd.frontend.plain import PlainFrontend
@@ -168,7 +169,7 @@ class OnlineCheck:
             gate = ArrivalGate(Networks(self._config.listen.proxy_protocol))
             seats = Seats(most=1000, most_each=0, counters=Counters())
             h1 = H1Frontend(handler)
-            plain = PlainFrontend(gate=gate, seats=seats, h1=h1, tasks=tasks)
+            plain = PlainFrontend(gate=gate, seats=seats, h1=h1, arriving=Arriving(tasks))
             listeners = [Listener(sock, plain.accepted) for sock in sockets]
             for listener in listeners:
                 listener.start()

@@ -20,6 +20,7 @@ from proxyd.daemon.access_output import AccessOutput, Told, shown
 from proxyd.daemon.listening import Sockets
 from proxyd.daemon.sites import Sites
 from proxyd.frontend.arrival import ArrivalGate
+from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.head_reader import HeadLimits
 from proxyd.frontend.listener import Listener
@@ -134,6 +135,7 @@ class Serving:
         """
         hit = self.counters.hit
         gate = ArrivalGate(Networks(self._started.listen.proxy_protocol), hit=hit)
+        self._arriving = Arriving(tasks)
         self.pools = Pools(tasks=tasks, counters=self.counters, counts=self._counts, checks=checks, noticed=noticed)
         self._h1 = H1Frontend(
             self._handler,
@@ -153,7 +155,7 @@ class Serving:
             seats=self.seats,
             h1=self._h1,
             counters=self.counters,
-            tasks=tasks,
+            arriving=self._arriving,
         )
         self._plain_h1 = H1Frontend(
             self._plain_handler,
@@ -162,7 +164,7 @@ class Serving:
             times=lambda _, client: Times() if self._handler.snapshot.trusted.has(client) else _STRANGERS_TIMES,
             hit=hit,
         )
-        plain = PlainFrontend(gate=gate, seats=self.seats, h1=self._plain_h1, tasks=tasks)
+        plain = PlainFrontend(gate=gate, seats=self.seats, h1=self._plain_h1, arriving=self._arriving)
         self._accepted = tls.accepted, plain.accepted
         self.listen(sockets)
 
@@ -243,6 +245,7 @@ class Serving:
         await self.seats.vacated(min(seconds, _ARRIVING_SECONDS))
         left = max(0.0, began + seconds - monotonic())
         await asyncio.gather(*(front.drain(left) for front in fronts))
+        self._arriving.cut()  # who stalls in a hello holds up no restart
         self.pools.close()
         await asyncio.to_thread(self._output.close)
 

@@ -64,7 +64,10 @@ class StatusLine:
         while True:
             self._wish.clear()
             began = loop.time()
-            self._words = await asyncio.to_thread(self._look())
+            try:
+                self._words = await asyncio.to_thread(self._look())
+            except Exception:  # noqa: BLE001 - a line for people must not end the daemon
+                _log.exception("how things are could not be told")
             took = loop.time() - began
             if (text := self.text) != self._told:
                 self._told = text

@@ -5,6 +5,7 @@ import logging
 import socket
 
 from proxyd.frontend.arrival import ArrivalGate
+from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.seats import Seat, Seats
 from proxyd.proxy.exchange import Downstream
@@ -15,16 +16,16 @@ _log = logging.getLogger("proxyd.plain")
 class PlainFrontend:
     """Serves sockets of the http listeners. Make it in the event loop."""
 
-    def __init__(self, *, gate: ArrivalGate, seats: Seats, h1: H1Frontend, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, *, gate: ArrivalGate, seats: Seats, h1: H1Frontend, arriving: Arriving) -> None:
         self._gate = gate
         self._seats = seats
         self._h1 = h1
-        self._tasks = tasks
+        self._arriving = arriving
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
         if seat := self._seats.take("http"):
-            self._tasks.create_task(self._connect(sock, seat))
+            self._arriving.begin(self._connect(sock, seat))
         else:
             sock.close()
 

@@ -9,6 +9,7 @@ from proxyd.core.client_hello import ClientHello
 from proxyd.core.counters import Counters, Handshake, Limit
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
+from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
 from proxyd.frontend.seats import Seat, Seats
@@ -27,7 +28,7 @@ _VALIDATOR = (ALPN.encode(),)
 
 
 class TlsFrontend:
-    """Serves sockets of the https listeners. Its tasks live in the given group, each with a deadline.
+    """Serves sockets of the https listeners.
 
     `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not. `obtain` waits, for
     a bounded time, for the certificate of a name under a wildcard host; it is given the client's address too.
@@ -46,7 +47,7 @@ class TlsFrontend:
         seats: Seats,
         h1: H1Frontend,
         counters: Counters,
-        tasks: asyncio.TaskGroup,
+        arriving: Arriving,
     ) -> None:
         self._table = table
         self._challenges = challenges
@@ -57,12 +58,12 @@ class TlsFrontend:
         self._seats = seats
         self._h1 = h1
         self._counters = counters
-        self._tasks = tasks
+        self._arriving = arriving
 
     def accepted(self, sock: socket.socket) -> None:
         """Take over a connection."""
         if seat := self._seats.take("https"):
-            self._tasks.create_task(self._guarded(sock, seat))
+            self._arriving.begin(self._guarded(sock, seat))
         else:
             sock.close()
 

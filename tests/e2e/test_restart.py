@@ -4,6 +4,7 @@ import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -118,6 +119,25 @@ def test_what_a_reload_takes_over_is_kept_under_its_new_name(
         assert all(map(served, waiting))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_family_that_the_machine_lacked_is_bound_by_who_comes_next_and_kept(
+    daemon: DaemonProcess, upstream: Upstream, workers: int
+) -> None:
+    port = daemon.https_port
+    with ServiceManager(daemon) as manager:
+        configure(daemon, upstream, workers=workers, listen={"https": f"0.0.0.0:{port}", "http": []})
+        manager.start()
+        manager.stop()
+        name = f"proxyd bound _{port}"  # as it is kept where there is no IPv6
+        manager.kept[name] = manager.kept.pop(f"proxyd bound 0.0.0.0_{port}")
+        waiting = begun(daemon)
+        configure(daemon, upstream, workers=workers, listen={"https": f":{port}", "http": []})
+        manager.start()
+        assert served(waiting)
+        assert served(socket.create_connection(("::1", port), 10))
+        eventually(lambda: len(manager.kept[name]) == 2 * workers, what=lambda: f"{manager.kept}\n{daemon.log()}")
+
+
 def test_a_refused_reload_changes_nothing_of_what_is_kept(daemon: DaemonProcess, upstream: Upstream) -> None:
     with ServiceManager(daemon) as manager, socket.create_server(("127.0.0.1", 0)) as other:
         configure(daemon, upstream, workers=2)
@@ -153,6 +173,20 @@ def test_who_has_just_come_is_served_before_the_end(daemon: DaemonProcess, upstr
             assert b"\r\nConnection: close\r\n" in before_request.recv(65536)
         assert served(before_hello)
         stopping.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_stalls_on_the_way_holds_up_no_stop(daemon: DaemonProcess, upstream: Upstream, workers: int) -> None:
+    start_cached(daemon, {HOST: upstream.port}, workers=workers, drain="1s")
+    hello, nothing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        for_anybody().wrap_bio(nothing, hello, server_hostname=HOST).do_handshake()
+    with begun(daemon), begun(daemon) as half, begun(daemon, daemon.http_port):
+        half.sendall(hello.read())
+        assert half.recv(1)  # the rest of what the server said, and of the handshake, is waited for
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 4.5  # a hello has 5 s, a handshake 15 s
 
 
 @contextmanager

@@ -3,24 +3,21 @@
 The reasons are those of nginx 1.22, which Debian 12 has. One that no longer holds fails, as does what differs without.
 """
 
-import contextlib
 import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
-from tests.support import wire_message
 from tests.support.corpus import MALFORMED, REQUESTS
 from tests.support.nginx import nginx
-from tests.support.raw_client import RawClient, Truncated
-from tests.support.raw_upstream import answer
-from tests.support.replies import REPLIES, Reply
-from tests.support.wire import HOST, OURS, Wire, request, running
-from tests.support.wire_message import Ambiguous, Incomplete, Message
+from tests.support.raw_client import RawClient
+from tests.support.replies import REPLIES
+from tests.support.through import Answer, answered, passed
+from tests.support.wire import HOST, OURS, Wire, running
+from tests.support.wire_message import Message
 
 pytestmark = pytest.mark.peers
-_SECONDS = 3.0
 _DECODES = (
     "nginx decodes and normalises the path for itself, and cannot; a proxy need not (RFC 9110 §4.2.3, RFC 3986 §6)"
 )
@@ -193,7 +190,7 @@ def test_the_corpus_is_large_and_every_reason_is_for_one_of_it() -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_upstream_sees_the_same_request(pair: Pair, version: str, name: str) -> None:
-    (our_status, ours), (_, theirs) = (_passed(pair.wire, client, REQUESTS[name]) for client in pair.clients())
+    (our_status, ours), (_, theirs) = (passed(pair.wire.upstream, client, REQUESTS[name]) for client in pair.clients())
     assert our_status == 200
     expected, why = DIFFERENT_REQUESTS.get(name, ("", ""))
     assert _request_difference(ours, theirs) == expected, f"{version}: {why}"
@@ -201,7 +198,7 @@ def test_the_upstream_sees_the_same_request(pair: Pair, version: str, name: str)
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_what_nginx_refuses_is_refused_and_more(pair: Pair, version: str, name: str) -> None:
-    (our_status, ours), (_, theirs) = (_passed(pair.wire, client, MALFORMED[name]) for client in pair.clients())
+    (our_status, ours), (_, theirs) = (passed(pair.wire.upstream, client, MALFORMED[name]) for client in pair.clients())
     assert our_status >= 400
     assert not ours
     assert bool(theirs) == (name in TAKEN_BY_NGINX), f"{version}: {TAKEN_BY_NGINX.get(name)}"
@@ -209,30 +206,12 @@ def test_what_nginx_refuses_is_refused_and_more(pair: Pair, version: str, name: 
 
 @pytest.mark.parametrize("name", REPLIES)
 def test_the_client_sees_the_same_response(pair: Pair, version: str, name: str) -> None:
-    ours, theirs = (_answered(pair.wire, client, REPLIES[name]) for client in pair.clients())
+    ours, theirs = (answered(pair.wire.upstream, client, REPLIES[name]) for client in pair.clients())
     expected, why = DIFFERENT_REPLIES.get(name, ("", ""))
     assert _reply_difference(ours, theirs) == expected, f"{version}: {why}"
 
 
 # Requests
-
-
-def _passed(wire: Wire, client: RawClient, sent: bytes) -> tuple[int, list[Message | None]]:
-    """Return the status of the answer, 0 for none, and the whole requests that reach the upstream until it comes.
-
-    None is a request that nobody can read.
-    """
-    status = 0
-    client.send(sent)
-    with contextlib.suppress(Truncated, Ambiguous, TimeoutError):
-        status = client.final(sent.strip().split(b" ")[0], seconds=_SECONDS).status
-    found: list[Message | None] = []
-    for received in wire.upstream.received():
-        try:
-            found += wire_message.requests(received)[0]
-        except Ambiguous:
-            found.append(None)
-    return status, found
 
 
 def _request_difference(ours: list[Message | None], theirs: list[Message | None]) -> str:
@@ -281,30 +260,6 @@ def _only(who: str, fields: Fields) -> list[str]:
 
 
 # Responses
-
-
-class Answer(NamedTuple):
-    """What a client has in the end: "whole", "cut", "refused" (with a page of the proxy's own), or "unreadable"."""
-
-    kind: str
-    interim: list[int]
-    head: Message | None
-
-
-def _answered(wire: Wire, client: RawClient, reply: Reply) -> Answer:
-    wire.upstream.script = answer(*reply.parts, pause=0.05 if len(reply.parts) > 1 else 0.0, end=reply.end)
-    client.send(request(method=reply.method))
-    interim = []
-    try:
-        while (one := client.answer(reply.method, seconds=_SECONDS)).status < 200:
-            interim.append(one.status)
-    except (Truncated, TimeoutError):
-        with contextlib.suppress(Ambiguous, Incomplete):
-            return Answer("cut", interim, wire_message.response(client.unread, method=b"HEAD")[0])
-        return Answer("unreadable", interim, None)
-    except Ambiguous:
-        return Answer("unreadable", interim, None)
-    return Answer("refused" if one.status == 502 else "whole", interim, one)
 
 
 def _reply_difference(ours: Answer, theirs: Answer) -> str:

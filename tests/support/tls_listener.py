@@ -13,6 +13,7 @@ from proxyd.core.fleet import Fleet
 from proxyd.core.networks import NOBODY, Networks
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.arrival import ArrivalGate
+from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.listener import Listener, bind, local_address_of
 from proxyd.frontend.seats import Seats
@@ -58,7 +59,7 @@ async def our_listener(
             seats=Seats(most=1000, most_each=0, counters=Counters()),
             h1=h1,
             counters=Counters(),
-            tasks=tasks,
+            arriving=Arriving(tasks),
         )
         ((sock,),) = bind(ListenAddress.parse("127.0.0.1:0"), key="test")
         listener = Listener(sock, frontend.accepted)

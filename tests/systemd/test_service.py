@@ -6,132 +6,38 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import ssl
-import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from pebble.server import Pebble
-from tests.support.daemon import ROOT, HttpsClient, eventually
+from tests.support.daemon import HttpsClient, eventually
+from tests.support.documents import snippet
 from tests.support.upstream import Upstream
+from tests.systemd.service import (
+    CACHE,
+    CONFIG,
+    DROP_IN,
+    HOST,
+    OPT,
+    OTHER,
+    UNITS,
+    children,
+    configure,
+    journal,
+    load,
+    main_pid,
+    one_of,
+    run,
+    served,
+    shown,
+)
 
 pytestmark = pytest.mark.systemd
-HOST, OTHER = "one.example.test", "two.example.test"
-CONFIG, CACHE, OPT = Path("/etc/proxyd/config.yaml"), Path("/var/lib/proxyd"), Path("/opt/proxyd")
-UNITS = Path("/etc/systemd/system")
-DROP_IN = UNITS / "proxyd.service.d" / "test.conf"
-
-
-def run(*command: str, status: int = 0, cwd: Path = ROOT) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
-    output = done.stdout + done.stderr
-    assert done.returncode == status, f"{command}: {done.returncode}\n{output[-4000:]}"
-    return output
-
-
-def shown(name: str) -> str:
-    return run("systemctl", "show", "proxyd", "--property", name, "--value").strip()
-
-
-def journal() -> str:
-    return run("journalctl", "-u", "proxyd", "--no-pager", "-n", "60", "-o", "cat")
-
-
-def main_pid() -> int:
-    return int(shown("MainPID"))
-
-
-def children() -> set[int]:
-    """Return the issuer and the workers."""
-    pid = main_pid()
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
-def kinds() -> dict[int, str]:
-    """Return what each of them is, by what they listen to."""
-    listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if ":01BB " in line}
-    return {one: "worker" if listening & set(_inodes(one)) else "issuer" for one in children()}
-
-
-def _inodes(pid: int) -> Iterator[str]:
-    for one in Path(f"/proc/{pid}/fd").iterdir():
-        if match := re.fullmatch(r"socket:\[(\d+)\]", str(one.readlink())):
-            yield match[1]
-
-
-def one_of(kind: str) -> int:
-    return next(pid for pid, found in kinds().items() if found == kind)
-
-
-@pytest.fixture(scope="module")
-def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    with Pebble(tmp_path_factory.mktemp("pebble"), http_port=80, tls_port=443) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def application() -> Iterator[Upstream]:
-    with Upstream() as one:
-        yield one
-
-
-@pytest.fixture
-def client(pebble: Pebble) -> HttpsClient:
-    return HttpsClient(443, pebble.root())
-
-
-def configure(pebble: Pebble, application: Upstream, *hosts: str, **more: Any) -> None:
-    bundle = CONFIG.parent / "ca.pem"
-    shutil.copy(pebble.bundle, bundle)
-    bundle.chmod(0o644)
-    acme = {"server": pebble.url, "ca_bundle": str(bundle)}
-    hosts_to = dict.fromkeys(hosts, application.port)
-    CONFIG.write_text(yaml.safe_dump({"acme": acme, "workers": 2, "drain": "5s", "hosts": hosts_to, **more}))
-
-
-def served(client: HttpsClient, host: str = HOST) -> bool:
-    try:
-        return client.get(host).startswith(b"HTTP/1.1 200 ")
-    except OSError:
-        return False
-
-
-@contextmanager
-def load(client: HttpsClient) -> Iterator[list[str]]:
-    """Connect and ask, again and again, in several threads; at the end nothing may have failed."""
-    failures, served, is_over = list[str](), list[str](), threading.Event()
-
-    def ask() -> None:
-        while not is_over.is_set():
-            try:
-                answer = client.get(HOST)
-                (served if answer.startswith(b"HTTP/1.1 200 ") else failures).append(answer[:80].decode())
-            except (OSError, ssl.SSLError) as error:
-                failures.append(repr(error))
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for one in threads:
-        one.start()
-    try:
-        yield served
-        count = len(served)
-        eventually(lambda: len(served) > count + 50, what=journal)
-    finally:
-        is_over.set()
-        for one in threads:
-            one.join()
-    assert failures == []
 
 
 def test_a_dry_run_changes_nothing() -> None:
@@ -141,13 +47,45 @@ def test_a_dry_run_changes_nothing() -> None:
     assert not CONFIG.exists()
 
 
+def test_what_was_made_by_hand_serves_on_when_ours_does_not() -> None:
+    run("python3", "-m", "venv", "--without-pip", str(OPT))  # where the program was before there was a script
+    unit = UNITS / "proxyd.service"
+    by_hand = f"[Service]\nType=exec\nExecStart={OPT}/bin/python -c 'import time; time.sleep(9999)'\n"
+    unit.write_text(by_hand)
+    CONFIG.parent.mkdir()
+    CONFIG.write_text("nonsense: true\n")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "proxyd")
+    said = run("scripts/install", status=2)
+    assert "config.yaml:1:1: nonsense" in said
+    assert "Nothing was changed" in said
+    CONFIG.write_text(yaml.safe_dump({"acme": {"server": "https://127.0.0.1:1/dir"}, "hosts": {HOST: 80}}))
+    pid = main_pid()
+    with socket.create_server(("0.0.0.0", 443)):
+        said = run("scripts/install", status=2)
+    assert "another program uses port 443" in said
+    assert "by-hand is in use again" in said
+    assert unit.read_text() == by_hand
+    assert not (OPT / "bin").is_symlink()
+    assert main_pid() not in (0, pid)
+    run("systemctl", "stop", "proxyd")
+    unit.unlink()
+    CONFIG.unlink()
+
+
 def test_it_is_installed_and_installing_again_changes_nothing() -> None:
-    run("python3", "-m", "venv", "--without-pip", str(OPT))  # as it was installed by hand before
-    said = run("scripts/install")
+    said = run("bash", "-c", "umask 077; exec scripts/install")
     assert (OPT / "by-hand" / "pyvenv.cfg").exists()
     assert "systemctl enable --now proxyd" in said
     release = (OPT / "current").readlink()
-    assert "is what is used already" in run("scripts/install")
+    unit = UNITS / "proxyd.socket"
+    shipped = unit.read_text()
+    unit.write_text(shipped.replace("ListenStream=[::]:443\n", ""))
+    said = run("scripts/install")
+    assert "is what is used already" in said
+    assert "proxyd.socket was edited" in said
+    assert (unit.read_text(), len((UNITS / "proxyd.socket.edited").read_text())) == (shipped, len(shipped) - 22)
+    assert "edited" not in run("scripts/install")
     assert (OPT / "current").readlink() == release
     assert run("/usr/local/bin/proxyd", "--version").startswith("proxyd ")
     assert run("proxyd", "config", "example") == CONFIG.read_text()
@@ -193,21 +131,17 @@ def test_who_fails_is_named_in_the_status(pebble: Pebble, application: Upstream)
     run("systemctl", "restart", "proxyd")
 
 
-def reload(*, status: int = 0) -> str:
-    """By the unit; while the program has no such command, by HUP."""
-    if "No such command" in subprocess.run(["proxyd", "reload", "--help"], capture_output=True, text=True).stderr:
-        return run("systemctl", "kill", "--signal=HUP", "--kill-who=main", "proxyd")
-    return run("systemctl", "reload", "proxyd", status=status)
-
-
 def test_a_reload_serves_another_host(pebble: Pebble, application: Upstream, client: HttpsClient) -> None:
     configure(pebble, application, HOST, OTHER)
-    reload()
+    run("systemctl", "reload", "proxyd")
     eventually(lambda: served(client, OTHER), what=journal, seconds=60)
     pid = main_pid()
     CONFIG.write_text(CONFIG.read_text() + "nonsense: true\n")
-    reload(status=1)
-    eventually(lambda: "nonsense" in journal(), what=journal)
+    mistake = re.compile(r"/etc/proxyd/config\.yaml:\d+:1: nonsense: unknown key")
+    assert "systemctl status proxyd.service" in run("systemctl", "reload", "proxyd", status=1)
+    eventually(lambda: mistake.search(journal()), what=journal)  # what ExecReload= says is for the journal
+    assert mistake.search(run("systemctl", "status", "--no-pager", "--full", "proxyd"))
+    assert mistake.search(run("proxyd", "reload", status=2))
     assert served(client, OTHER)
     assert main_pid() == pid
 
@@ -229,6 +163,14 @@ def test_a_restart_with_the_socket_unit_loses_nobody(client: HttpsClient) -> Non
         run("systemctl", "restart", "proxyd")
     assert shown("NFileDescriptorStore") == "0"
     run("systemctl", "disable", "--now", "proxyd.socket", "proxyd.service")
+    drop_in = UNITS / "proxyd.socket.d" / "override.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text(snippet("install.md", "ListenStream=").text)
+    run("systemctl", "daemon-reload")
+    listens = run("systemctl", "show", "proxyd.socket", "--property=Listen", "--value").split()
+    assert listens == ["0.0.0.0:443", "(Stream)", "0.0.0.0:80", "(Stream)"]
+    drop_in.unlink()
+    run("systemctl", "daemon-reload")
     run("systemctl", "enable", "--now", "proxyd")
     assert served(client)
 
@@ -275,69 +217,3 @@ def test_wrong_input_is_said_once_and_not_tried_again(
     configure(pebble, application, HOST, OTHER)
     run("systemctl", "restart", "proxyd")
     assert served(client)
-
-
-@pytest.fixture(scope="module")
-def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of a later version."""
-    copy = tmp_path_factory.mktemp("newer") / "project"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("pebble", "tests"))
-    for name in ("pyproject.toml", "proxyd/version.py"):
-        file = copy / name
-        file.write_text(
-            file.read_text().replace('version = "0.', 'version = "9.').replace('version__ = "0.', 'version__ = "9.')
-        )
-    return copy
-
-
-def test_an_upgrade_loses_nobody_and_can_be_taken_back(newer: Path, pebble: Pebble, client: HttpsClient) -> None:
-    orders, before = pebble.orders(), (OPT / "current").readlink()
-    with load(client):
-        run("scripts/install", cwd=newer)
-        assert (OPT / "current").readlink().name.startswith("9.")
-        assert run("proxyd", "--version").startswith("proxyd 9.")
-        assert json.loads(run("proxyd", "status", "--json"))["version"].startswith("9.")
-        run("scripts/install", "--rollback")
-        assert (OPT / "current").readlink() == before
-        assert not json.loads(run("proxyd", "status", "--json"))["version"].startswith("9.")
-    assert pebble.orders() == orders
-
-
-def test_a_version_that_is_not_healthy_is_taken_back(newer: Path, client: HttpsClient) -> None:
-    before = (OPT / "current").readlink()
-    supervisor = newer / "proxyd" / "daemon" / "supervisor.py"
-    good = supervisor.read_text()
-    supervisor.write_text(good + '\n\nraise RuntimeError("a version that cannot be loaded")\n')
-    assert "Nothing was changed" in run("scripts/install", cwd=newer, status=2)
-    broken = good.replace(
-        "        self._hear_signals()  #", '        raise RuntimeError("a version that does not start")  #'
-    )
-    assert broken != good
-    supervisor.write_text(broken)
-    said = run("scripts/install", cwd=newer, status=2)
-    assert "a version that does not start" in said
-    assert f"{before} is in use again, and serves" in said
-    assert served(client)
-
-
-def test_an_environment_whose_python_is_gone_is_made_anew(client: HttpsClient) -> None:
-    current = OPT / "current"
-    (current / "bin" / "python").unlink()
-    (current / "bin" / "python").symlink_to("/usr/bin/python3.0")
-    run("scripts/install")
-    run("systemctl", "restart", "proxyd")
-    assert served(client)
-
-
-def test_it_is_removed_and_what_it_has_obtained_stays(client: HttpsClient) -> None:
-    run("scripts/install", "--uninstall", "--dry-run")
-    assert served(client)
-    run("scripts/install", "--uninstall")
-    assert not OPT.exists()
-    assert not (UNITS / "proxyd.service").exists()
-    assert not Path("/usr/local/bin/proxyd").is_symlink()
-    assert (CACHE / HOST).exists()
-    assert CONFIG.exists()
-    run("scripts/install", "--uninstall", "--purge")
-    assert not CACHE.exists()
-    assert not CONFIG.parent.exists()

@@ -36,3 +36,11 @@ def test_nothing_follows_a_close_frame(size: int) -> None:
     for at in range(0, len(stream), size):
         boundary.feed(stream[at : at + size])
     assert not boundary.takes_frame
+
+
+@pytest.mark.parametrize(("count", "is_followed"), [(900, True), (100_000, False)])
+def test_very_many_frames_in_one_piece_are_not_followed(count: int, is_followed: bool) -> None:
+    boundary = FrameBoundary()
+    boundary.feed(_frame(0) * count)
+    boundary.feed(_frame(3))
+    assert boundary.takes_frame is is_followed

@@ -2,9 +2,11 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from pebble.server import free_port
 from proxyd.config.model import ListenOptions
 from proxyd.daemon.listening import Listening, Sockets
 from proxyd.frontend.listener import ListenError
@@ -72,3 +74,30 @@ def test_places_tell_the_sockets_of_each_worker(before: Listening) -> None:
     first, second = before.sockets(0), before.sockets(1)
     assert [*first.by_place()] == [*second.by_place()]
     assert Sockets.at(first.by_place()) == first
+
+
+def test_what_was_kept_gets_the_family_that_the_machine_lacked() -> None:
+    number = free_port()
+    lacking = Listening(workers=2).changed(listen(f"0.0.0.0:{number}", "127.0.0.1:0"))
+    everywhere = listen(f":{number}").https[0]
+    kept = Listening(bindings=[replace(lacking.bindings[0], address=everywhere), lacking.bindings[1]], workers=2)
+    whole = kept.made_whole()
+    assert kept.all() < whole.all()
+    for worker in (0, 1):
+        families = [sock.getsockname()[:2] for sock in whole.sockets(worker).https]
+        assert families == [("0.0.0.0", number), ("::", number)]
+    assert whole.made_whole() == whole
+    whole.close()
+
+
+def test_a_family_that_somebody_else_has_meanwhile_is_told() -> None:
+    number = free_port()
+    lacking = Listening(workers=2).changed(listen(f"0.0.0.0:{number}"))
+    kept = Listening(bindings=[replace(lacking.bindings[0], address=listen(f":{number}").https[0])], workers=2)
+    with (
+        socket.create_server(("::", number), family=socket.AF_INET6),
+        pytest.raises(ListenError, match=f"another program uses port {number}"),
+    ):
+        kept.made_whole()
+    assert all(sock.fileno() > 0 for sock in kept.all())
+    kept.close()
