@@ -51,16 +51,23 @@ class Heartbeat:
         try:
             await call(self._url.get_secret_value(), method="GET", ca=self._ca)
         except ChannelError as error:
-            self._counts[_KIND, "failed"] += 1
-            if self._trouble is None:
-                _log.error("no heartbeat can be sent", extra={"channel": self._name, "reason": str(error)})
-            self._trouble = str(error)
+            self._failed(str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the daemon
+            _log.exception("a heartbeat could not be sent in an unforeseen way", extra={"channel": self._name})
+            self._failed(f"{type(error).__name__}, see the log; this is a bug of proxyd")
             return False
         self._counts[_KIND, "delivered"] += 1
         if self._trouble is not None:
             _log.warning("heartbeats are sent again", extra={"channel": self._name})
             self._trouble = None
         return True
+
+    def _failed(self, reason: str) -> None:
+        self._counts[_KIND, "failed"] += 1
+        if self._trouble is None:
+            _log.error("no heartbeat can be sent", extra={"channel": self._name, "reason": reason})
+        self._trouble = reason
 
     def _may_send(self) -> bool:
         reason = self._ailing()

@@ -23,6 +23,7 @@ _OWNERS: Mapping[str, tuple[ChannelKind, ...]] = {
     "ca": ("webhook", "heartbeat"),
 }
 _PORTS = {"smtp": 587, "smtps": 465}
+_SMTP = "must be smtp://USER@HOST:587 (STARTTLS) or smtps://USER@HOST:465"
 _ADDRESS = re.compile(r"[^\s@<>,;:\"\\()\[\]]+@[^\s@<>,;:\"\\()]+")
 
 
@@ -78,10 +79,10 @@ class MailServer:
         try:
             url = urlsplit(text)
             host, port, password = url.hostname, url.port, url.password
-        except ValueError as error:
-            raise ValueError(f"is not a URL: {error}") from None
+        except ValueError:  # whose text has a part of it
+            raise HiddenValueError(f"is not a URL: it {_SMTP}") from None
         if url.scheme not in _PORTS or not host or url.path not in ("", "/") or url.query or port == 0:
-            raise ValueError("must be smtp://USER@HOST:587 (STARTTLS) or smtps://USER@HOST:465")
+            raise HiddenValueError(_SMTP)
         if password is not None:
             message = "must have no password in it: give it as password, which may be ${ENV_NAME} or file:/path"
             raise HiddenValueError(message)
@@ -173,4 +174,5 @@ class AlertOptions(Options):
             return f"mail to {', '.join(self.mail.to)} by {self.mail.server.host}:{self.mail.server.port}"
         url = self.webhook or self.heartbeat
         assert url is not None
-        return f"{self.kind} {urlsplit(url.get_secret_value()).netloc}"
+        text = url.get_secret_value()
+        return f"{self.kind} {text if is_reference(text) else urlsplit(text).netloc}"

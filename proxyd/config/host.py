@@ -7,19 +7,11 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonS
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.header_options import HeaderOptions
-from proxyd.config.option import Options, option
+from proxyd.config.option import Options, may_be_off, option, switch
 from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
 from proxyd.config.values import Count, Duration, File, Name, Networks, Pin, Size, Upstreams, Wait
 from proxyd.core.balance import Policy
-
-
-def switch(kind: type[Options]) -> BeforeValidator:
-    """Read false as None and true as a mapping of `kind` with its defaults."""
-    return BeforeValidator(
-        lambda written: None if written is False else {} if written is True else written,
-        json_schema_input_type=bool | kind | None,
-    )
 
 
 def _check_path(written: str) -> str:
@@ -56,10 +48,20 @@ class UpstreamTls(Options):
         return self
 
 
+def _read_version(written: object) -> object:
+    """Read 1.2, tls1.2 and TLSv1.2 as "1.2"."""
+    text = str(written) if isinstance(written, str | float) else ""
+    match = re.fullmatch(r"(?i)(?:tls ?v?)?(\d\.\d)", text.strip())
+    return match[1] if match else written
+
+
 class HostTls(Options):
     """TLS towards clients."""
 
-    min_version: Literal["1.2", "1.3"] = option("1.2", "lowest TLS version", today=["1.2", 1.2])
+    min_version: Annotated[
+        Literal["1.2", "1.3"],
+        BeforeValidator(_read_version, json_schema_input_type=Literal["1.2", "1.3", "tls1.2", "tls1.3"] | float),
+    ] = option("1.2", "lowest TLS version", today=["1.2", 1.2, "tls1.2", "TLSv1.2"])
     client_ca: File | None = option(None, "PEM that client certificates must chain to", today=[None])
     client_auth: Literal["require", "optional", "none"] = option("require", "with client_ca", today=["none"])
     client_crl: File | None = option(None, "revoked client certificates", today=[None])
@@ -167,6 +169,12 @@ Hook = Annotated[
 ]
 
 
+_Health = Annotated[Health | None, may_be_off(Health)]
+_Export = Annotated[Export | None, may_be_off(Export)]
+_BasicAuth = Annotated[BasicAuth | None, may_be_off(BasicAuth)]
+_ForwardAuth = Annotated[ForwardAuth | None, may_be_off(ForwardAuth)]
+
+
 class HostOptions(Options):
     """Everything that can be said about a host."""
 
@@ -180,12 +188,12 @@ class HostOptions(Options):
         sample="http://127.0.0.1:9001",
     )
     balance: Policy = option("least_conn", "among several upstreams: least_conn, round_robin, ip_hash, first")
-    health: Health | None = option(None, "{path: /up, interval: 10s, timeout: 5s, fails: 3, passes: 2}")
+    health: _Health = option(None, "{path: /up, interval: 10s, timeout: 5s, fails: 3, passes: 2}")
     max_upstream_connections: Count = option(10000, "requests under way to one upstream; beyond that 503")
     paths: Paths = option(
         doc="/PREFIX/: URL, {upstream: URL, strip: true} or {redirect: URL}; the longest prefix wins", factory=dict
     )
-    redirect: Redirect | None = option(
+    redirect: Annotated[Redirect | None, may_be_off(Redirect)] = option(
         None, "URL: 308, path and query kept; or {to: URL, status: 302, keep_path: false}"
     )
     host_header: Literal["keep", "upstream"] = option("keep", "the upstream's Host: keep the client's, or upstream")
@@ -198,11 +206,11 @@ class HostOptions(Options):
     )
     secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
     max_body: Size = option(0, "largest request body; 0: no limit")
-    rate_limit: RateLimit | None = option(
-        None, "{requests: 100, per: 1s, burst: 200}, per client address", today=[None]
+    rate_limit: Annotated[RateLimit | None, may_be_off(RateLimit)] = option(
+        None, "{requests: 100, per: 1s, burst: 200}, per client address", today=[None, False]
     )
-    basic_auth: BasicAuth | None = option(None, "{realm: R, users: FILE}", today=[None])
-    forward_auth: ForwardAuth | None = option(None, "{url: U, copy_headers: []}", today=[None])
+    basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}", today=[None, False])
+    forward_auth: _ForwardAuth = option(None, "{url: U, copy_headers: []}", today=[None, False])
     timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
     allow: Networks = option((), "CIDRs of the clients that are served; empty: all")
@@ -210,7 +218,7 @@ class HostOptions(Options):
     maintenance: Annotated[Maintenance | None, switch(Maintenance)] = option(
         None, "true, or {retry_after: 60s, page: FILE}: 503 for all"
     )
-    on_renew: Hook | None = option(
+    on_renew: Annotated[Hook | None, may_be_off(Hook)] = option(
         None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}"
     )
-    export: Export | None = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')
+    export: _Export = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')

@@ -18,10 +18,11 @@ from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
-from proxyd.config.option import Options, nested, overlay, today
+from proxyd.config.option import Options, meant, nested, overlay, today
 from proxyd.config.origin import Stamp, Unreadable, read
 from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
+from proxyd.config.show import hides
 from proxyd.config.upstream_check import UpstreamCheck
 from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
@@ -306,14 +307,14 @@ class _Reading:
 
     def _explain(self, location: Location, detail: ErrorDetails, model: type[Options]) -> None:
         kind, written = detail["type"], self._document.written(location)
-        shown = f" (written: {written})" if written is not None else ""
+        is_hidden = hides(location) or isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
+        shown = f" (written: {written})" if written is not None and not is_hidden else ""
         if kind == "extra_forbidden":
             self._wrong(location, _unknown(str(location[-1]), _siblings(model, detail["loc"])), at_key=True)
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":
-            is_hidden = isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
-            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{'' if is_hidden else shown}")
+            self._wrong(location, f"{detail['msg'].removeprefix('Value error, ')}{shown}")
         elif kind in ("model_type", "dict_type", "model_attributes_type"):
             self._wrong(location, f"must be a mapping of keys to values{shown}")
         elif kind in _IN_YAML:
@@ -331,8 +332,9 @@ class _Reading:
             field = model.model_fields.get(key)
             if field is None:
                 continue
-            if (allowed := today(field)) is not None and value not in allowed:
-                instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, allowed)))}" if allowed else ""
+            works = today(field)
+            if works is not None and meant(field, value) not in works:
+                instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, works)))}" if works else ""
                 self._wrong((*place, key), f"{_NOT_YET}: remove the line{instead}", at_key=True)
             elif inner := nested(field.annotation):
                 self._not_yet(inner, value, (*place, key))

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
 from proxyd.config.alert import AlertOptions
-from proxyd.config.host import HostOptions, switch
-from proxyd.config.option import Options, option, overlay
+from proxyd.config.host import HostOptions
+from proxyd.config.option import Options, option, overlay, switch
 from proxyd.config.origin import Origin
 from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Patterns, Size
 from proxyd.core.host_pattern import HostPattern, HostTable
@@ -80,6 +80,10 @@ class AccessLog(Options):
     client: Literal["full", "masked", "none"] = option("full", "client address: full, masked (/24, IPv6 /48), none")
 
 
+#: As for every mapping, all of whose keys may be commented out.
+_null_is_default = BeforeValidator(lambda written: {} if written is None else written)
+
+
 class LogOptions(Options):
     """What is written to stderr."""
 
@@ -87,7 +91,7 @@ class LogOptions(Options):
     format: Literal["auto", "json", "console"] = option(
         "auto", "auto (console on a terminal, journal fields under systemd, else JSON lines), json, console"
     )
-    access: Annotated[AccessLog | None, switch(AccessLog)] = option(
+    access: Annotated[AccessLog | None, switch(AccessLog), _null_is_default] = option(
         AccessLog(), "one line a request; false turns it off"
     )
 
@@ -98,6 +102,9 @@ def _read_workers(written: object) -> object:
     raise ValueError(f"must be auto, or a number from 1 to {_MOST_WORKERS}")
 
 
+_null_is_empty = BeforeValidator(
+    lambda written: () if written is None else written, json_schema_input_type=list[AlertOptions] | None
+)
 #: What `load` has made of each entry.
 _hosts = BeforeValidator(dict, json_schema_input_type=dict[str, HostOptions | str | int | list[str | int] | None])
 
@@ -126,7 +133,7 @@ class Config(Options):
     watch: bool = option(False, "reload when the file, or one that it includes, changes")
     admin: AdminOptions = option(AdminOptions(), "for operators and their machines")
     log: LogOptions = option(LogOptions(), "what is written to stderr")
-    alerts: tuple[AlertOptions, ...] = option(
+    alerts: Annotated[tuple[AlertOptions, ...], _null_is_empty] = option(
         (),
         "{webhook: URL, secret: S}, {exec: [CMD, ARG…]}, {heartbeat: URL, interval: 1h}, "
         '{mail: {to: [A], from: A, server: "smtp://USER@HOST:587", password: S}}',

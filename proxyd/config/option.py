@@ -4,9 +4,9 @@ The JSON Schema, the commented example and the error messages are made from thes
 """
 
 from collections.abc import Callable
-from typing import Any, Self, TypeVar, cast, get_args
+from typing import Any, Literal, Self, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
@@ -49,6 +49,29 @@ def option(
     )
 
 
+def switch(kind: type[Options]) -> BeforeValidator:
+    """Read false as None and true as a mapping of `kind` with its defaults."""
+    return BeforeValidator(
+        lambda written: None if written is False else {} if written is True else written,
+        json_schema_input_type=bool | kind | None,
+    )
+
+
+def may_be_off(kind: Any) -> BeforeValidator:
+    """Read false as None, where true would not say what is meant."""
+    return BeforeValidator(
+        lambda written: None if written is False else written, json_schema_input_type=Literal[False] | kind | None
+    )
+
+
+def meant(field: FieldInfo, written: object) -> object:
+    """Return what the option's own reading makes of a value: forms that people paste, as the one that it has."""
+    for one in reversed(field.metadata):  # pydantic has the last one read first
+        if isinstance(one, BeforeValidator):
+            written = cast("Callable[[object], object]", one.func)(written)
+    return written
+
+
 def nested(annotation: object) -> type["Options"] | None:
     """Return the mapping that an option may be, or that its entries are."""
     if isinstance(annotation, type) and issubclass(annotation, Options):
@@ -70,6 +93,12 @@ def overlay(under: M, over: M) -> M:
 
 
 def today(field: FieldInfo) -> list[Any] | None:
-    """Return the values of an option that work in this version, or None when all do."""
+    """Return the values of an option that work in this version, each in one form, or None when all do."""
     extra = field.json_schema_extra
-    return list(cast("list[Any]", extra[TODAY])) if isinstance(extra, dict) and TODAY in extra else None
+    if not isinstance(extra, dict) or TODAY not in extra:
+        return None
+    found: list[Any] = []
+    for one in cast("list[Any]", extra[TODAY]):
+        if (value := meant(field, one)) not in found:
+            found.append(value)
+    return found

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
+from proxyd.config.document import Location
 from proxyd.config.model import Config
 from proxyd.config.values import show_duration
 
@@ -15,6 +16,10 @@ HIDDEN = "(hidden)"
 #: Whose values are secrets, or URLs that are: who knows the address of a webhook may send to it.
 _SECRET_KEY = re.compile(r"(?i)secret|passw|token|hmac|credentials|api_?key")
 _SECRET_URLS = ("webhook", "heartbeat")
+#: Of header rules: Authorization and Cookie are set, too.
+_HEADERS, _SET = "headers", "set"
+#: Where null means the defaults.
+_ACCESS = "access"
 
 
 def shown(config: Config) -> dict[str, Any]:
@@ -26,6 +31,13 @@ def shown(config: Config) -> dict[str, Any]:
         host.text: {**_plain(options), "acme": _plain(config.acme_of(host))} for host, options in config.hosts.items()
     }
     return found
+
+
+def hides(location: Location) -> bool:
+    """Return whether what was written there may be a secret, or have one in it: then no message shows it."""
+    keys = [str(part) for part in (location[2:] if location[:1] == ("hosts",) else location)]
+    is_header = _HEADERS in keys and _SET in keys
+    return keys[:1] == ["alerts"] or is_header or any(_SECRET_KEY.search(key) for key in keys)
 
 
 def _plain(value: object) -> Any:
@@ -48,11 +60,11 @@ def _plain(value: object) -> Any:
 
 def _plain_of(key: str, value: object) -> Any:
     if value is None or isinstance(value, BaseModel):
-        return _plain(value)
+        return False if value is None and key == _ACCESS else _plain(value)
     if key in _SECRET_URLS:
         url = urlsplit(value.get_secret_value() if isinstance(value, SecretStr) else str(value))
         return f"{url.scheme}://{url.hostname}/{HIDDEN}"
-    if _SECRET_KEY.search(key) is None:
+    if key != _SET and _SECRET_KEY.search(key) is None:
         return _plain(value)
     return {str(one): HIDDEN for one in value} if isinstance(value, Mapping) else HIDDEN
 

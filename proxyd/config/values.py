@@ -204,7 +204,7 @@ def read_secret(written: object, info: ValidationInfo) -> object:
     """Read a secret, but for who only looks at the file and may lack the right or the environment of the service."""
     if isinstance(written, SecretStr):
         return written
-    is_elsewhere = isinstance(written, str) and written.startswith("credential:") and not _credentials()
+    is_elsewhere = isinstance(written, str) and is_credential(written) and not _credentials()
     reads = info.context is None or info.context["reads_secrets"]
     if not reads or (is_elsewhere and info.context is not None and not info.context["serves"]):
         return parse_reference(written)
@@ -214,19 +214,24 @@ def read_secret(written: object, info: ValidationInfo) -> object:
 def parse_reference(written: object) -> str:
     """Return what stands for a secret, which is not read. Raises ValueError."""
     if not isinstance(written, str) or not written:
-        raise ValueError(_NO_SECRET)
+        raise HiddenValueError(_NO_SECRET)
     return written
 
 
 def is_reference(written: str) -> bool:
     """Return whether it stands for a secret that is somewhere else."""
-    return re.fullmatch(r"\$\{\w+\}", written) is not None or written.startswith(("file:", "credential:"))
+    return re.fullmatch(r"\$\{\w+\}", written) is not None or written.startswith("file:") or is_credential(written)
+
+
+def is_credential(written: str) -> bool:
+    """Return whether it stands for a secret that systemd passes to the service."""
+    return written.startswith("credential:")
 
 
 def parse_secret(written: object) -> str:
     """Return a secret given as it is, as `${ENV_NAME}`, `file:/path` or `credential:NAME`. Raises ValueError."""
     if not isinstance(written, str) or not written:
-        raise ValueError(_NO_SECRET)
+        raise HiddenValueError(_NO_SECRET)
     if match := re.fullmatch(r"\$\{(\w+)\}", written):
         if match[1] not in os.environ:
             raise ValueError(

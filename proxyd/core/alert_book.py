@@ -20,7 +20,8 @@ _KEPT_HOSTS = 100
 class Told:
     """What was told of a trouble. `kinds`: as what; `absent_since`: it is not there now; `is_over`: that was told too.
 
-    `has_returned`: it was over and came back soon, so that its end is believed later.
+    `has_returned`: it was over and came back soon, so that its end is believed later. `is_recalled`: not seen since the
+    start: what causes it may not have been tried yet, so that its end is believed later, too.
     """
 
     trouble: Trouble
@@ -28,6 +29,7 @@ class Told:
     absent_since: datetime | None = None
     is_over: bool = False
     has_returned: bool = False
+    is_recalled: bool = False
 
     def to_document(self) -> dict[str, object]:
         """Return what must outlive a restart, as JSON values."""
@@ -39,6 +41,7 @@ class Told:
             "reason": trouble.reason,
             "hosts": [one.text for one in trouble.hosts[:_KEPT_HOSTS]],
             "has_returned": self.has_returned,
+            "is_over": self.is_over,
         }
 
     @classmethod
@@ -57,7 +60,10 @@ class Told:
             known = frozenset(TroubleKind(one) for one in (kinds if isinstance(kinds, list) else []))
         except ValueError:  # of another version: told once more
             return None
-        return cls(trouble=trouble, kinds=known | {trouble.kind}, has_returned=document.get("has_returned") is True)
+        has_returned = document.get("has_returned") is True
+        is_over = document.get("is_over") is True
+        known |= {trouble.kind}
+        return cls(trouble=trouble, kinds=known, has_returned=has_returned, is_recalled=True, is_over=is_over)
 
 
 class AlertBook:
@@ -75,11 +81,10 @@ class AlertBook:
         ended = [told.trouble for key, told in [*self.told.items()] if key not in present and self._is_over(told, now)]
         for key, trouble in present.items():
             if (known := self.told.get(key)) and known.absent_since and not known.is_over:
-                self.told[key] = replace(known, absent_since=None)
+                self.told[key] = replace(known, absent_since=None, is_recalled=False)
             elif known and not known.is_over:  # what its end will be told with
-                self.told[key] = replace(
-                    known, trouble=replace(trouble, kind=known.trouble.kind, urgency=known.trouble.urgency)
-                )
+                now_so = replace(trouble, kind=known.trouble.kind, urgency=known.trouble.urgency)
+                self.told[key] = replace(known, trouble=now_so, is_recalled=False)
         notices = [*self._notices("problem", grown, now), *self._notices("resolved", ended, now)]
         for notice in notices:
             for one in notice.troubles:
@@ -101,7 +106,7 @@ class AlertBook:
                 del self.told[key]
             return False
         self.told[key] = replace(told, absent_since=since)
-        return not told.has_returned or now - since >= _SOON
+        return not (told.has_returned or told.is_recalled) or now - since >= _SOON
 
     def _note(self, event: Event, trouble: Trouble, now: datetime) -> None:
         known = self.told.get(trouble.key)

@@ -22,7 +22,8 @@ class _Minute(Generic[T]):
 class Repeats(Generic[T]):
     """Counts by kind and by what it is about. `now` is monotonic, in seconds.
 
-    A thousand pairs are remembered, since what it is about may come from the network; others are counted by their kind.
+    A thousand pairs are remembered, since what it is about may come from the network; others are counted by their kind,
+    and when there are a thousand kinds of those, all together.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,8 @@ class Repeats(Generic[T]):
             self._forget(now)
             if len(self._minutes) >= _MOST:
                 key = kind, None
+                if key not in self._minutes and len(self._minutes) >= 2 * _MOST:
+                    key = None, None
                 minute = self._minutes.get(key)
         if minute is None or (now >= minute.ends and not minute.held):
             minute = self._minutes[key] = _Minute(now + SECONDS)

@@ -52,6 +52,10 @@ class Alarms:
         """Ask for these, too."""
         self._others = others
 
+    def recall(self, lineages: Iterable[Lineage]) -> None:
+        """Look again soon at certificates that were not confirmed before the start."""
+        self._installation.doubt(lineages)
+
     @property
     def cache(self) -> Alarm | None:
         """Return what is wrong with the cache as a whole."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from proxyd.admin.alert_channel import ChannelError
 from proxyd.admin.http_call import call
 from proxyd.config.alert import AlertOptions
+from proxyd.config.values import is_credential
 from proxyd.core.clock import Clock
 from proxyd.core.notice import Notice
 from proxyd.core.trouble import Urgency
@@ -35,6 +36,8 @@ class AlertCheck:
         return not any(task.result() for task in tasks)
 
     async def _trouble(self, options: AlertOptions) -> str | None:
+        if unread := _unread(options):
+            return f"only the service can read it: {unread}; nothing was sent, its log says whether this channel works"
         now, server = self._clock.now(), socket.gethostname()
         notice = Notice(event="test", kind=None, urgency=Urgency.NOTICED, at=now, server=server)
         try:
@@ -45,3 +48,11 @@ class AlertCheck:
         except ChannelError as error:
             return str(error)
         return None
+
+
+def _unread(options: AlertOptions) -> str | None:
+    """Return what stands for a secret that systemd passes to the service alone."""
+    password = options.mail.password if options.mail else None
+    secrets = (options.webhook, options.heartbeat, options.secret, password)
+    written = (one.get_secret_value() for one in secrets if one is not None)
+    return next((one for one in written if is_credential(one)), None)

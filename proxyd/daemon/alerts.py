@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 from proxyd.admin.alert_channel import AlertChannel
@@ -14,18 +16,18 @@ from proxyd.admin.heartbeat import Heartbeat
 from proxyd.admin.mail_channel import MailChannel
 from proxyd.admin.webhook_channel import WebhookChannel
 from proxyd.config.alert import AlertOptions
-from proxyd.core.alert_book import AlertBook, Told
+from proxyd.core.alert_book import AlertBook
 from proxyd.core.clock import Clock
 from proxyd.core.diagnosis import diagnose
 from proxyd.core.notice import Notice
-from proxyd.core.trouble import Trouble
+from proxyd.core.trouble import Trouble, TroubleKind
 from proxyd.core.trouble_report import troubles
+from proxyd.daemon.alert_receipts import AlertReceipts
 from proxyd.daemon.certificates import Certificates
 
 _log = logging.getLogger("proxyd.alerts")
 _LOOK_SECONDS = 10.0
 _LAST_SECONDS = 3.0  # for what is still to be told when the daemon stops
-_DOCUMENT = "alert "
 #: The journal is read for so many hosts of a notice; of the others it is told what the failure alone says.
 _STUDIED = 20
 
@@ -48,19 +50,24 @@ class Alerts:
         self._clock = clock
         self._server = socket.gethostname()
         self._wanted: tuple[AlertOptions, ...] = ()
+        self._channels: dict[AlertOptions, str] = {}  # as receipts name them
         self._running: dict[AlertOptions, _Running] = {}
         self._changed = asyncio.Event()
         self._book = AlertBook({}, server=self._server)
+        self._receipts = AlertReceipts(certificates.memory)
 
     def use(self, alerts: Iterable[AlertOptions]) -> None:
         """Tell by these from now on."""
         self._wanted = tuple(dict.fromkeys(alerts))
+        self._channels = _names(self._wanted)
         self._changed.set()
 
     async def run(self) -> None:
         """Look for ever. Ends only by cancellation."""
         await self._certificates.ready()
-        self._book = AlertBook(self._read(), server=self._server)
+        told = self._receipts.read(self._channels.values(), self._clock.now())
+        self._book = AlertBook(told, server=self._server)
+        self._recall_unconfirmed()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._changed.clear()
@@ -91,6 +98,13 @@ class Alerts:
         doubt = self._certificates.clock_guard.doubt
         return doubt.reason if doubt is not None and doubt.holds else None
 
+    def _recall_unconfirmed(self) -> None:
+        """Have it found out whether clients see now what they did not before the start."""
+        kind = TroubleKind.SELF_HANDSHAKE_FAILED
+        kept = {key for key, told in self._book.told.items() if not told.is_over}
+        lineages = self._certificates.renewer.fleet.lineages()
+        self._certificates.alarms.recall(one for one in lineages if f"{kind.value} {one.host} {one.key_kind}" in kept)
+
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run the channels that are wanted; what others had to tell is told by those that came in their place."""
         left: list[Notice] = []
@@ -109,7 +123,8 @@ class Alerts:
         channel = channel_of(options, self._clock)
         if channel is None:
             return _Running(tasks.create_task(self._heartbeat(options).run()), None)
-        courier = AlertCourier(channel, counts=self.counts, clock=self._clock, delivered=self._delivered)
+        delivered = partial(self._delivered, self._channels[options])
+        courier = AlertCourier(channel, counts=self.counts, clock=self._clock, delivered=delivered)
         return _Running(tasks.create_task(courier.run()), courier)
 
     def _heartbeat(self, options: AlertOptions) -> Heartbeat:
@@ -135,9 +150,16 @@ class Alerts:
         found = await asyncio.to_thread(troubles, facts, now, doubt=doubt, cache=cache)
         for notice in self._book.look(found, now):
             told = replace(notice, troubles=await asyncio.to_thread(self._studied, notice))
-            _log.warning("alert", extra={"event": told.event, "alert": told.summary})
+            _log.warning("alert", extra={"about": told.event, "alert": told.summary})
+            self._receipts.told(told)
             for one in self._running.values():
                 if one.courier:
+                    one.courier.put(told)
+        present = {one.key: one for one in found}
+        for channel, notice in self._receipts.owed(present, self._book.told, now, self._server):
+            told = replace(notice, troubles=await asyncio.to_thread(self._studied, notice))
+            for options, one in self._running.items():
+                if one.courier and self._channels.get(options) == channel:
                     one.courier.put(told)
 
     def _studied(self, notice: Notice) -> tuple[Trouble, ...]:
@@ -153,19 +175,18 @@ class Alerts:
         found = diagnose(host, trouble.failure, self._certificates.memory.history(host) if reads else ())
         return replace(trouble, reason=f"{trouble.hosts[0]}: {found.why}", to_do=found.to_do)
 
-    def _delivered(self, notice: Notice) -> None:
-        """Keep what was told: only now, so that what no channel took is told after a restart."""
-        memory = self._certificates.memory
-        for one in notice.troubles:
-            told = self._book.told.get(one.key)
-            if told is None or told.is_over:
-                memory.forget_document(f"{_DOCUMENT}{one.key}")
-            else:
-                memory.keep_document(f"{_DOCUMENT}{one.key}", told.to_document())
+    def _delivered(self, channel: str, notice: Notice) -> None:
+        self._receipts.taken(notice, channel, channels=self._channels.values(), told=self._book.told)
 
-    def _read(self) -> dict[str, Told]:
-        kept: Mapping[str, Mapping[str, object]] = self._certificates.memory.documents(_DOCUMENT)
-        return {key: told for key, document in kept.items() if (told := Told.read(key, document))}
+
+def _names(alerts: Iterable[AlertOptions]) -> dict[AlertOptions, str]:
+    """Return a name for each that tells notices: the same after a restart, and not secret."""
+    seen, found = Counter[str](), dict[AlertOptions, str]()
+    for one in alerts:
+        if one.kind != "heartbeat":
+            seen[one.shown] += 1
+            found[one] = f"{one.shown} {seen[one.shown]}"
+    return found
 
 
 def channel_of(options: AlertOptions, clock: Clock) -> AlertChannel | None:

@@ -5,6 +5,7 @@ import grp
 import os
 import re
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def export(options: Export, stem: str, certificate: Certificate) -> bool:
     contents = {"privkey": key, "fullchain": chain, "combined": key + chain}
     group = _group(options)
     try:
-        _make_directory(options.dir, group)
+        _make_directory(options.dir, group, is_asked=options.group is not None)
         stale = [
             (path, contents[kind])
             for kind, path in copies(options, stem).items()
@@ -69,11 +70,28 @@ def _group(options: Export) -> int:
         ) from None
 
 
-def _make_directory(path: Path, group: int) -> None:
-    with suppress(FileExistsError):
+def _make_directory(path: Path, group: int, *, is_asked: bool) -> None:
+    """Make it for the group, or give it one that we made and could not give before, where a group `is_asked` for."""
+    try:
         path.mkdir(_DIRECTORY_MODE)
-        os.chown(path, -1, group)
-        path.chmod(_DIRECTORY_MODE)
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    try:  # who may write beside it may have put a link in its place
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        if is_new:
+            raise
+        return  # a link of the operator's, or what cannot be written to, which is said then
+    try:
+        status = os.fstat(descriptor)
+        is_ours = status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == _DIRECTORY_MODE
+        if is_new:
+            os.fchmod(descriptor, _DIRECTORY_MODE)
+        if status.st_gid != group and (is_new or (is_ours and is_asked)):
+            _give(descriptor, group)
+    finally:
+        os.close(descriptor)
 
 
 def _is_right(path: Path, content: bytes, mode: int, group: int) -> bool:

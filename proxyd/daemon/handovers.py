@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxyd.admin.program import run_program
@@ -40,7 +40,10 @@ class _Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trouble:
-    """Why a wish is not fulfilled. `again_at`: when it is tried again, by the monotonic clock; None: not at all."""
+    """Why a wish is not fulfilled. `attempts`: since the last reload.
+
+    `again_at`: when it is tried again, by the monotonic clock; None: not at all.
+    """
 
     wish: _Wish
     reason: str
@@ -71,7 +74,12 @@ class Handovers:
         is_wanted = any(_asks(options) for options in config.hosts.values())
         self._config = config if is_wanted else None
         self._done.clear()  # copies are looked at again
-        self._troubles.clear()
+        now = self._clock.monotonic()
+        self._troubles = {
+            lineage: replace(trouble, attempts=0, again_at=now)
+            for lineage, trouble in self._troubles.items()
+            if (options := config.table.get(lineage.host)) and _asks(options)
+        }
         self._changed.set()
 
     def look(self) -> None:
@@ -118,6 +126,7 @@ class Handovers:
                 continue
             if wish.export is None and self._was_run(lineage, certificate):
                 self._done[lineage] = wish
+                self._troubles.pop(lineage, None)  # of what is not asked for any more
                 continue
             self._busy.add(lineage.host)
             tasks.create_task(self._guarded(lineage, certificate, wish))
@@ -140,7 +149,7 @@ class Handovers:
             self._failed(lineage, wish, "export", f"{type(error).__name__}, see the log; this is a bug of proxyd")
         finally:
             self._busy.discard(lineage.host)
-            if self._done.get(lineage) == wish:
+            if self._done.get(lineage) == wish and not self._certificates.is_alone(lineage):
                 self._changed.set()  # the other certificate of the host may wait
 
     def _was_run(self, lineage: Lineage, certificate: Certificate) -> bool:
@@ -153,7 +162,6 @@ class Handovers:
             return False
 
     async def _hand_over(self, lineage: Lineage, certificate: Certificate, wish: _Wish) -> None:
-        has_copied = False
         if wish.export is not None:
             try:
                 has_copied = await asyncio.to_thread(export, wish.export, self._stem(lineage), certificate)
@@ -164,7 +172,9 @@ class Handovers:
                 self.counts["export", "ok"] += 1
                 _log.info("exported", extra={"host": lineage.host, "to": wish.export.dir})
                 self._certificates.memory.note("exported", lineage.host, None, to=wish.export.dir)
-        if wish.on_renew is not None and (has_copied or not self._was_run(lineage, certificate)):
+                # Until the program has run with these, also after a kill: it was run with others.
+                self._certificates.memory.forget_document(_document(lineage))
+        if wish.on_renew is not None and not self._was_run(lineage, certificate):
             if not await self._run(lineage, certificate, wish, wish.on_renew):
                 return
             self._certificates.memory.keep_document(_document(lineage), {"serial": f"{certificate.serial:x}"})
@@ -197,7 +207,7 @@ class Handovers:
         again_at = None if is_last else self._clock.monotonic() + pause
         shown = f"{what}: {reason}"
         self._troubles[lineage] = _Trouble(wish=wish, reason=shown, attempts=attempts, again_at=again_at)
-        if before is None or before.reason != shown:
+        if before is None or not before.attempts or before.reason != shown:
             _log.error("the new certificate was not handed over", extra={"host": lineage.host, "reason": shown})
             self._certificates.memory.note(f"{what} failed", lineage.host, None, reason=reason)
 

@@ -79,6 +79,11 @@ class Installation:
                 ),
             )
 
+    def doubt(self, lineages: Iterable[Lineage]) -> None:
+        """Look again soon at what was not confirmed before the start."""
+        for lineage in lineages:
+            self._unconfirmed.setdefault(lineage, "it was not when proxyd was started")
+
     async def look_again(self) -> None:
         """End the alarms whose reason has gone: clients see the certificate now."""
         for lineage in list(self._unconfirmed):

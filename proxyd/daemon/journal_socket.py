@@ -15,8 +15,10 @@ from time import monotonic, sleep
 from typing import Final
 
 PATH: Final = Path("/run/systemd/journal/socket")
-#: A journal that takes longer gets nothing until it takes something again.
+#: A journal that takes longer gets only what it takes at once for a while: else one that is slow would hold us up for
+#: so long again and again.
 _PATIENCE: Final = 0.1
+_NO_PATIENCE_SECONDS: Final = 10.0
 _TOO_LARGE: Final = (errno.EMSGSIZE, errno.ENOBUFS)
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -28,6 +30,7 @@ class JournalSocket:
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._lost = 0
+        self._patient_at = 0.0
 
     def close(self) -> None:
         """Send no more."""
@@ -37,18 +40,20 @@ class JournalSocket:
         """Send an entry or drop it; return False when there is no journal to send it to."""
         try:
             if self._lost:
-                self._send(_lost_fields(self._lost), seconds=0.0)
+                self._send(_lost_fields(self._lost))
                 self._lost = 0
-            self._send(fields.items(), seconds=_PATIENCE)
+            self._send(fields.items())
         except BlockingIOError:
             self._lost += 1
+            self._patient_at = monotonic() + _NO_PATIENCE_SECONDS
         except OSError:
             return False
         return True
 
-    def _send(self, fields: Iterable[tuple[str, str]], *, seconds: float) -> None:
+    def _send(self, fields: Iterable[tuple[str, str]]) -> None:
         entry = b"".join(_field(name, value) for name, value in fields)
-        until = monotonic() + (0.0 if self._lost else seconds)
+        now = monotonic()
+        until = now + _PATIENCE if now >= self._patient_at else now
         while True:
             try:
                 self._socket.sendto(entry, socket.MSG_DONTWAIT, self._path)

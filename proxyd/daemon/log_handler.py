@@ -11,6 +11,9 @@ from proxyd.core.repeats import Repeats
 from proxyd.daemon.log_line import MORE
 from proxyd.daemon.log_sink import Sink
 
+_OURS = "proxyd"
+#: What people are told, once, is not what strangers cause.
+_NEVER_HELD = {("proxyd.alerts", "alert")}
 #: What tells apart records of the same event.
 _ABOUT = ("host", "upstream", "which", "file", "mistake", "at", "key")
 
@@ -43,7 +46,7 @@ class LogHandler(logging.Handler):
     def tell_repeated(self, *, rest: bool = False) -> None:
         """Write how many were held back, of those whose minute is over, or all; to be called every few seconds."""
         with self._locked():
-            for record, more in self._repeats.due(inf if rest else monotonic()):
+            for record, more in self._own().due(inf if rest else monotonic()):
                 again = copy.copy(record)
                 again.created = logging.makeLogRecord({}).created  # now
                 again.exc_info = None
@@ -53,11 +56,19 @@ class LogHandler(logging.Handler):
     def _locked(self) -> AbstractContextManager[object]:
         return self.lock or nullcontext()
 
-    def _admits(self, record: logging.LogRecord) -> bool:
-        if self._pid != os.getpid():  # what our parent has held back it tells itself
+    def _own(self) -> Repeats[logging.LogRecord]:
+        """Return what this process counts: what its parent has held back, the parent tells."""
+        if self._pid != os.getpid():
             self._pid, self._repeats = os.getpid(), Repeats()
+        return self._repeats
+
+    def _admits(self, record: logging.LogRecord) -> bool:
+        if (record.name, record.msg) in _NEVER_HELD:
+            return True
+        is_ours = record.name.split(".", 1)[0] == _OURS  # of others the text may have in it what changes
+        kind = (record.name, record.levelno, record.msg if is_ours else None)
         about = tuple(str(found) for key in _ABOUT if (found := getattr(record, key, None)) is not None)
-        return self._repeats.admits((record.name, record.levelno, record.msg), about, record, monotonic())
+        return self._own().admits(kind, about, record, monotonic())
 
     def _write(self, record: logging.LogRecord) -> None:
         try:

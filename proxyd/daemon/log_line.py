@@ -29,7 +29,7 @@ def json_line(record: logging.LogRecord) -> str:
         "logger": record.name,
         "event": record.getMessage(),
     }
-    return json.dumps({**head, **fields}, ensure_ascii=False)
+    return json.dumps({**head, **fields, **head}, ensure_ascii=False)
 
 
 def console_line(record: logging.LogRecord) -> str:
@@ -45,11 +45,10 @@ def journal_line(record: logging.LogRecord) -> str:
 def journal_fields(record: logging.LogRecord) -> Mapping[str, str]:
     """Return the fields of an entry of the journal (systemd.journal-fields(7)); ours begin with PROXYD_."""
     found = {"MESSAGE": _plain(record), "PRIORITY": str(_priority(record)), "SYSLOG_IDENTIFIER": "proxyd"}
-    found |= {"PROXYD_EVENT": record.getMessage(), "PROXYD_LOGGER": record.name}
     for key, value in _fields(record).items():
         if value is not None:
             found[f"PROXYD_{_NO_FIELD_NAME.sub('_', key.upper())}"[:_LONGEST_NAME]] = _value(value)
-    return found
+    return {**found, "PROXYD_EVENT": record.getMessage(), "PROXYD_LOGGER": record.name}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

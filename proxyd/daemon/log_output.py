@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable
 from time import monotonic, sleep
 
-#: A reader that takes longer gets nothing until it takes something again; one that is only busy gets all.
+#: A reader that takes longer gets only what it takes at once for a while: else one that is slow would hold us up for
+#: so long again and again. One that is only busy gets all.
 _PATIENCE = 0.1
+_NO_PATIENCE_SECONDS = 10.0
 
 
 class LogOutput(io.RawIOBase):
@@ -23,6 +25,7 @@ class LogOutput(io.RawIOBase):
         self._descriptor = descriptor
         self._send, self._close = _sender(descriptor)
         self._lost = 0
+        self._patient_at = 0.0
         self._is_torn = False
 
     def fileno(self) -> int:
@@ -45,7 +48,9 @@ class LogOutput(io.RawIOBase):
         if self._lost:
             end = b"\n" * self._is_torn
             told = b"%b%d lines of this log are lost: nobody read it\n%b" % (end, self._lost, lines)
-        left = self._unsent(told, seconds=0.0 if self._lost else _PATIENCE)
+        left = self._unsent(told, seconds=0.0 if monotonic() < self._patient_at else _PATIENCE)
+        if left:
+            self._patient_at = monotonic() + _NO_PATIENCE_SECONDS
         self._lost = left.count(b"\n") if len(left) <= len(lines) else self._lost + lines.count(b"\n")
         if len(left) < len(told):
             self._is_torn = not told[: len(told) - len(left)].endswith(b"\n")

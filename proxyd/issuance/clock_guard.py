@@ -89,12 +89,12 @@ class ClockGuard:
             _log.error("the clock is not believed", extra={"reason": reason})
             self._memory.note("clock doubted", None, None, reason=reason)
         elif is_right:
-            _log.warning("the clock is believed again", extra={"time": self._clock.now()})
+            _log.warning("the clock is believed again", extra={"now": self._clock.now()})
             self._memory.note("clock believed", None, None)
         if self._clock.steps != self._steps:
             self._steps = self._clock.steps
             is_right = True
-            _log.warning("the time was corrected", extra={"time": self._clock.now()})
+            _log.warning("the time was corrected", extra={"now": self._clock.now()})
         if is_right:
             self._righted()
         return doubt

@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 from tests.support.cached import NO_CA, keep_certificates
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.disk import ClosedDisk
 from tests.support.receiver import receiver
+from tests.support.smtp_server import smtp_server
 from tests.support.wrong_clock import put_on_wrong_machine, set_clock
 
 HOST = "one.example.test"
@@ -43,6 +45,45 @@ def test_a_cache_that_keeps_nothing_is_told(daemon: DaemonProcess) -> None:
             assert daemon.stop() == 0
         finally:
             disk.free()
+
+
+def test_what_one_of_two_channels_did_not_take_is_told_after_a_restart(daemon: DaemonProcess) -> None:
+    keep_certificates(daemon, HOST)
+    with receiver() as well, receiver() as ill:
+        ill.statuses += [500] * 100
+        alerts = [{"webhook": well.url}, {"webhook": ill.url}]
+        hooked = {"upstream": 8080, "on_renew": ["/bin/false"]}
+        daemon.configure({HOST: hooked}, acme=NO_CA, alerts=alerts, workers=1)
+        daemon.start()
+        eventually(lambda: well.received and ill.received, what=daemon.log)
+        daemon.stop()
+        ill.statuses.clear()
+        ill.received.clear()
+        daemon.start()
+        eventually(lambda: kinds(ill.documents, "problem") == {"hook_failed"}, what=daemon.log)
+        daemon.stop()
+        ill.received.clear()
+        daemon.start()
+        daemon.stop()
+        assert len(well.received) == 1
+        assert not ill.received
+
+
+def test_a_check_of_alerts_sends_nothing_in_place_of_a_secret_of_the_service(daemon: DaemonProcess) -> None:
+    with receiver() as server, smtp_server() as box:
+        mail = {"to": "a@example.com", "from": "b@example.com", "server": f"smtp://u@127.0.0.1:{box.port}"}
+        alerts = [
+            {"webhook": server.url, "secret": "credential:key"},
+            {"webhook": "credential:hook"},
+            {"mail": {**mail, "password": "credential:password"}},
+        ]
+        daemon.configure({"example.com": 8080}, alerts=alerts)
+        done = command(daemon, "check", "--alerts")
+        assert done.status == 1
+        for name in ("key", "hook", "password"):
+            assert f"only the service can read it: credential:{name};" in done.out
+        assert not server.received
+        assert not box.mails
 
 
 def kinds(documents: list[dict[str, object]], event: str) -> set[object]:

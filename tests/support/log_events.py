@@ -30,6 +30,21 @@ def events() -> list[tuple[str, str, str]]:
     return sorted(found)
 
 
+def field_names() -> set[str]:
+    """Return the names of all fields that are written beside the events."""
+    found: set[str] = set()
+    for file in sorted((ROOT / "proxyd").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.keyword(arg="extra", value=value):
+                    found |= {key for one in ast.walk(value) if isinstance(one, ast.Dict) for key in _keys(one)}
+                case ast.Assign(targets=[ast.Name(id="fields" | "extra")], value=ast.Dict() as value):
+                    found |= {*_keys(value)}
+                case _:
+                    pass
+    return found
+
+
 def listed() -> str:
     """Return the list as it stands in the document."""
     return DOCUMENT.read_text().partition(_BEGIN)[2].partition(_END)[0]
@@ -39,6 +54,12 @@ def table() -> str:
     """Return the list as it should be."""
     rows = [f"| `{logger}` | {event} | {level} |\n" for logger, event, level in events()]
     return "\n| logger | event | level |\n|---|---|---|\n" + "".join(rows) + "\n"
+
+
+def _keys(node: ast.Dict) -> Iterator[str]:
+    for key in node.keys:
+        if isinstance(key, ast.Constant):
+            yield str(key.value)
 
 
 def _is_log(node: ast.expr) -> bool:

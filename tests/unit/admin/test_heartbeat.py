@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from proxyd.admin.alert_courier import Counts
 from proxyd.admin.heartbeat import Heartbeat
 from tests.support.receiver import receiver
 
@@ -49,3 +50,18 @@ async def test_it_beats_only_while_all_is_well_and_says_why_not(caplog: pytest.L
         "no heartbeat is sent: the daemon ails",
         "the daemon is well: heartbeats are sent",
     ]
+
+
+async def test_what_nobody_foresaw_is_a_failure_of_this_one(caplog: pytest.LogCaptureFixture) -> None:
+    counts: Counts = Counter()
+    beat = Heartbeat(
+        SecretStr("http://[broken/"),
+        name="heartbeat x",
+        interval=timedelta(seconds=1),
+        ca=None,
+        counts=counts,
+        ailing=lambda: None,
+    )
+    assert not await beat.send()
+    assert counts == {("heartbeat", "failed"): 1}
+    assert "this is a bug of proxyd" in str(caplog.records[-1].__dict__["reason"])

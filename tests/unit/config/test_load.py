@@ -56,9 +56,9 @@ def test_defaults_are_overlaid_key_by_key() -> None:
 
 @pytest.mark.parametrize("written", ["false", "off", "no", "null"])
 def test_what_is_switched_off_is_off(written: str) -> None:
-    config = parse(f"{ONE}maintenance: {written}, hsts: {written}}}\nlog: {{access: {written}}}\n", "f")
+    config = parse(f"{ONE}maintenance: {written}, hsts: {written}}}\n", "f")
     (options,) = config.hosts.values()
-    assert (options.maintenance, options.hsts, config.log.access) == (None, None, None)
+    assert (options.maintenance, options.hsts) == (None, None)
 
 
 def test_what_is_switched_on_has_its_defaults() -> None:
@@ -432,3 +432,27 @@ def test_a_pin_is_read_in_both_forms() -> None:
     for written in (digest.hex(), digest.hex().upper(), base64.b64encode(digest).decode()):
         config = parse(text.format(f"sha256:{written}"), "f")
         assert config.hosts[Hostname("a.example.com")].upstream_tls.pin == f"sha256:{digest.hex()}"
+
+
+@pytest.mark.parametrize("written", ["1.2", '"1.2"', "tls1.2", "TLSv1.2", "TLS1.2"])
+def test_versions_as_people_write_them(written: str) -> None:
+    text = f"hosts: {{a.example.com: {{upstream: 80, tls: {{min_version: {written}}}}}}}"
+    assert parse(text, "f").hosts[Hostname("a.example.com")].tls.min_version == "1.2"
+    with pytest.raises(ConfigError, match=r"min_version: not in this version yet: remove the line, or write 1\.2$"):
+        parse(text.replace("1.2", "1.3"), "f")
+
+
+def test_false_is_off_as_null_is() -> None:
+    keys = ["health", "export", "on_renew", "redirect", "rate_limit", "basic_auth", "forward_auth", "hsts"]
+    text = "\n".join(f"    {key}: false" for key in keys)
+    defaults = "defaults: {health: {path: /up}, redirect: https://b.example.com, export: {dir: /d}, on_renew: [a]}"
+    found = parse(f"{defaults}\nhosts:\n  a.example.com:\n    upstream: 80\n{text}\n", "f")
+    options = found.hosts[Hostname("a.example.com")]
+    assert [getattr(options, key) for key in keys] == [None] * len(keys)
+
+
+def test_what_is_empty_is_the_default() -> None:
+    found = parse("log:\n  access:\nalerts:\nhosts: {a.example.com: 80}", "f")
+    assert found.log.access == AccessLog()
+    assert found.alerts == ()
+    assert parse("log: {access: false}\nhosts: {a.example.com: 80}", "f").log.access is None

@@ -92,3 +92,39 @@ hosts:
     assert found["alerts"][0] == {"webhook": f"https://hooks.example.com/{HIDDEN}", "secret": HIDDEN}
     assert found["alerts"][1]["mail"]["server"] == f"smtp://me:{HIDDEN}@mail.example.com:587"
     assert found["alerts"][2] == {"exec": ["true"]}
+
+
+def test_values_of_headers_are_shown_nowhere() -> None:
+    rules = f"{{request: {{set: {{Authorization: Bearer {SECRET}}}}}, response: {{set: {{X-Key: {SECRET}}}}}}}"
+    found = shown(parse(f"hosts: {{a.example.com: {{upstream: 80, headers: {rules}}}}}", "f"))
+    assert SECRET not in json.dumps(found)
+    assert found["hosts"]["a.example.com"]["headers"]["request"]["set"] == {"Authorization": HIDDEN}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "acme: {server: zerossl, eab: {kid: K, hmac_key: 73461290}}",
+        "acme: {server: zerossl, eab: {kid: K, hmac_key: [73461290]}}",
+        "acme: {dns: {provider: x, credentials: {token: 73461290}}}",
+        'alerts: ["https://hooks.example.com/73461290"]',
+        "alerts: [{webhook: 73461290}]",
+        "alerts: [{webhook: 'https://hooks.example.com/73461290', secret: 73461290}]",
+        "alerts: [{heartbeat: 'https://73461290@uptime.example.com'}]",
+        "alerts: [{mail: 'smtp://u:73461290@mail.example.com'}]",
+        "alerts: [{mail: {to: a@b.example, from: a@b.example, server: 'smtp+tls://u:73461290@m.example.com'}}]",
+        "alerts: [{mail: {to: a@b.example, from: a@b.example, server: 'smtp://u:7346/1290@m.example.com'}}]",
+        "alerts: [{mail: {to: a@b.example, from: a@b.example, server: 'smtp://u@m.example.com', password: 73461290}}]",
+        "defaults: {headers: {request: {set: {Authorization: [73461290]}}}}",
+        'defaults: {headers: {request: {set: {Authorization: "73461290\\n"}}}}',
+    ],
+)
+def test_no_mistake_shows_a_secret(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{text}\nhosts: {{token.example.com: 80}}", "f", reads_bundles=True)
+    assert "7346" not in str(caught.value)
+
+
+def test_names_of_hosts_hide_nothing() -> None:
+    with pytest.raises(ConfigError, match="written: sometimes"):
+        parse("hosts: {token.example.com: {upstream: 80, balance: sometimes}}", "f")

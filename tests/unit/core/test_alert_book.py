@@ -76,6 +76,19 @@ def test_a_restart_tells_nothing_again() -> None:
     assert told(again, NOW + HOUR + MINUTE) == ["resolved: a.example: no new certificate"]
 
 
+def test_what_was_not_seen_since_a_restart_is_over_an_hour_later() -> None:
+    one = book()
+    told(one, NOW, trouble())
+    kept = {key: read for key, was in one.told.items() if (read := Told.read(key, was.to_document()))}
+    again = AlertBook(kept, server="machine")
+    assert told(again, NOW + MINUTE) == []
+    assert told(again, NOW + 2 * MINUTE, trouble()) == []  # it is there after all
+    again = AlertBook(kept, server="machine")
+    assert told(again, NOW + MINUTE) == []
+    assert told(again, NOW + HOUR) == []
+    assert told(again, NOW + HOUR + MINUTE) == ["resolved: a.example: no new certificate"]
+
+
 def test_documents_of_another_version_are_no_trouble() -> None:
     for document in ({}, {"kind": "new"}, {"kind": "blocked", "urgency": "x"}, {"kind": "blocked", "urgency": 9}):
         assert Told.read("key", document) is None

@@ -32,3 +32,9 @@ def test_things_from_the_network_are_bounded() -> None:
     assert sum(repeats.admits("seen", about, about, 0.0) for about in range(100_000)) == 1010
     assert repeats.due(60.0) == [(99_999, 98_990)]
     assert repeats.admits("seen", "new", 0, 61.0)
+
+
+def test_kinds_are_bounded() -> None:
+    repeats = Repeats[int]()
+    assert sum(repeats.admits(kind, None, kind, 0.0) for kind in range(100_000)) == 2010
+    assert repeats.due(60.0) == [(99_999, 97_990)]

@@ -63,6 +63,34 @@ def test_the_group_gets_them(tmp_path: Path) -> None:
     assert found == {(group, 0o660)}
 
 
+def test_a_directory_that_was_not_given_at_first_is_given_later(tmp_path: Path) -> None:
+    group, place, of_another = 8 if os.geteuid() == 0 else os.getgroups()[-1], tmp_path / "tls", tmp_path / "other"
+    place.mkdir(0o750)
+    of_another.mkdir(0o755)
+    for one in (place, of_another):
+        export(options(one, group=str(group)), HOST, certificate())
+    assert place.stat().st_gid == group
+    assert of_another.stat().st_gid == os.getegid(), "who made it so has a reason"
+
+
+def test_a_link_in_the_place_of_the_new_directory_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, elsewhere, mkdir = tmp_path / "tls", tmp_path / "elsewhere", Path.mkdir
+    elsewhere.mkdir(0o700)
+
+    def replaced(path: Path, mode: int) -> None:
+        mkdir(path, mode)
+        path.rmdir()
+        path.symlink_to(elsewhere)
+
+    monkeypatch.setattr(Path, "mkdir", replaced)
+    with pytest.raises(ExportError, match="Not a directory"):
+        export(options(place), HOST, certificate())
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o700
+    assert not names(elsewhere)
+
+
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     place, elsewhere = tmp_path / "tls", tmp_path / "elsewhere"
     place.mkdir()

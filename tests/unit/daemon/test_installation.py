@@ -352,3 +352,13 @@ async def test_a_handshake_in_memory_that_shows_nothing_is_a_wrong_leaf(world: W
     assert "a handshake in memory for example.com" in outcome.reason
     assert await world.table.confirm(HOST, previous)
     assert world.told == 1
+
+
+async def test_what_was_not_confirmed_before_a_start_is_looked_at_again(world: World) -> None:
+    async with our_listener(world.table, world.memory) as world.listening:
+        world.table.put(HOST, [new := certificate(HOST)])
+        world.installation.doubt([lineage(HOST), lineage(ALIAS)])  # nothing serves the other one any more
+        assert "it was not when proxyd was started" in world.alarm()
+        await world.installation.look_again()
+        assert not world.alarm()
+        assert world.table.certificate(HOST) == new

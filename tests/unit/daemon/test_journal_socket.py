@@ -37,6 +37,18 @@ def test_a_journal_that_stands_still_loses_entries_and_hears_how_many(tmp_path: 
         assert journal.entry() == {"MESSAGE": "again"}
 
 
+def test_a_journal_that_is_slow_holds_up_once(tmp_path: Path) -> None:
+    with Journal(tmp_path / "socket") as journal, closing(JournalSocket(journal.path)) as socket:
+        began, taken = time.monotonic(), 0
+        for number in range(2000):
+            socket.send({"MESSAGE": str(number)})
+            if number % 50 == 49:
+                journal.entry()
+                taken += 1
+        assert taken == 40
+        assert time.monotonic() - began < 1.5, "40 times as long, if it waits after each that was taken"
+
+
 def test_no_journal(tmp_path: Path) -> None:
     assert not is_there(tmp_path / "none")
     assert not is_there(tmp_path)

@@ -1,6 +1,8 @@
 """Floods are held back for each event and host; what is held back is counted."""
 
+import copy
 import logging
+import os
 
 import pytest
 
@@ -42,6 +44,36 @@ def test_a_flood_of_one_host_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> 
     assert '"event": "failed", "host": "a.example.com", "number": 1243, "more": 1234}' in json_line(written[-1])
     handler.tell_repeated()
     assert len(written) == 12
+
+
+def test_what_a_parent_has_held_back_only_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Kept()
+    handler = LogHandler(written)
+    for number in range(12):
+        handler.handle(record(number=number))
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        copied = copy.copy(handler)
+        copied.tell_repeated(rest=True)
+        assert len(written) == 10
+    handler.tell_repeated(rest=True)
+    assert len(written) == 11
+
+
+def test_others_count_by_their_name() -> None:
+    written = Kept()
+    handler = LogHandler(written)
+    for number in range(100):
+        handler.handle(logging.makeLogRecord({"name": "asyncio", "msg": f"failed {number}", "levelno": 40}))
+    assert len(written) == 10
+
+
+def test_alerts_are_never_held_back() -> None:
+    written = Kept()
+    handler = LogHandler(written)
+    for _ in range(100):
+        handler.handle(logging.makeLogRecord({"name": "proxyd.alerts", "msg": "alert", "levelno": 30}))
+    assert len(written) == 100
 
 
 def test_debug_is_everything() -> None:

@@ -59,3 +59,12 @@ def test_an_unforeseen_error_comes_with_its_way() -> None:
     assert "KeyError: 'x'" in json.loads(json_line(found))["traceback"]
     assert "KeyError: 'x'" in journal_fields(found)["PROXYD_TRACEBACK"]
     assert console_line(found).count("\n") == 0
+
+
+def test_fields_do_not_take_the_place_of_what_each_line_has() -> None:
+    found = record(event="other", logger="other", time="other", level="other")
+    line = json.loads(json_line(found))
+    assert (line["event"], line["logger"], line["level"]) == ("not done", "proxyd.test", "warning")
+    assert line["time"] == "2026-01-02T03:04:05.006Z"
+    assert journal_fields(found)["PROXYD_EVENT"] == "not done"
+    assert journal_fields(found)["PROXYD_LOGGER"] == "proxyd.test"

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 
 from proxyd.daemon.log_output import LogOutput
@@ -20,6 +21,17 @@ def test_a_reader_that_stands_still_gets_whole_lines_and_how_many_are_lost() -> 
     output.write(LINE)
     assert os.read(reader, 65536) == b"10 lines of this log are lost: nobody read it\n" + LINE
     assert os.get_blocking(writer), "others have it too"
+
+
+def test_a_reader_that_is_slow_holds_up_once() -> None:
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    output, began = LogOutput(writer), time.monotonic()
+    for number in range(2000):
+        output.write(LINE)
+        if number % 50 == 49:
+            os.read(reader, 4096)
+    assert time.monotonic() - began < 1.5, "40 times as long, if it waits after each that was taken"
 
 
 def test_a_line_that_was_cut_ends() -> None:
