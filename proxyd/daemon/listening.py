@@ -239,7 +239,7 @@ def bound(listen: ListenOptions, *, workers: int = 1) -> Listening:
     )
     _give_up(kept)  # first of all: new addresses may overlap with them
     try:
-        first = first.made_whole()
+        first = _whole(first)
         found = first.changed(listen, patience=_AGAIN_SECONDS)
     except BaseException:
         first.close()
@@ -252,6 +252,18 @@ def bound(listen: ListenOptions, *, workers: int = 1) -> Listening:
             extra={"address": address_of(sock), "next": "name it in listen, or remove it from the socket unit"},
         )
     return found
+
+
+def _whole(kept: Listening) -> Listening:
+    """Return it with the families that the machine lacked before, or as it is where that cannot be: the rest serves."""
+    try:
+        return kept.made_whole()
+    except ListenError as error:
+        _log.warning(
+            "clients are served by one of IPv4 and IPv6 only",
+            extra={"reason": str(error), "next": "free the port, then restart the daemon"},
+        )
+        return kept
 
 
 def log_listening(sockets: Sockets) -> None:

@@ -138,6 +138,19 @@ def test_the_family_that_the_machine_lacked_is_bound_by_who_comes_next_and_kept(
         eventually(lambda: len(manager.kept[name]) == 2 * workers, what=lambda: f"{manager.kept}\n{daemon.log()}")
 
 
+def test_a_family_that_somebody_else_has_does_not_end_the_other_one(daemon: DaemonProcess, upstream: Upstream) -> None:
+    port = daemon.https_port
+    with ServiceManager(daemon) as manager, socket.create_server(("::", port), family=socket.AF_INET6):
+        configure(daemon, upstream, workers=2, listen={"https": f"0.0.0.0:{port}", "http": []})
+        manager.start()
+        manager.stop()
+        manager.kept[f"proxyd bound _{port}"] = manager.kept.pop(f"proxyd bound 0.0.0.0_{port}")
+        configure(daemon, upstream, workers=2, listen={"https": f":{port}", "http": []})
+        manager.start()
+        assert served(begun(daemon))
+        assert "clients are served by one of IPv4 and IPv6 only" in daemon.log()
+
+
 def test_a_refused_reload_changes_nothing_of_what_is_kept(daemon: DaemonProcess, upstream: Upstream) -> None:
     with ServiceManager(daemon) as manager, socket.create_server(("127.0.0.1", 0)) as other:
         configure(daemon, upstream, workers=2)

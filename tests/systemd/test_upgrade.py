@@ -1,7 +1,9 @@
 """Upgrades of the service that test_service leaves behind, ways back from them, and its removal: in this order."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,13 +73,14 @@ def test_an_upgrade_loses_nobody_and_can_be_taken_back(
     assert [(CACHE / one).read_bytes() for one in (HOST, OTHER)] == certificates
 
 
-def test_an_upgrade_that_was_cut_off_is_finished(newer: Path, client: HttpsClient) -> None:
+def test_an_upgrade_that_was_cut_off_is_finished(newer: Path, client: HttpsClient, tmp_path: Path) -> None:
     before, after = (OPT / "current").readlink(), (OPT / "previous").readlink()
-    (OPT / after / "served").unlink()  # as if it was killed before it could restart the service
-    for name, to in (("previous", before), ("current", after)):
-        (OPT / name).unlink()
-        (OPT / name).symlink_to(to)
+    killer = tmp_path / "systemctl"
+    killer.write_text('#!/bin/bash\n[ "$1" = restart ] && kill -KILL $PPID || exec /usr/bin/systemctl "$@"\n')
+    killer.chmod(0o755)
     pid = main_pid()
+    run("env", f"PATH={tmp_path}:{os.environ['PATH']}", "scripts/install", cwd=newer, status=-signal.SIGKILL)
+    assert ((OPT / "current").readlink(), main_pid()) == (after, pid)
     run("scripts/install", cwd=newer)
     assert main_pid() != pid
     assert version().startswith("9.")
