@@ -73,9 +73,24 @@ def test_the_journal_gets_fields(daemon: DaemonProcess, upstream: Upstream, tmp_
     with Journal(tmp_path / "run" / "systemd" / "journal" / "socket") as journal, log.open("wb") as stderr:
         at = os.fstat(stderr.fileno())
         user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        mounted = f'mount --bind {tmp_path}/run /run && exec "$@"'
+        # The root of a chroot is no mount, and has no propagation of its own to be made private.
+        unshare = ["unshare", "--mount", "--propagation", "unchanged"]
+        private = "mount --make-rprivate / 2>/dev/null || mount --make-private /run"
+        mounted = f'{private}; mount --bind {tmp_path}/run /run && exec "$@"'
         daemon.process = subprocess.Popen(
-            ["unshare", "--mount", *user, "sh", "-ec", mounted, "sh", *RUN, str(daemon.file)],
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "unchanged",
+                *user,
+                "sh",
+                "-ec",
+                mounted,
+                "sh",
+                *RUN,
+                str(daemon.file),
+            ],
             cwd=ROOT,
             stderr=stderr,
             env={**os.environ, "JOURNAL_STREAM": f"{at.st_dev}:{at.st_ino}"},

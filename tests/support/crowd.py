@@ -105,13 +105,21 @@ def patient_upstream() -> Iterator[int]:
     stops: list[Callable[[], object]] = []
 
     async def serve() -> None:
-        server = await asyncio.start_server(_answer, "127.0.0.1", 0, backlog=1024)
         over, loop = asyncio.Event(), asyncio.get_running_loop()
+        answers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+        def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            answers[loop.create_task(_answer(reader, writer))] = writer
+
+        server = await asyncio.start_server(came, "127.0.0.1", 0, backlog=1024)
         stops.append(lambda: loop.call_soon_threadsafe(over.set))
         ports.put(server.sockets[0].getsockname()[1])
         await over.wait()
         server.close()
         await accepted()
+        for writer in answers.values():
+            writer.transport.abort()
+        await asyncio.gather(*answers, *(one.wait_closed() for one in answers.values()), return_exceptions=True)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve(), debug=False))
     thread.start()
