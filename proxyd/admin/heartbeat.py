@@ -54,7 +54,8 @@ class Heartbeat:
             self._failed(str(error))
             return False
         except Exception as error:  # noqa: BLE001 - a bug here must not end the daemon
-            _log.exception("a heartbeat could not be sent in an unforeseen way", extra={"channel": self._name})
+            if self._trouble is None:
+                _log.exception("a heartbeat could not be sent in an unforeseen way", extra={"channel": self._name})
             self._failed(f"{type(error).__name__}, see the log; this is a bug of proxyd")
             return False
         self._counts[_KIND, "delivered"] += 1

@@ -194,6 +194,8 @@ def _syntax_mistake(error: yaml.MarkedYAMLError, text: str) -> Mistake:
     if written.startswith("*"):
         key, _, rest = written.partition(":")
         problem = f'a name that starts with * needs quotes: write "{key}":{rest}'
+    elif problem.startswith("found undefined alias"):  # whose name may be a password
+        problem = "what begins with * is an alias (of &NAME): in quotes it is text"
     elif "\t" in lines[min(line, len(lines) - 1)]:
         problem = "YAML does not allow tabs for indentation: use spaces"
     elif address := _IPV6_KEY.fullmatch(written):

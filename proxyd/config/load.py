@@ -22,7 +22,7 @@ from proxyd.config.option import Options, meant, nested, overlay, today
 from proxyd.config.origin import Stamp, Unreadable, read
 from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
-from proxyd.config.show import hides
+from proxyd.config.show import hides, without_password
 from proxyd.config.upstream_check import UpstreamCheck
 from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
@@ -345,7 +345,7 @@ class _Reading:
         return [one for one in self._mistakes if one.location not in missing or one.message.startswith(_NOT_YET)]
 
     def _wrong(self, location: Location, message: str, *, at_key: bool = False) -> None:
-        self._mistakes.append(self._document.mistake(location, message, at_key=at_key))
+        self._mistakes.append(self._document.mistake(location, without_password(message), at_key=at_key))
 
 
 def _only_upstream(written: object, defaults: HostOptions) -> HostOptions | None:

@@ -18,6 +18,8 @@ _SECRET_KEY = re.compile(r"(?i)secret|passw|token|hmac|credentials|api_?key")
 _SECRET_URLS = ("webhook", "heartbeat")
 #: Of header rules: Authorization and Cookie are set, too.
 _HEADERS, _SET = "headers", "set"
+#: Whose values are shown, but not as they were written: a mistake may be that the secret stands in the wrong place.
+_HAVE_SECRETS = ("eab", "ask")
 #: Where null means the defaults.
 _ACCESS = "access"
 
@@ -37,7 +39,8 @@ def hides(location: Location) -> bool:
     """Return whether what was written there may be a secret, or have one in it: then no message shows it."""
     keys = [str(part) for part in (location[2:] if location[:1] == ("hosts",) else location)]
     is_header = _HEADERS in keys and _SET in keys
-    return keys[:1] == ["alerts"] or is_header or any(_SECRET_KEY.search(key) for key in keys)
+    may_have = any(key in _HAVE_SECRETS or _SECRET_KEY.search(key) for key in keys)
+    return keys[:1] == ["alerts"] or is_header or may_have
 
 
 def _plain(value: object) -> Any:
@@ -55,7 +58,7 @@ def _plain(value: object) -> Any:
         case None | bool() | int() | float():
             return value
         case _:
-            return _without_password(str(value))
+            return without_password(str(value))
 
 
 def _plain_of(key: str, value: object) -> Any:
@@ -69,5 +72,6 @@ def _plain_of(key: str, value: object) -> Any:
     return {str(one): HIDDEN for one in value} if isinstance(value, Mapping) else HIDDEN
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """Return it with what stands for a password in its URLs hidden."""
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", rf"\1:{HIDDEN}@", text)

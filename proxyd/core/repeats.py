@@ -28,13 +28,16 @@ class Repeats(Generic[T]):
 
     def __init__(self) -> None:
         self._minutes: dict[Hashable, _Minute[T]] = {}
+        self._forget_at = 0.0
 
     def admits(self, kind: Hashable, about: Hashable, one: T, now: float) -> bool:
         """Return whether this one is told; else it is counted, and `due` tells how many were."""
         key = kind, about
         minute = self._minutes.get(key)
         if minute is None and len(self._minutes) >= _MOST:
-            self._forget(now)
+            if now >= self._forget_at:  # not for each line of a flood
+                self._forget_at = now + 1
+                self._forget(now)
             if len(self._minutes) >= _MOST:
                 key = kind, None
                 if key not in self._minutes and len(self._minutes) >= 2 * _MOST:

@@ -63,5 +63,7 @@ async def test_what_nobody_foresaw_is_a_failure_of_this_one(caplog: pytest.LogCa
         ailing=lambda: None,
     )
     assert not await beat.send()
-    assert counts == {("heartbeat", "failed"): 1}
+    assert not await beat.send()
+    assert counts == {("heartbeat", "failed"): 2}
     assert "this is a bug of proxyd" in str(caplog.records[-1].__dict__["reason"])
+    assert len(caplog.records) == 2, "said once"

@@ -117,6 +117,12 @@ def test_values_of_headers_are_shown_nowhere() -> None:
         "alerts: [{mail: {to: a@b.example, from: a@b.example, server: 'smtp://u@m.example.com', password: 73461290}}]",
         "defaults: {headers: {request: {set: {Authorization: [73461290]}}}}",
         'defaults: {headers: {request: {set: {Authorization: "73461290\\n"}}}}',
+        "acme: {server: zerossl, eab: 73461290}",
+        "acme: {server: 'http://me:73461290@ca.example.com/dir'}",
+        "acme: {on_demand: {ask: 'http://app.example.com/check?token=73461290'}}",
+        "defaults: {upstream: 'http://me:73461290@10.0.0.1:80'}",
+        "defaults: {paths: {/x/: 'http://me:73461290@10.0.0.1:80'}}",
+        "alerts: [{mail: {password: *73461290}}]",
     ],
 )
 def test_no_mistake_shows_a_secret(text: str) -> None:
