@@ -78,19 +78,7 @@ def test_the_journal_gets_fields(daemon: DaemonProcess, upstream: Upstream, tmp_
         private = "mount --make-rprivate / 2>/dev/null || mount --make-private /run"
         mounted = f'{private}; mount --bind {tmp_path}/run /run && exec "$@"'
         daemon.process = subprocess.Popen(
-            [
-                "unshare",
-                "--mount",
-                "--propagation",
-                "unchanged",
-                *user,
-                "sh",
-                "-ec",
-                mounted,
-                "sh",
-                *RUN,
-                str(daemon.file),
-            ],
+            [*unshare, *user, "sh", "-ec", mounted, "sh", *RUN, str(daemon.file)],
             cwd=ROOT,
             stderr=stderr,
             env={**os.environ, "JOURNAL_STREAM": f"{at.st_dev}:{at.st_ino}"},
