@@ -90,9 +90,10 @@ def test_without_a_successor_nothing_is_revoked_unless_it_must_be(
         client = HttpsClient(daemon.https_port, pebble.root())
         client.wait_for([HOST], daemon=daemon)
         eventually(lambda: command(daemon, "status").status == 0)
-        old = serial(client)
         pebble.set_dns("add-a", host=HOST, addresses=["127.0.0.2"])  # the name leads away: no validation succeeds
-        done = command(daemon, "revoke", HOST, "--reason", "keyCompromise")
+        old, done = serial(client), command(daemon, "revoke", HOST, "--reason", "keyCompromise")
+        if not done.status:  # none was needed: PEBBLE_AUTHZREUSE=0 means once in a hundred (`rand.Intn(100) > 0`)
+            old, done = serial(client), command(daemon, "revoke", HOST, "--reason", "keyCompromise")
         assert done.status == 1
         assert "--now` revokes all the same" in done.err
         assert pebble.status_of(old)[0] == "Valid"
