@@ -1,7 +1,7 @@
 """Which hosts the status page shows: what somebody searches for, those in one state, one page of them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
@@ -34,10 +34,9 @@ class HostFilter:
             page=max(1, number),
         )
 
-    def address(self, **changes: str | int) -> str:
-        """Return the address of the page that shows this, changed."""
-        other = replace(self, **({"page": 1} | changes))  # type: ignore[arg-type]
-        asked = {"q": other.search, "state": other.state, "page": other.page if other.page > 1 else ""}
+    def address(self, *, state: str | None = None, page: int = 1) -> str:
+        """Return the address of the page that shows this, with another state or the page of that number."""
+        asked = {"q": self.search, "state": self.state if state is None else state, "page": page if page > 1 else ""}
         query = urlencode({key: value for key, value in asked.items() if value})
         return f"/status?{query}" if query else "/status"
 
