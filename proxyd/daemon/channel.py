@@ -6,7 +6,6 @@ knows that nobody changes them any more (memfd_create(2)).
 
 import asyncio
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -15,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any
+
+from proxyd.daemon.sealed_memory import sealed, unsealed
 
 _log = logging.getLogger("proxyd.daemon")
 #: Longer ones travel beside.
@@ -25,7 +26,6 @@ _DESCRIPTOR = Struct("i")
 _AGAIN_SECONDS = 0.5
 #: What a machine lacks for a moment.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 #: Sockets that travel along are under this key.
 SOCKETS = "sockets"
@@ -119,7 +119,7 @@ def send(end: socket.socket, text: bytes, payload: bytes) -> None:
     if not payload:
         end.send(text)
         return
-    descriptor = _sealed(payload)
+    descriptor = sealed("message", payload)
     try:
         rights = _DESCRIPTOR.pack(descriptor)
         end.sendmsg([text or b" "], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -149,27 +149,7 @@ def receive(end: socket.socket) -> tuple[Message, bytes] | None:
         for one in descriptors:
             os.close(one)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    payload = b"".join(map(_unsealed, descriptors))
+    payload = b"".join(map(unsealed, descriptors))
     if not text.strip():
         text, payload = payload, b""
     return json.loads(text), payload
-
-
-def _sealed(payload: bytes) -> int:
-    descriptor = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(payload)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _unsealed(descriptor: int) -> bytes:
-    with open(descriptor, "rb") as file:
-        if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
-            raise OSError(0, "a message's payload is not sealed")
-        file.seek(0)
-        return file.read()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from proxyd.certs.certificate import Certificate
 from proxyd.config.host import Export
+from proxyd.store.directory import sync_directory
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 _DIRECTORY_MODE = 0o750
@@ -118,7 +119,7 @@ def _replace(files: list[tuple[Path, bytes]], mode: int, group: int) -> None:
             with suppress(OSError):
                 temporary.unlink()
     for directory in {path.parent for path, _ in files}:
-        _sync(directory)
+        sync_directory(directory)
 
 
 def _write(path: Path, content: bytes, mode: int, group: int) -> None:
@@ -138,14 +139,6 @@ def _give(descriptor: int, group: int) -> None:
     except PermissionError as error:
         error.filename = str(group)
         raise
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError, options: Export) -> str:

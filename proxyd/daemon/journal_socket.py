@@ -5,22 +5,18 @@ A small writer of our own: the kept library for it (python-systemd) is C code th
 
 import array
 import errno
-import fcntl
 import os
 import socket
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Final
 
+from proxyd.daemon.patience import Patience, rest
+from proxyd.daemon.sealed_memory import sealed
+
 PATH: Final = Path("/run/systemd/journal/socket")
-#: A journal that takes longer gets only what it takes at once for a while: else one that is slow would hold us up for
-#: so long again and again.
-_PATIENCE: Final = 0.1
-_NO_PATIENCE_SECONDS: Final = 10.0
 _TOO_LARGE: Final = (errno.EMSGSIZE, errno.ENOBUFS)
-_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class JournalSocket:
@@ -30,7 +26,7 @@ class JournalSocket:
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._lost = 0
-        self._patient_at = 0.0
+        self._patience = Patience()
 
     def close(self) -> None:
         """Send no more."""
@@ -45,23 +41,21 @@ class JournalSocket:
             self._send(fields.items())
         except BlockingIOError:
             self._lost += 1
-            self._patient_at = monotonic() + _NO_PATIENCE_SECONDS
+            self._patience.was_in_vain()
         except OSError:
             return False
         return True
 
     def _send(self, fields: Iterable[tuple[str, str]]) -> None:
         entry = b"".join(_field(name, value) for name, value in fields)
-        now = monotonic()
-        until = now + _PATIENCE if now >= self._patient_at else now
+        until = self._patience.until()
         while True:
             try:
                 self._socket.sendto(entry, socket.MSG_DONTWAIT, self._path)
                 return
             except BlockingIOError:
-                if (left := until - monotonic()) <= 0:
+                if not rest(until):
                     raise
-                sleep(min(left, 0.005))
             except OSError as error:
                 if error.errno not in _TOO_LARGE:
                     raise
@@ -70,11 +64,8 @@ class JournalSocket:
 
     def _hand_over(self, entry: bytes) -> None:
         """Send what no datagram holds as a sealed file in memory."""
-        descriptor = os.memfd_create("proxyd-log", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        descriptor = sealed("proxyd-log", entry)
         try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(entry)
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
             passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
             self._socket.sendmsg([], passed, socket.MSG_DONTWAIT, self._path)
         finally:

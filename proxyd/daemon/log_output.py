@@ -10,12 +10,8 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
-from time import monotonic, sleep
 
-#: A reader that takes longer gets only what it takes at once for a while: else one that is slow would hold us up for
-#: so long again and again. One that is only busy gets all.
-_PATIENCE = 0.1
-_NO_PATIENCE_SECONDS = 10.0
+from proxyd.daemon.patience import Patience, rest
 
 
 class LogOutput(io.RawIOBase):
@@ -25,7 +21,7 @@ class LogOutput(io.RawIOBase):
         self._descriptor = descriptor
         self._send, self._close = _sender(descriptor)
         self._lost = 0
-        self._patient_at = 0.0
+        self._patience = Patience()
         self._is_torn = False
 
     def fileno(self) -> int:
@@ -48,24 +44,23 @@ class LogOutput(io.RawIOBase):
         if self._lost:
             end = b"\n" * self._is_torn
             told = b"%b%d lines of this log are lost: nobody read it\n%b" % (end, self._lost, lines)
-        left = self._unsent(told, seconds=0.0 if monotonic() < self._patient_at else _PATIENCE)
+        left = self._unsent(told)
         if left:
-            self._patient_at = monotonic() + _NO_PATIENCE_SECONDS
+            self._patience.was_in_vain()
         self._lost = left.count(b"\n") if len(left) <= len(lines) else self._lost + lines.count(b"\n")
         if len(left) < len(told):
             self._is_torn = not told[: len(told) - len(left)].endswith(b"\n")
         return len(lines)
 
-    def _unsent(self, lines: bytes, *, seconds: float) -> bytes:
+    def _unsent(self, lines: bytes) -> bytes:
         """Return what was not taken."""
-        until = monotonic() + seconds
+        until = self._patience.until()
         while lines:
             try:
                 lines = lines[self._send(lines) :]
             except BlockingIOError:
-                if (left := until - monotonic()) <= 0:
+                if not rest(until):
                     break
-                sleep(min(left, 0.005))
             except OSError:  # the reader is gone, or the disk is full
                 break
         return lines

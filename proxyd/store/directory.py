@@ -80,7 +80,7 @@ class DirectoryStore:
             except IsADirectoryError:
                 self.set_aside(key)
                 temporary.replace(path)
-            _sync_directory(self._place)
+            sync_directory(self._place)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -99,7 +99,7 @@ class DirectoryStore:
         try:
             self.make_directories()
             self._path(key).rename(target)
-            _sync_directory(self._place)
+            sync_directory(self._place)
         except OSError as error:
             raise StoreError(f"{self._path(key)} cannot be moved to {target}: {error.strerror}") from error
         return str(target)
@@ -255,7 +255,8 @@ def _unreadable(path: Path, error: OSError) -> StoreError:
     return kind(f"{path} cannot be read: {error.strerror}")
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make durable what was renamed, made or removed in a directory. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
