@@ -103,10 +103,13 @@ class TlsFrontend:
         if hello is not None and hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
             return False
-        selection, outcome = self._select(hello, client, reached) if hello else None, Outcome.UNKNOWN
+        selection, outcome = self._select(hello, reached) if hello else None, Outcome.UNKNOWN
         if selection is None and hello is not None:
-            outcome = await self._obtain(sock, hello, client, reached)
-            selection = self._select_late(hello, client, reached, outcome)
+            try:
+                selection, outcome = await self._obtain(hello, client, reached)
+            except asyncio.CancelledError:
+                sock.close()
+                raise
         if selection is None:
             if hello is not None:
                 _log.debug(
@@ -153,20 +156,26 @@ class TlsFrontend:
         _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
         self._count_failed(error, "handshake_timeout")
 
-    async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str, reached: Hostname) -> Outcome:
-        """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel."""
+    async def _obtain(self, hello: ClientHello, client: str, reached: Hostname) -> tuple[Selection | None, Outcome]:
+        """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel.
+
+        Then for whose certificate a client gets that sends no name, or may send any.
+        """
         name = hello.server_name
-        try:
-            default = self._default_for(client, name)
-            for host in (Hostname.from_wire(name) if name else reached, default):
-                if host is not None and not await self._cache_read(host):
-                    return Outcome.LATER
-                if self._select(hello, client, reached) is not None:
-                    return Outcome.SERVED
-            return await self._wait(hello.server_name, client)
-        except asyncio.CancelledError:
-            sock.close()
-            raise
+        own = Hostname.from_wire(name) if name else reached
+        if own is not None and not await self._cache_read(own):
+            return None, Outcome.LATER
+        if (selection := self._select(hello, reached)) is not None:
+            return selection, Outcome.SERVED
+        outcome = await self._wait(name, client)
+        if outcome is Outcome.SERVED:
+            return self._select(hello, reached), outcome
+        default = self._default_for(client, name)
+        if outcome is not Outcome.UNKNOWN or default is None:
+            return None, outcome
+        if not await self._cache_read(default):
+            return None, Outcome.LATER
+        return self._select(hello, reached, default), outcome
 
     async def _prove(self, sock: socket.socket, hello: ClientHello, client: str) -> None:
         """Show a validator the challenge certificate; nothing is spoken after the handshake (RFC 8737 §3)."""
@@ -191,22 +200,12 @@ class TlsFrontend:
         self._counters.handshakes["timeout" if is_late else "failed"] += 1
         self._counters.hit(limit if is_late else None)
 
-    def _select(self, hello: ClientHello, client: str, reached: Hostname) -> Selection | None:
-        default = None if hello.server_name else self._default_for(client, None)
-        return self._made(hello, reached, lambda: self._table.select(hello.server_name, reached, default))
-
-    def _select_late(self, hello: ClientHello, client: str, reached: Hostname, outcome: Outcome) -> Selection | None:
-        """Return what serves a client after everything was tried for the name that it sent."""
-        if outcome is Outcome.SERVED:
-            return self._select(hello, client, reached)
-        default = self._default_for(client, hello.server_name)
-        if outcome is not Outcome.UNKNOWN or not hello.server_name or default is None:
-            return None
-        return self._made(hello, reached, lambda: self._table.select_for_any_name(default))
-
-    def _made(self, hello: ClientHello, reached: Hostname, select: Callable[[], Selection | None]) -> Selection | None:
+    def _select(self, hello: ClientHello, reached: Hostname, default: Hostname | None = None) -> Selection | None:
+        """Return what serves a client; `default`: after all else was looked for."""
         try:
-            return select()
+            if hello.server_name and default is not None:
+                return self._table.select_for_any_name(default)
+            return self._table.select(hello.server_name, reached, default)
         except OSError as error:  # ssl.SSLError, or no descriptor left for the context
             host = hello.server_name or reached
             _log.error("no TLS context for a host", extra={"host": host, "reason": str(error)})
