@@ -19,6 +19,10 @@ _DER = 2  # as in _ssl.ENCODING_DER
 class ClientRefused(ssl.SSLError):
     """OpenSSL takes a client's certificates, and we do not."""
 
+    def __init__(self, why: str) -> None:
+        super().__init__(ssl.SSL_ERROR_SSL, why)
+        self.library, self.reason = "proxyd", why
+
 
 class ServerObject(ssl.SSLObject):
     """Keeps the alert of a handshake that fails: asyncio and uvloop drop it, and clients would see a reset."""
@@ -78,7 +82,7 @@ class AskingContext(ssl.SSLContext):
         """Return the chain of a client, `verified` just now, or () when it resumes a session. Raises ClientRefused."""
         if verified:
             if len(verified) > _LONGEST_CHAIN:
-                raise ClientRefused(ssl.SSL_ERROR_SSL, f"more than {_LONGEST_CHAIN} certificates in its chain")
+                raise ClientRefused(f"more than {_LONGEST_CHAIN} certificates in its chain")
             self._known[leaf] = verified, _end(verified)
             self._known.move_to_end(leaf)
             if len(self._known) > _MOST_KNOWN:
@@ -87,7 +91,7 @@ class AskingContext(ssl.SSLContext):
         known, ends = self._known.get(leaf) or ((leaf,), _end((leaf,)))
         # OpenSSL looked at that, by the system's clock, when the session began: each ticket could make it last longer.
         if ends <= time.time():  # noqa: TID251 - as OpenSSL does
-            raise ClientRefused(ssl.SSL_ERROR_SSL, "certificate has expired")
+            raise ClientRefused("certificate has expired")
         return known
 
 
@@ -101,9 +105,8 @@ def client_fault(error: Exception) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ClientRefused):
-        return str(error.args[1])
-    is_missing = isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
-    return "it showed none" if is_missing else None
+        return error.reason
+    return "it showed none" if getattr(error, "reason", "") == "PEER_DID_NOT_RETURN_A_CERTIFICATE" else None
 
 
 def client_chain(connection: object) -> tuple[bytes, ...]:
