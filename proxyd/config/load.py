@@ -298,7 +298,7 @@ class _Reading:
             found = model.model_validate(data, context=self._context)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                location = tuple(part for part in detail["loc"] if not isinstance(part, str) or "[" not in part)
+                location = _written_place(detail["loc"], data)
                 if shorthand:  # the user wrote neither `upstream` nor a list
                     location = location[1:] if isinstance(data.get("upstream"), list) else ()
                 self._explain((*place, *location), detail, model)
@@ -359,6 +359,18 @@ def _only_upstream(written: object, defaults: HostOptions) -> HostOptions | None
 def _unknown(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
     return "unknown key" + (f": did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}")
+
+
+def _written_place(location: Sequence[str | int], data: Any) -> Location:
+    """Return a place without what pydantic adds to it (`tuple[Upstream, ...]`), which a key may look like."""
+    found: list[str | int] = []
+    for part in location:
+        is_key = isinstance(data, dict) and part in data
+        if is_key or not isinstance(part, str) or "[" not in part:
+            found.append(part)
+            is_index = isinstance(data, list) and isinstance(part, int) and part < len(data)
+            data = data[part] if is_key or is_index else None
+    return tuple(found)
 
 
 def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:

@@ -93,6 +93,8 @@ def test_anchors_merges_and_x_keys() -> None:
         ("hosts:\n\ta: b\n", "tabs"),
         ("hosts:\n  *.example.com: 80\n", 'write "*.example.com": 80'),
         (HOST + "cahce: /tmp\n", "f:3:1: cahce: unknown key: did you mean cache?"),
+        ("hosts:a [b: 8080\n", "f:1:1: hosts:a [b: unknown key"),
+        (ONE + "paths: {'/[a]/': {upstreamm: 80}}}\n", "paths./[a]/.upstreamm: unknown key: did you mean upstream?"),
         (HOST + "  Example.COM.: 80\n", "f:3:3: hosts.Example.COM.: example.com is listed twice"),
         (HOST + "  example.com: 80\n", "f:3:3: hosts.example.com: written twice, first on line 2"),
         ("hosts:\n  https://example.com/: 80\n", "f:2:3: hosts.https://example.com/: 'https://example.com/' is a URL"),
