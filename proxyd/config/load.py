@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,12 @@ _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
 _NOT_YET = "not in this version yet"
 #: Pydantic has the words of Python here.
 _IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text", "path_type": "a path"}
+#: What other programs have, by parts of the names.
+_TURNS_OFF = re.compile("verify|insecure|skip", re.IGNORECASE)
+_ALWAYS_VERIFIED = (
+    "unknown key: upstreams are always verified. Give the root certificate of a private CA in `ca`; for a self-signed "
+    "one write `pin`: the log of a request that failed has the line to paste"
+)
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
@@ -310,7 +317,10 @@ class _Reading:
         is_hidden = hides(location) or isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
         shown = f" (written: {written})" if written is not None and not is_hidden else ""
         if kind == "extra_forbidden":
-            self._wrong(location, _unknown(str(location[-1]), _siblings(model, detail["loc"])), at_key=True)
+            message = _unknown(str(location[-1]), _siblings(model, detail["loc"]))
+            if location[-2:-1] == ("upstream_tls",) and _TURNS_OFF.search(str(location[-1])):
+                message = _ALWAYS_VERIFIED
+            self._wrong(location, message, at_key=True)
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":

@@ -152,6 +152,10 @@ def test_anchors_merges_and_x_keys() -> None:
             "f:2:57: hosts.example.com.upstream_tls: key needs cert",
         ),
         (
+            "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {insecure_skip_verify: true}}\n",
+            "upstream_tls.insecure_skip_verify: unknown key: upstreams are always verified",
+        ),
+        (
             "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {pin: 'sha256:00'}}\n",
             "upstream_tls.pin: must be sha256: and the hash of the public key",
         ),
