@@ -13,7 +13,6 @@ from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.listening import Listening, bound, log_listening
-from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.logs import tell_repeated
 from proxyd.daemon.loop_lag import LoopLag
 from proxyd.daemon.referred_files import ReferredFiles
@@ -46,10 +45,9 @@ class Daemon:
             config,
             source=source_of(self._issuing),
             traffic=self._issuing.traffic,
-            log_told=lambda path, reason, lost: self._log_files.heard(0, path, reason, lost),
+            log_told=lambda path, reason, lost: self._issuing.log_files.heard(0, path, reason, lost),
             clock=self._issuing.clock,
         )
-        self._log_files = FileTroubles()
         self._reload = Reload(
             config,
             load=load,

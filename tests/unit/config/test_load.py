@@ -432,6 +432,20 @@ def test_upstream_tls_without_an_https_upstream_is_hardly_meant() -> None:
     assert warning.startswith("f:2:65: hosts.a.example.com.upstream_tls: warning: has no effect: no TLS is spoken to")
 
 
+def test_an_upstream_beside_a_redirect_is_never_asked() -> None:
+    both = "hosts:\n  a.example.com: {upstream: 8080, redirect: https://b.example.com, paths: {/a/: 8081}}\n"
+    (warning,) = parse(both, "f").warnings
+    assert warning == (
+        "f:2:29: hosts.a.example.com.upstream: warning: is never asked: every request outside of paths is redirected "
+        "to https://b.example.com; remove one of the two"
+    )
+    common = "defaults: {redirect: https://b.example.com}\nhosts:\n  a.example.com: 8080\n"
+    (warning,) = parse(common, "f").warnings
+    assert "is never asked: every request is redirected to https://b.example.com" in warning
+    assert parse(f"{common}  c.example.com: {{upstream: 1, redirect: false}}\n", "f").warnings == (warning,)
+    assert parse("defaults: {upstream: 1}\nhosts: {a.example.com: {redirect: https://b.test}}\n", "f").warnings == ()
+
+
 def test_a_pin_is_read_in_both_forms() -> None:
     text = "hosts:\n  a.example.com: {{upstream: https://10.0.0.1, upstream_tls: {{pin: '{}'}}}}\n"
     digest = bytes(range(32))
