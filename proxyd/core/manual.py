@@ -33,7 +33,10 @@ class Manual:
 
     @property
     def to_do(self) -> str:
-        """Return what ends its troubles: `reason` says more where there is one."""
-        return (
-            f"Put a new certificate with its chain into {self.files}: proxyd reads it within seconds, without a reload."
-        )
+        """Return what ends its troubles."""
+        if self.reason:
+            return (
+                f"Do what the text says. What is put into {self.files} is read within seconds; a change of the "
+                "configuration takes `proxyd reload`."
+            )
+        return f"Put a new certificate with its chain into {self.files}: it is read within seconds, without a reload."
