@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Literal
 
 from cryptography.hazmat.primitives import serialization
 
-from proxyd.certs.certificate import Certificate, InvalidCertificate
+from proxyd.certs.certificate import Certificate, InvalidCertificate, reading
 from proxyd.certs.chain import Chain, is_ca, name_of
+from proxyd.certs.inspection import weaknesses
 from proxyd.certs.pem_file import PemFile
 from proxyd.certs.system_roots import SystemRoots
 from proxyd.core.hostname import Hostname
@@ -195,6 +197,10 @@ def _remarks(chain: Chain, cert: Path, key: Path, is_one_file: bool) -> Iterator
             to_do=f"append the intermediate, the certificate of {chain.missing}{place}",
             is_alarm=True,
         )
+    with suppress(InvalidCertificate), reading():
+        for text in weaknesses(chain):
+            what, _, to_do = text.partition(": ")
+            yield Remark(option="cert", text=f"{cert}: {what}", to_do=to_do, is_alarm=True)
     if not chain.is_in_order:
         text = f"{cert}: the certificates are in a wrong order; they are sent in the right one"
         yield Remark(option="cert", text=text, to_do="put yours first, then the one that signed it, and so on")
