@@ -1,6 +1,7 @@
 """`proxyd cert` on files: what it says, what it makes, how it ends."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from proxyd.cli.main import cli
 from proxyd.config.load import parse
+from tests.support.documents import run as run_block
+from tests.support.documents import snippet
 from tests.support.fake_ca_authority import name
 from tests.support.own_files import TestCa, put
 
@@ -39,6 +42,17 @@ def test_a_pair_for_tests_is_what_check_takes(tmp_path: Path) -> None:
     assert "names        localhost, 127.0.0.1, ::1, *.app.test" in shown.stdout
     assert "key file     belongs to the certificate" in shown.stdout
     assert "(expires in 23 h)" in shown.stdout
+
+
+def test_the_document_s_commands(tmp_path: Path) -> None:
+    own, made = (snippet("own-certificates.md", part) for part in ("cert show /etc", "self-signed"))
+    ONE.put(tmp_path / "example.com.crt", tmp_path / "example.com.key")
+    program = f"{sys.executable} -m proxyd"
+    assert "Nothing is wrong with it." in run_block(
+        own, {"proxyd cert": f"{program} cert", "/etc/proxyd/tls": tmp_path}
+    )
+    run_block(made, {"proxyd cert": f"{program} cert", "/etc/proxyd/tls": tmp_path})
+    assert (tmp_path / "localhost.key").exists()
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
