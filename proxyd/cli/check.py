@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 from uvloop import new_event_loop
 
+from proxyd.certs.own_pair import PairCheck
 from proxyd.cli.config_file import find, load_found, refuse
 from proxyd.cli.control import json_option, print_json
 from proxyd.cli.examples import examples
@@ -49,7 +50,7 @@ def check(file: Path | None, as_json: bool, online: bool, alerts: bool, staging:
     """Say every mistake in the configuration file at once."""
     chosen = find(file)
     try:
-        found = load_found(file)
+        found = load_found(file, judge=PairCheck(SystemClock().now()))
     except ConfigError as error:
         _refuse(chosen, error, as_json)
     tell = _silent if as_json else _tell

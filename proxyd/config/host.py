@@ -30,6 +30,12 @@ class Health(Options):
     passes: Count = option(2, "successes until it is back")
 
 
+def _without_key_of_defaults(tls: Options) -> None:
+    """Have a host's `cert` without a `key` mean that both are in one file, whatever key `defaults` has."""
+    if "cert" in tls.model_fields_set:
+        tls.model_fields_set.add("key")
+
+
 class UpstreamTls(Options):
     """TLS towards the upstream; always verified."""
 
@@ -45,6 +51,7 @@ class UpstreamTls(Options):
             raise ValueError("key needs cert, the certificate that it belongs to")
         if self.pin is not None and self.ca is not None:
             raise ValueError("pin replaces ca: remove one of them")
+        _without_key_of_defaults(self)
         return self
 
 
@@ -69,9 +76,20 @@ class HostTls(Options):
     client_crl: File | None = option(None, "PEM of the CA's list of revoked certificates")
     client_allow: tuple[dict[str, str], ...] = option((), "{san|subject|fingerprint: V}", today=[[]])
     client_headers: dict[str, str] = option(doc="header: field of the client certificate", factory=dict, today=[{}])
-    cert: File | None = option(None, "a certificate of your own", today=[None])
-    key: File | None = option(None, "its key", today=[None])
+    cert: File | None = option(None, "PEM of a certificate of your own with its chain: nothing is ordered for the host")
+    key: File | None = option(None, "its private key; null: it is in the same file")
     issuer: Literal["acme", "internal"] = option("acme", "acme, internal", today=["acme"])
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "HostTls":
+        if self.key is not None and self.cert is None:
+            raise ValueError("key needs cert, the file of the certificate that it belongs to")
+        if self.cert is not None and self.issuer != "acme":
+            raise ValueError(
+                f"cert is a certificate of your own, and issuer: {self.issuer} makes one: remove one of them"
+            )
+        _without_key_of_defaults(self)
+        return self
 
 
 class Hsts(Options):

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +21,11 @@ from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
 from proxyd.config.option import Options, meant, nested, overlay, today
 from proxyd.config.origin import Stamp, Unreadable, read
+from proxyd.config.own_pair_check import Judge, own_pair_findings
 from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
 from proxyd.config.show import hides, without_password
-from proxyd.config.upstream_check import UpstreamCheck
+from proxyd.config.upstream_check import UpstreamCheck, no_off_switch
 from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
@@ -35,16 +35,10 @@ _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
 _NOT_YET = "not in this version yet"
 #: Pydantic has the words of Python here.
 _IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text", "path_type": "a path"}
-#: What other programs have, by parts of the names.
-_TURNS_OFF = re.compile("verify|insecure|skip", re.IGNORECASE)
-_ALWAYS_VERIFIED = (
-    "unknown key: upstreams are always verified. Give the root certificate of a private CA in `ca`; for a self-signed "
-    "one write `pin`: the log of a request that failed has the line to paste"
-)
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
-def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Config:
+def load(file: Path, *, reads_bundles: bool = True, serves: bool = False, judge: Judge | None = None) -> Config:
     """Return the configuration in `file` and what it includes.
 
     Raises ConfigError with every mistake, each with its place and next step.
@@ -52,7 +46,7 @@ def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Con
     `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and `tls`, and secrets must be readable;
     commands that ask nobody may lack the right.
     `serves`: one that a host has for itself is a warning, because all others are to be served. Only who serves has
-    the credentials that systemd passes.
+    the credentials that systemd passes. `judge` looks at certificates of the operator's own.
     """
     try:
         text, stamp = read(file)
@@ -60,11 +54,17 @@ def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Con
         raise _refused(file, f"there is no such file: make one with your hosts, like\n\n{_SMALLEST}\n") from None
     except Unreadable as error:
         raise _refused(file, str(error)) from None
-    return parse(text, file, reads_bundles=reads_bundles, serves=serves, stamp=stamp)
+    return parse(text, file, reads_bundles=reads_bundles, serves=serves, stamp=stamp, judge=judge)
 
 
 def parse(
-    text: str, file: Path | str, *, reads_bundles: bool = False, serves: bool = False, stamp: Stamp | None = None
+    text: str,
+    file: Path | str,
+    *,
+    reads_bundles: bool = False,
+    serves: bool = False,
+    stamp: Stamp | None = None,
+    judge: Judge | None = None,
 ) -> Config:
     """Return the configuration in `text`; `file` names it in messages, and included files lie beside it.
 
@@ -81,7 +81,7 @@ def parse(
     if not isinstance(document.data, dict):
         mistake = document.mistake((), f"the file must be a mapping, like\n\n{_SMALLEST}\n")
         raise ConfigError(file, [mistake], origin=origin)
-    reading = _Reading(document, file, reads_bundles=reads_bundles, serves=serves)
+    reading = _Reading(document, file, reads_bundles=reads_bundles, serves=serves, judge=judge)
     found = reading.config(document.data)
     if found is None:
         raise ConfigError(file, reading.told(), origin=origin)
@@ -103,7 +103,16 @@ def _refused(file: Path | str, message: str) -> ConfigError:
 class _Reading:
     """One pass over one document; collects mistakes."""
 
-    def __init__(self, document: Documents, file: Path | str, *, reads_bundles: bool, serves: bool) -> None:
+    def __init__(
+        self,
+        document: Documents,
+        file: Path | str,
+        *,
+        reads_bundles: bool,
+        serves: bool,
+        judge: Judge | None = None,
+    ) -> None:
+        self._judge = judge
         self._document = document
         self._file = file
         self._reads_bundles = reads_bundles
@@ -125,8 +134,10 @@ class _Reading:
         acme: dict[Location, AcmeOptions] = {}
         options: dict[Hostname | HostPattern, HostOptions] = {}
         written: dict[str, HostOptions] = {}
+        names: dict[str, Hostname | HostPattern] = {}
         for key, name, own in self._hosts(hosts, defaults):
             options[name] = written[key] = own
+            names[key] = name
             is_own = own.acme is not None and own.acme is not defaults.acme
             place = ("hosts", key, "acme") if is_own else ("acme",) if own.acme is None else ("defaults", "acme")
             if place not in acme:  # ten thousand hosts share one
@@ -143,6 +154,12 @@ class _Reading:
             self._check_default(top.default_host, options)
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_tls(written, defaults)
+        if self._judge is not None:
+            for location, message, is_fatal in own_pair_findings(written, names, defaults, self._judge):
+                if is_fatal:
+                    self._wrong(location, message)
+                else:
+                    warnings.append(self._document.mistake(location, f"warning: {message}"))
         if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
             found = log_findings(top.log)
             warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
@@ -197,7 +214,7 @@ class _Reading:
     def _check_names(self, config: Config, place: Location, names: tuple[Hostname, ...], options: HostOptions) -> None:
         acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
         for one in names:
-            if acme.is_private:
+            if acme.is_private or options.tls.cert is not None:
                 continue
             if one.is_ip_address and one.is_public and acme.profile is None:
                 message = f"{one}: Let's Encrypt certifies IP addresses only with `acme: {{profile: shortlived}}`"
@@ -211,6 +228,9 @@ class _Reading:
                 )
 
     def _check_wildcard(self, config: Config, place: Location, host: HostPattern, options: HostOptions) -> None:
+        if options.tls.cert is not None:
+            message = f"{host}: a certificate of your own is for names that are listed in this version: list them"
+            self._wrong((*place, "tls", "cert"), message)
         acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
         if host.is_any and (acme.on_demand is None or acme.on_demand.ask is None):
             message = (
@@ -320,9 +340,7 @@ class _Reading:
         is_hidden = hides(location) or isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
         shown = f" (written: {written})" if written is not None and not is_hidden else ""
         if kind == "extra_forbidden":
-            message = _unknown(str(location[-1]), _siblings(model, detail["loc"]))
-            if location[-2:-1] == ("upstream_tls",) and _TURNS_OFF.search(str(location[-1])):
-                message = _ALWAYS_VERIFIED
+            message = no_off_switch(location) or _unknown(str(location[-1]), _siblings(model, detail["loc"]))
             self._wrong(location, message, at_key=True)
         elif kind == "missing":
             self._wrong(location, "is required")

@@ -104,6 +104,11 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "not confirmed": _with_reason("the new certificate is not confirmed"),
     "taken back": _with_reason("the new certificate was taken back, the one before serves"),
     "not kept": _with_reason("the new certificate serves, but could not be kept"),
+    "own used": lambda event: (
+        f"certificate {event.text('serial')} of your own, from {event.text('cert')}, serves; valid until "
+        f"{_moment(event, 'not_after')}"
+    ),
+    "own refused": _with_reason("a certificate of your own cannot be used as it is"),
     "exported": lambda event: f"copies for other programs were written to {event.text('to')}",
     "export failed": _with_reason("copies for other programs could not be written"),
     "on_renew ran": _ran,

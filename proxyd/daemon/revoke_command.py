@@ -60,7 +60,8 @@ class RevokeCommand:
             results = await self._revoke(left, reason, tell)  # nobody is refused by it
             complete = all(one["revoked"] for one in results)
             return {"results": results, "complete": complete, "replaced": False, "configured": False}
-        lineages, now = lineages_of(self._certificates.renewer, hosts), flag(request, "now")
+        lineages = lineages_of(self._certificates.renewer, hosts, own=self._certificates.own.files)
+        now = flag(request, "now")
         olds = self._olds(lineages)
         if not olds:
             raise Refused(f"{hosts[0]} has no certificate that could be revoked")

@@ -16,7 +16,6 @@ from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.reload import ReloadRefused
-from proxyd.store.archive import fingerprint
 
 _log = logging.getLogger("proxyd.issuer")
 _SPREAD_SECONDS = 5.0
@@ -225,7 +224,7 @@ class Workers:
         table = self._issuing.table
         return {
             host.text: [
-                (fingerprint(one), [host.text, *_exact(one.names, host)][:_PLACES]) for one in table.certificates(host)
+                (one.digest, [host.text, *_exact(one.names, host)][:_PLACES]) for one in table.certificates(host)
             ]
             for host in hosts
         }
@@ -316,9 +315,9 @@ class Workers:
                 return await self._certificates.cache_read(Hostname(name)), b""
             case {"ask": "obtain", "host": str(name), "client": str(client)}:
                 return (await self._certificates.on_demand.wait(name, client)).value, b""
-            case {"ask": "hand", "host": str(name), "leaf": leaf}:
+            case {"ask": "hand", "host": str(name), "digest": digest}:
                 served = self._issuing.table.certificates(Hostname(name))
-                return None, next((one.pem for one in served if fingerprint(one) == leaf), b"")
+                return None, next((one.pem for one in served if one.digest == digest), b"")
             case _:
                 return None, b""
 
