@@ -22,6 +22,7 @@ class TroubleKind(Enum):
     NOT_IN_USE = "not_in_use"  # this machine lacks what it takes to serve the new certificate
     CACHE_NOT_DURABLE = "cache_not_durable"  # what is obtained cannot be kept
     CLOCK_WRONG = "clock_wrong"  # the clock of this machine is not believed
+    ROOT_CHANGED = "root_changed"  # the internal CA has a new root, or will soon: it has to be trusted
     HOOK_FAILED = "hook_failed"  # on_renew or export of a host
 
 

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import random
 import re
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -20,6 +21,7 @@ from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 from proxyd.core.lineage import Lineage
 from proxyd.daemon.plans import authorities_of, binding_of
 from proxyd.issuance.acme_account import AcmeAccount, ExternalBinding
@@ -27,7 +29,9 @@ from proxyd.issuance.acme_issuer import AcmeIssuer
 from proxyd.issuance.acme_transport import AcmeTransport
 from proxyd.issuance.authorizer import Authorizer
 from proxyd.issuance.challenge_solver import ChallengeSolver
+from proxyd.issuance.internal_issuer import InternalIssuer
 from proxyd.issuance.issuer import Issuer
+from proxyd.issuance.memory import Memory
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
@@ -56,7 +60,9 @@ class Authorities:
         rng: random.Random,
         dated: Callable[[str, datetime | None], None],
         turn: Callable[[], Awaitable[None]],
+        memory: Memory,
     ) -> None:
+        self.internal = InternalIssuer(store.store, machine=socket.gethostname(), memory=memory, clock=clock, turn=turn)
         self._store = store
         self._orders = orders
         self._solvers = solvers
@@ -79,8 +85,10 @@ class Authorities:
         asked: defaultdict[str, dict[tuple[object, ...], AcmeOptions]] = defaultdict(dict)
         for one in {id(one): one for one in options.values()}.values():  # most hosts share theirs
             asked[one.server].setdefault(_identity(one), one)
-        for several in asked.values():
+        for server, several in asked.items():
             authority = self._authority(next(iter(several.values())))
+            if server == INTERNAL:
+                continue
             authority.ask_as(hashlib.sha256("".join(sorted(map(repr, several))).encode()).hexdigest()[:16])
             for identity, one in several.items():
                 tls = trusted[one.ca_bundle]
@@ -112,6 +120,8 @@ class Authorities:
                 await asyncio.to_thread(self._orders.forget, pending)
 
     def _issuer(self, options: AcmeOptions) -> Issuer:
+        if options.is_internal:
+            return self.internal
         key = (*_identity(options), options.profile, options.preferred_chain)
         if key not in self._issuers:
             ca = self._ca(options)
@@ -130,7 +140,7 @@ class Authorities:
     async def caa_identities(self, host: Hostname) -> tuple[str, ...]:
         """Return what the first CA of a host is called in CAA records; empty when it cannot say so."""
         options = next((one for (named, _), one in self._options.items() if named == host), None)
-        if options is None:
+        if options is None or options.is_internal:
             return ()
         try:
             return caa_identities(await self._ca(options).transport.directory())
@@ -141,6 +151,8 @@ class Authorities:
         """Return the accounts of each CA in use: several where hosts have several contacts; their key is the same."""
         found: dict[str, dict[tuple[object, ...], AcmeAccount]] = {}
         for options in self._options.values():
+            if options.is_internal:
+                continue
             found.setdefault(options.server, {})[_identity(options)] = self._ca(options).account
         return {server: list(accounts.values()) for server, accounts in found.items()}
 
@@ -205,7 +217,7 @@ def _read(
     """Return how each host wants each of its CAs asked, and whom each file of roots lets us trust; None: broken."""
     options = _options_of(config)
     trusted: dict[Path | None, ssl.SSLContext | None] = {}
-    for one in {one.ca_bundle: one for one in options.values()}.values():
+    for one in {one.ca_bundle: one for one in options.values() if not one.is_internal}.values():
         try:
             trusted[one.ca_bundle] = ca_context(one)
         except CaBundleError as error:

@@ -121,6 +121,7 @@ class Certificates:
             rng=rng,
             dated=clock.dated,
             turn=turn,
+            memory=self.memory,
         )
         self.clock_guard = ClockGuard(
             clock, memory=self.memory, ask=self.authorities.ask_time, righted=self._clock_righted
@@ -290,7 +291,7 @@ class Certificates:
         self._table.keep_only({*config.names, *(name for one in self._fleet.lineages() for name in one.names)})
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
-        self.names.validated.note(lineage)
+        self.names.confirmed(lineage)
         self._clock.found([certificate.validity])
         return await self._installation.install(lineage, certificate)
 
