@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +16,13 @@ from pathlib import Path
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.ca_bundle import CaBundleError, trust
 from proxyd.config.model import Config
+from proxyd.core.alarm import Alarm
 from proxyd.core.authority import Authority
 from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
-from proxyd.core.internal_ca import INTERNAL
+from proxyd.core.internal_ca import INTERNAL, is_local
 from proxyd.core.lineage import Lineage
 from proxyd.daemon.plans import authorities_of, binding_of
 from proxyd.issuance.acme_account import AcmeAccount, ExternalBinding
@@ -35,6 +36,7 @@ from proxyd.issuance.memory import Memory
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
+from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.acme")
 
@@ -161,8 +163,8 @@ class Authorities:
         for ca in self._cas.values():
             ca.account.forget()
 
-    async def ask_time(self) -> None:
-        """Have `dated` told what time each CA says it is."""
+    async def ask_time(self) -> bool:
+        """Have `dated` told what time each CA says it is; return whether there is a CA but our own."""
 
         async def ask(transport: AcmeTransport) -> None:
             try:
@@ -173,6 +175,21 @@ class Authorities:
         async with asyncio.TaskGroup() as group:
             for ca in [*self._cas.values()]:
                 group.create_task(ask(ca.transport))
+        return any(not one.is_internal for one in self._options.values())
+
+    async def keep_roots(self) -> None:
+        """Look that the internal CA's roots are where they were. Only when it is our turn to order."""
+        try:
+            await self.internal.keep_roots()
+        except StoreError as error:
+            _log.error("the root of the internal CA cannot be used", extra={"reason": str(error)})
+
+    def root_alarms(self, lineages: Callable[[], Iterable[Lineage]]) -> Iterator[tuple[Lineage, Alarm]]:
+        """Yield what is to be told of the internal CA's roots, with each lineage that it is about."""
+        for limited, alarm in self.internal.alarms():
+            for one in lineages():
+                if self.issuer(one, INTERNAL) is not None and all(map(is_local, one.names)) == limited:
+                    yield one, alarm
 
     async def close(self) -> None:
         """Close the connections to all CAs."""

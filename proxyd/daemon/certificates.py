@@ -321,9 +321,11 @@ class Certificates:
 
     async def _keep_lost(self) -> None:
         """Keep again what this process has to keep: it orders, and nothing else is about to come."""
-        states = self._fleet.states().items() if self.turn.reason is None else ()
-        lineages = [lineage for lineage, state in states if not isinstance(state, Ordering)]
+        if self.turn.reason is not None:
+            return
+        lineages = [one for one, state in self._fleet.states().items() if not isinstance(state, Ordering)]
         await self.renewer.commit.keep_lost(lineages, self._stand_ins.own)
+        await self.authorities.keep_roots()
 
     def _plans_on_demand(self, host: Hostname) -> list[Plan]:
         plans = plans_on_demand(self._config, [host])

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 
 from proxyd.certs.certificate import Certificate
@@ -89,24 +89,30 @@ class InternalIssuer:
             if self._memory.document(_key(limited=limited)):
                 await self._look(limited=limited)
 
-    def alarms(self) -> Iterable[Alarm]:
-        """Return what everybody has to hear of the roots."""
+    def alarms(self) -> Iterator[tuple[bool, Alarm]]:
+        """Yield what everybody has to hear of the roots, each with whether it is the limited one."""
         for limited in (True, False):
             document = self._memory.document(_key(limited=limited))
             if why := document.get("replaced"):
-                yield Alarm(
-                    reason=f"the internal CA has a new root ({why}): clients that trust the old one only will refuse "
-                    "the hosts when their certificates are renewed",
-                    to_do=_TO_DO,
-                    kind=TroubleKind.ROOT_CHANGED,
+                yield (
+                    limited,
+                    Alarm(
+                        reason=f"the internal CA has a new root ({why}): clients that trust only the old one refuse the "
+                        "hosts once their certificates are renewed",
+                        to_do=_TO_DO,
+                        kind=TroubleKind.ROOT_CHANGED,
+                    ),
                 )
             ends = read_moment(document.get("ends"))
             if ends is not None and ends - self._clock.now() < _ENDS_SOON:
-                yield Alarm(
-                    reason=f"the root of the internal CA ends on {ends:%Y-%m-%d}; a new one takes its place 30 days "
-                    "before, and has to be trusted then",
-                    to_do="Nothing yet; plan to run `proxyd trust` on every machine that connects.",
-                    kind=TroubleKind.ROOT_CHANGED,
+                yield (
+                    limited,
+                    Alarm(
+                        reason=f"the root of the internal CA ends on {ends:%Y-%m-%d}; a new one, which has to be trusted, "
+                        "takes its place 30 days before",
+                        to_do="Nothing yet; plan to run `proxyd trust` on every machine that connects.",
+                        kind=TroubleKind.ROOT_CHANGED,
+                    ),
                 )
 
     def was_shown(self) -> None:
