@@ -19,7 +19,6 @@ from proxyd.core.internal_ca import LOCAL_NETWORKS, LOCAL_SUFFIXES
 from proxyd.core.renewal import Validity
 
 _LIFE = timedelta(days=3650)
-#: Clocks of clients are a little behind.
 BACKDATED = timedelta(hours=1)
 _LONGEST_MACHINE = 24  # a common name has at most 64 characters (RFC 5280 A.1)
 _SERVER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])

@@ -18,24 +18,27 @@ class TrustStoreError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustStore:
-    """`place`: the directory of roots that an administrator adds; `update`: what is run after a change of it."""
+    """`place`: the directory of roots that an administrator adds; `update`: what is run after a change of it.
+
+    `fresh`: what that needs besides to forget what has gone.
+    """
 
     place: Path
     update: Sequence[str]
+    fresh: Sequence[str] = ()
 
     @classmethod
     def of_system(cls) -> "TrustStore":
         """Return the one that is here. Raises TrustStoreError."""
-        for place, update in (
-            ("/usr/local/share/ca-certificates", ["update-ca-certificates"]),  # Debian, Ubuntu, Alpine
-            ("/etc/pki/ca-trust/source/anchors", ["update-ca-trust"]),  # Fedora, RHEL
-            ("/etc/ca-certificates/trust-source/anchors", ["update-ca-trust"]),  # Arch
-            ("/etc/pki/trust/anchors", ["update-ca-certificates"]),  # openSUSE
+        for place, update, fresh in (
+            ("/usr/local/share/ca-certificates", "update-ca-certificates", ["--fresh"]),  # Debian, Ubuntu, Alpine
+            ("/etc/pki/ca-trust/source/anchors", "update-ca-trust", []),  # Fedora, RHEL
+            ("/etc/ca-certificates/trust-source/anchors", "update-ca-trust", []),  # Arch
+            ("/etc/pki/trust/anchors", "update-ca-certificates", ["--fresh"]),  # openSUSE
         ):
-            path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-            program = shutil.which(update[0], path=path)
+            program = shutil.which(update, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
             if program and Path(place).is_dir():
-                return cls(place=Path(place), update=[program])
+                return cls(place=Path(place), update=[program], fresh=fresh)
         raise TrustStoreError(
             "this system has no trust store that is known here (update-ca-certificates, or update-ca-trust; on Debian "
             "`apt install ca-certificates`): print the root with `proxyd trust` and install it as the system wants it"
@@ -54,7 +57,7 @@ class TrustStore:
                 raise _refused(file, error) from error
             new.append(file)
         if new:
-            self._run()
+            self._run(self.update)
         return new
 
     def uninstall(self) -> list[Path]:
@@ -66,13 +69,13 @@ class TrustStore:
             except OSError as error:
                 raise _refused(file, error) from error
         if ours:
-            self._run()
+            self._run([*self.update, *self.fresh])
         return ours
 
-    def _run(self) -> None:
+    def _run(self, command: Sequence[str]) -> None:
         try:
             ended = subprocess.run(
-                self.update, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
+                command, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TrustStoreError(f"{self.update[0]} could not be run: {error}; run it yourself") from error

@@ -25,6 +25,7 @@ from proxyd.store.store import Store, StoreError
 _log = logging.getLogger("proxyd.internal_ca")
 #: Renewed at half of it, so three days may pass in which nothing is renewed.
 LIFE = timedelta(days=7)
+_TICK = timedelta(seconds=1)
 _ENDS_SOON = timedelta(days=180)
 _TO_DO = (
     "Run `proxyd trust` (it prints the new root, `--install` installs it here) and have every machine that connects "
@@ -62,7 +63,9 @@ class InternalIssuer:
     async def issue(self, order: CertificateOrder, challenges: Sequence[str]) -> Issuance:
         await self._turn()
         root, now = await self._root(order), self._clock.now()
-        validity = Validity(not_before=now - BACKDATED, not_after=now + self._life)
+        # Clients' clocks are a little behind, but it is never older than what it replaces, of whatever CA that is.
+        begin = now - BACKDATED if order.follows is None else max(now - BACKDATED, order.follows + _TICK)
+        validity = Validity(not_before=min(begin, now), not_after=now + self._life)
         certificate = await asyncio.to_thread(root.certify, order.names, order.key_kind, validity)
         return Issuance(certificate=certificate, challenge=None)
 
@@ -97,8 +100,8 @@ class InternalIssuer:
                 yield (
                     limited,
                     Alarm(
-                        reason=f"the internal CA has a new root ({why}): clients that trust only the old one refuse the "
-                        "hosts once their certificates are renewed",
+                        reason=f"the internal CA has a new root ({why}): clients that trust only the old one refuse "
+                        "the hosts once their certificates are renewed",
                         to_do=_TO_DO,
                         kind=TroubleKind.ROOT_CHANGED,
                     ),
@@ -108,8 +111,8 @@ class InternalIssuer:
                 yield (
                     limited,
                     Alarm(
-                        reason=f"the root of the internal CA ends on {ends:%Y-%m-%d}; a new one, which has to be trusted, "
-                        "takes its place 30 days before",
+                        reason=f"the root of the internal CA ends on {ends:%Y-%m-%d}; a new one, which has to be "
+                        "trusted, takes its place 30 days before",
                         to_do="Nothing yet; plan to run `proxyd trust` on every machine that connects.",
                         kind=TroubleKind.ROOT_CHANGED,
                     ),
