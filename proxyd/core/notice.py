@@ -23,6 +23,7 @@ _WHAT: Mapping[TroubleKind, str] = {
     TroubleKind.NOT_IN_USE: "the new certificate does not serve",
     TroubleKind.CACHE_NOT_DURABLE: "nothing can be kept",
     TroubleKind.CLOCK_WRONG: "the clock is not believed",
+    TroubleKind.ROOT_CHANGED: "the internal CA has, or needs, a new root",
     TroubleKind.HOOK_FAILED: "on_renew or export failed",
 }
 _LEFT: Mapping[Urgency, tuple[str, str]] = {
