@@ -20,9 +20,7 @@ class CertificateOrder:
     account: str | None = None
     is_renewal: bool = False  # the same names had a certificate of this CA
     is_in_window: bool = False  # of the CA, for the certificate that it replaces
-    follows: datetime | None = (
-        None  # when the certificate that serves begins: the newest of the cache is who begins last
-    )
+    follows: datetime | None = None  # when what serves begins: of the cache, who begins last is loaded
 
     @property
     def is_exempt(self) -> bool:
