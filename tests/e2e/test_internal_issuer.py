@@ -1,6 +1,7 @@
 """Certificates of our own CA, from a daemon that reaches no CA and no DNS."""
 
 import ssl
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from proxyd.certs.internal_root import InternalRoot
 from proxyd.core.hostname import Hostname
 from tests.e2e.test_alerts import kinds
 from tests.support.cached import NO_CA, for_anybody, keep_certificates, reload
 from tests.support.command import command
-from tests.support.daemon import DaemonProcess, HttpsClient, eventually
+from tests.support.daemon import DaemonProcess, HttpsClient, accepts, eventually
 from tests.support.receiver import receiver
 from tests.support.upstream import Upstream
 from tests.support.wrong_clock import put_on_wrong_machine
@@ -218,3 +220,18 @@ def test_what_is_looked_at_before(daemon: DaemonProcess) -> None:
     assert "app.test: certified by the internal CA: clients have to trust its root (`proxyd trust`)" in done.out
     assert "  CAA" not in done.out
     assert Hostname("app.test").text in command(daemon, "check", "--json").json["internal"]
+
+
+def test_two_daemons_on_one_cache_make_one_root(make_daemon: Callable[[], DaemonProcess], upstream: Upstream) -> None:
+    both = [make_daemon() for _ in range(2)]
+    both[1].cache = both[0].cache
+    for one in both:
+        one.configure({"app.test": upstream.port}, resolvers=_NOBODY)
+        one.start(wait=False)
+    file = _root_file(both[0])
+    eventually(file.exists, what=both[0].log)
+    for one in both:
+        eventually(lambda one=one: accepts(one.https_port), what=one.log)  # type: ignore[misc]
+        certificate = InternalRoot.parse(file.read_bytes()).certificate_pem
+        HttpsClient(one.https_port, certificate).wait_for(["app.test"], daemon=one)
+    assert sum(one.log().count("the internal CA made its root") for one in both) == 1

@@ -1,6 +1,5 @@
 """The system's trust store, with the system's program on directories of the test's own."""
 
-import shutil
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +18,10 @@ def root() -> Root:
     return made.fingerprint, made.certificate_pem.decode()
 
 
-def _store(directory: Path, *update: str, fresh: tuple[str, ...] = ()) -> TrustStore:
+def _store(directory: Path, *update: str) -> TrustStore:
     place = directory / "local"
     place.mkdir()
-    return TrustStore(place=place, update=update or ("true",), fresh=fresh)
+    return TrustStore(place=place, update=update or ("true",))
 
 
 def test_it_is_installed_once(tmp_path: Path, root: Root) -> None:
@@ -56,26 +55,3 @@ def test_a_directory_that_is_not_there(tmp_path: Path, root: Root) -> None:
     store = TrustStore(place=tmp_path / "none", update=("true",))
     with pytest.raises(TrustStoreError, match="cannot be changed: No such file or directory"):
         store.install([root])
-
-
-def test_the_programs_of_debian_take_it(tmp_path: Path, root: Root) -> None:
-    update = shutil.which("update-ca-certificates", path="/usr/sbin:/usr/bin")
-    if update is None:  # another system: its program cannot be given another directory
-        return
-    etc, hooks, conf = (tmp_path / one for one in ("etc", "hooks", "conf"))
-    for one in (etc, hooks):
-        one.mkdir()
-    conf.write_text("")
-    places = {"--etccertsdir": etc, "--localcertsdir": tmp_path / "local", "--hooksdir": hooks, "--certsconf": conf}
-    words = [str(word) for pair in places.items() for word in pair]
-    store = _store(tmp_path, update, *words, fresh=("--fresh",))
-    other = InternalRoot.make("other", datetime.now(UTC), limited=True).certificate_pem.decode()
-    (store.place / "other.crt").write_text(other)
-    (file,) = store.install([root])
-    bundle = etc / "ca-certificates.crt"
-    assert root[1].strip() in bundle.read_text()
-    assert (etc / f"{file.stem}.pem").is_symlink()
-    store.uninstall()
-    assert root[1].strip() not in bundle.read_text()
-    assert other.strip() in bundle.read_text()
-    assert not (etc / f"{file.stem}.pem").is_symlink()

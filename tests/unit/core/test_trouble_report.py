@@ -12,6 +12,7 @@ from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.notice import _WHAT
 from proxyd.core.renewal import Validity
 from proxyd.core.status import Facts
 from proxyd.core.trouble import Trouble, TroubleKind, Urgency
@@ -139,3 +140,7 @@ def test_alarms_cache_and_clock() -> None:
         TroubleKind.SELF_HANDSHAKE_FAILED,
     ]
     assert found[2].reason == "example.com: not confirmed"
+
+
+def test_every_kind_has_its_words() -> None:
+    assert set(_WHAT) == set(TroubleKind)
