@@ -62,6 +62,10 @@ def check(file: Path | None, as_json: bool, online: bool, alerts: bool, staging:
     tell(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")
     for hint in document["sandbox"]:
         tell(f"look at: {hint}")
+    if internal := [one.text for one in found.served if found.acme_of(one).is_internal]:
+        names = f"{', '.join(internal[:5])}{', …' if internal[5:] else ''}"
+        tell(f"{names}: certified by the internal CA: clients have to trust its root (`proxyd trust`)")
+    document["internal"] = internal
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         if online:
             looks = OnlineCheck(found, tell=tell, waiting=_tell_person, clock=SystemClock())

@@ -25,6 +25,7 @@ _COMMANDS = (
     "explain",
     "reload",
     "cert",
+    "trust",
     "man",
 )
 

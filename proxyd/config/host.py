@@ -12,6 +12,9 @@ from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
 from proxyd.config.values import Count, Duration, File, Name, Networks, Pin, Size, Upstreams, Wait
 from proxyd.core.balance import Policy
+from proxyd.core.host_pattern import HostPattern
+from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 
 
 def _check_path(written: str) -> str:
@@ -78,7 +81,9 @@ class HostTls(Options):
     client_headers: dict[str, str] = option(doc="header: field of the client certificate", factory=dict, today=[{}])
     cert: File | None = option(None, "PEM of a certificate of your own with its chain: nothing is ordered for the host")
     key: File | None = option(None, "its private key; null: it is in the same file")
-    issuer: Literal["acme", "internal"] = option("acme", "acme, internal", today=["acme"])
+    issuer: Literal["acme", "internal"] = option(
+        "acme", "acme, or internal: a CA of our own (proxyd trust), as for names that no public CA certifies"
+    )
 
     @model_validator(mode="after")
     def _belong_together(self) -> "HostTls":
@@ -242,3 +247,14 @@ class HostOptions(Options):
         None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}"
     )
     export: _Export = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')
+
+    def is_internal(self, name: Hostname | HostPattern, acme: AcmeOptions) -> bool:
+        """Return whether our own CA certifies the name: as it is written, else when no public CA would; `acme`: its CA.
+
+        A CA of the user's own takes names of any kind.
+        """
+        if self.tls.cert is not None:
+            return False
+        if "issuer" in self.tls.model_fields_set:
+            return self.tls.issuer == INTERNAL
+        return not acme.is_private and not name.is_public

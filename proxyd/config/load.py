@@ -16,6 +16,7 @@ from proxyd.config.client_check import ClientCheck
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
 from proxyd.config.host import HostOptions
+from proxyd.config.issuer_check import NOT_YET, name_findings, root_findings, wildcard_findings
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
@@ -32,7 +33,6 @@ from proxyd.core.hostname import Hostname, InvalidHostname
 
 M = TypeVar("M", bound=Options)
 _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
-_NOT_YET = "not in this version yet"
 #: Pydantic has the words of Python here.
 _IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text", "path_type": "a path"}
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
@@ -131,6 +131,7 @@ class _Reading:
         defaults = top.defaults if top else HostOptions()
         for place, message in listen_clashes(top.listen) if top else ():
             self._wrong(("listen", *place), message)
+        warnings: list[Mistake] = []
         acme: dict[Location, AcmeOptions] = {}
         options: dict[Hostname | HostPattern, HostOptions] = {}
         written: dict[str, HostOptions] = {}
@@ -144,15 +145,12 @@ class _Reading:
                 acme[place] = own.acme or AcmeOptions()
             if top is None:
                 continue
-            if isinstance(name, HostPattern):
-                self._check_wildcard(top, ("hosts", key), name, own)
-                self._check_names(top, ("hosts", key), own.aliases, own)
-            else:
-                self._check_names(top, ("hosts", key), (name, *own.aliases), own)
+            warnings += self._check_issuer(top, ("hosts", key), name, own)
+            if isinstance(name, Hostname):
                 self._check_listed(("hosts", key), own)
         if top is not None and top.default_host is not None:
             self._check_default(top.default_host, options)
-        warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
+        warnings += [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_tls(written, defaults)
         if self._judge is not None:
             for location, message, is_fatal in own_pair_findings(written, names, defaults, self._judge):
@@ -211,45 +209,19 @@ class _Reading:
                 self._wrong((*where, index), f"{one} is listed twice: remove one")
         return options
 
-    def _check_names(self, config: Config, place: Location, names: tuple[Hostname, ...], options: HostOptions) -> None:
+    def _check_issuer(
+        self, config: Config, place: Location, name: Hostname | HostPattern, options: HostOptions
+    ) -> Iterator[Mistake]:
+        """Say which names can get no certificate; yield what is to be said of the others."""
         acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
-        for one in names:
-            if acme.is_private or options.tls.cert is not None:
-                continue
-            if one.is_ip_address and one.is_public and acme.profile is None:
-                message = f"{one}: Let's Encrypt certifies IP addresses only with `acme: {{profile: shortlived}}`"
-                self._wrong(place, message, at_key=True)
-            elif not one.is_public:
-                self._wrong(
-                    place,
-                    f"no public CA certifies {one}, and the internal one is {_NOT_YET}: "
-                    "set acme.server to the https URL of your own CA",
-                    at_key=True,
-                )
-
-    def _check_wildcard(self, config: Config, place: Location, host: HostPattern, options: HostOptions) -> None:
-        if options.tls.cert is not None:
-            message = f"{host}: a certificate of your own is for names that are listed in this version: list them"
-            self._wrong((*place, "tls", "cert"), message)
-        acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
-        if host.is_any and (acme.on_demand is None or acme.on_demand.ask is None):
-            message = (
-                'every name of the world is under "*": it needs acme.on_demand.ask, the URL of your application that '
-                "says which names are yours, like http://127.0.0.1:9000/check"
-            )
-            self._wrong(place, message, at_key=True)
-        elif acme.on_demand is None:
-            message = (
-                f"a wildcard certificate needs dns-01, which is {_NOT_YET}; for a certificate of each name under "
-                f"{host}, ordered when a client first asks for it, add `acme: {{on_demand: {{ask: URL}}}}`"
-            )
-            self._wrong(place, message, at_key=True)
-        if not host.is_any and not acme.is_private and not Hostname(host.text.replace("*", "a")).is_public:
-            message = f"no public CA certifies names under {host}: set acme.server to the https URL of your own CA"
-            self._wrong(place, message, at_key=True)
-        if options.certificate == "shared":
-            message = f"names under {host} are not known beforehand: each gets a certificate of its own; remove it"
-            self._wrong((*place, "certificate"), message)
+        names = options.aliases if isinstance(name, HostPattern) else (name, *options.aliases)
+        found = [*name_findings(names, options, acme)]
+        if isinstance(name, HostPattern):
+            found += wildcard_findings(name, options, acme)
+        for where, message in found:
+            self._wrong((*place, *where), message, at_key=not where)
+        for message in root_findings((name, *options.aliases), options, acme):
+            yield self._document.mistake(place, f"warning: {message}", at_key=True)
 
     def _check_trust(self, config: Config) -> Iterator[Mistake]:
         for index, network in enumerate(config.trusted_proxies):
@@ -366,14 +338,14 @@ class _Reading:
             works = today(field)
             if works is not None and meant(field, value) not in works:
                 instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, works)))}" if works else ""
-                self._wrong((*place, key), f"{_NOT_YET}: remove the line{instead}", at_key=True)
+                self._wrong((*place, key), f"{NOT_YET}: remove the line{instead}", at_key=True)
             elif inner := nested(field.annotation):
                 self._not_yet(inner, value, (*place, key))
 
     def told(self) -> list[Mistake]:
         """Return the mistakes, without those of what is not in this version, whatever is written there."""
-        missing = {one.location for one in self._mistakes if one.message.startswith(_NOT_YET)}
-        return [one for one in self._mistakes if one.location not in missing or one.message.startswith(_NOT_YET)]
+        missing = {one.location for one in self._mistakes if one.message.startswith(NOT_YET)}
+        return [one for one in self._mistakes if one.location not in missing or one.message.startswith(NOT_YET)]
 
     def _wrong(self, location: Location, message: str, *, at_key: bool = False) -> None:
         self._mistakes.append(self._document.mistake(location, without_password(message), at_key=at_key))

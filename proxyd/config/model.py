@@ -228,7 +228,15 @@ class Config(Options):
         """
         options = self.wildcards.get(host) if isinstance(host, HostPattern) else self.table.get(host)
         own = options.acme if options else None
-        return self.common_acme if own is None else self._inherited(overlay(self.acme, own))
+        chosen = self.acme if own is None else overlay(self.acme, own)
+        named = host if isinstance(host, HostPattern) or host in self.names else self.table.pattern(host) or host
+        if options is not None and options.is_internal(named, chosen):
+            return self._internal if own is None else chosen.made_internal()
+        return self.common_acme if own is None else self._inherited(chosen)
+
+    @cached_property
+    def _internal(self) -> AcmeOptions:
+        return self.acme.made_internal()
 
     @cached_property
     def common_acme(self) -> AcmeOptions:

@@ -12,6 +12,7 @@ from proxyd.core.diagnosis import diagnose
 from proxyd.core.event_words import words
 from proxyd.core.failure import Failure
 from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 from proxyd.core.journal_event import JournalEvent
 from proxyd.core.manual import Manual
 from proxyd.core.renewal import begins_later
@@ -82,8 +83,15 @@ def _policy(facts: Facts, profiles: Mapping[str, str | None]) -> str:
     names = ", ".join(name.text for name in plan.lineage.names)
     return (
         f"One certificate for {names} with a {plan.lineage.key_kind} key from {shown[0]}{then}; "
-        f"proved by {' or '.join(plan.challenges)}."
+        f"{proof(plan.issuers[0], plan.challenges)}."
     )
+
+
+def proof(issuer: str, challenges: Sequence[str]) -> str:
+    """Return how a CA is shown that the names are ours, or what our own needs instead."""
+    if issuer == INTERNAL:
+        return "it is our own CA and asks for no proof: clients have to trust its root, which `proxyd trust` prints"
+    return f"proved by {' or '.join(challenges)}"
 
 
 def _serving(host: Hostname, facts: Facts, now: datetime) -> str:

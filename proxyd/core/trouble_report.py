@@ -17,7 +17,12 @@ from proxyd.core.status import Facts
 from proxyd.core.trouble import Trouble, TroubleKind, Urgency, urgency_of
 
 #: Of these, all hosts of a CA have one in common.
-_SHARED = (TroubleKind.CA_FAILED, TroubleKind.TERMS_CHANGED, TroubleKind.ACCOUNT_REFUSED)
+_SHARED = {
+    TroubleKind.CA_FAILED: "ca",
+    TroubleKind.TERMS_CHANGED: "account",
+    TroubleKind.ACCOUNT_REFUSED: "account",
+    TroubleKind.ROOT_CHANGED: "root",
+}
 #: Of these, all hosts with the same file.
 _OF_FILES = (TroubleKind.OWN_CERTIFICATE, TroubleKind.OWN_CERTIFICATE_ENDING)
 
@@ -46,8 +51,7 @@ def troubles(
             continue
         for trouble in _of_certificate(one, now):
             if trouble.kind in _SHARED:
-                issuer = one.plan.issuers[0]
-                shared[f"{'ca' if trouble.kind is TroubleKind.CA_FAILED else 'account'} {issuer}"].append(trouble)
+                shared[f"{_SHARED[trouble.kind]} {one.plan.issuers[0]}"].append(trouble)
             if trouble.kind not in _SHARED or trouble.urgency > Urgency.NOTICED:
                 found.append(trouble)
     return [*found, *(_common(key, many) for key, many in shared.items())]

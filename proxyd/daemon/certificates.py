@@ -87,7 +87,9 @@ class Certificates:
         self._clock = clock
         self._dual: set[Hostname] = set()  # hosts with a certificate of each key family
         directory = DirectoryStore(root, clock=clock)
-        self.store = CertificateStore(directory, clock=clock, told=self._repaired)
+        self.store = CertificateStore(
+            directory, clock=clock, told=lambda host, what: self.memory.note("repaired", host, None, reason=what)
+        )
         self._orders = PendingOrders(self.store.store)
         place, owner, make = root / PRIVATE / "lease", Owner.this_process(), directory.make_directories
         self.turn = OrderTurn(Lease(place, clock=clock, owner=owner, make_place=make), memory=self.memory)
@@ -121,6 +123,7 @@ class Certificates:
             rng=rng,
             dated=clock.dated,
             turn=turn,
+            memory=self.memory,
         )
         self.clock_guard = ClockGuard(
             clock, memory=self.memory, ask=self.authorities.ask_time, righted=self._clock_righted
@@ -295,7 +298,7 @@ class Certificates:
         self._table.keep_only({*config.names, *(name for one in self._fleet.lineages() for name in one.names)})
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
-        self.names.validated.note(lineage)
+        self.names.confirmed(lineage)
         self._clock.found([certificate.validity])
         return await self._installation.install(lineage, certificate)
 
@@ -325,9 +328,11 @@ class Certificates:
 
     async def _keep_lost(self) -> None:
         """Keep again what this process has to keep: it orders, and nothing else is about to come."""
-        states = self._fleet.states().items() if self.turn.reason is None else ()
-        lineages = [lineage for lineage, state in states if not isinstance(state, Ordering)]
+        if self.turn.reason is not None:
+            return
+        lineages = [one for one, state in self._fleet.states().items() if not isinstance(state, Ordering)]
         await self.renewer.commit.keep_lost(lineages, self._stand_ins.own)
+        await self.authorities.keep_roots()
 
     def _plans_on_demand(self, host: Hostname) -> list[Plan]:
         plans = plans_on_demand(self._config, [host])
@@ -385,9 +390,6 @@ class Certificates:
     def _installed(self) -> None:
         self._told_installed()
         self.on_demand.review()
-
-    def _repaired(self, host: Hostname, what: str) -> None:
-        self.memory.note("repaired", host, None, reason=what)
 
     def _authority(self, options: AcmeOptions) -> Authority:
         is_new, now = options.server not in self._fleet.authorities(), self._clock.now()

@@ -28,6 +28,7 @@ from proxyd.daemon.on_demand_views import asked_rows, on_demand_views, view_of
 from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.renew_command import RenewCommand
 from proxyd.daemon.revoke_command import RevokeCommand
+from proxyd.daemon.trust_command import roots_document
 from proxyd.version import __version__
 
 Document = Mapping[str, Any]
@@ -68,6 +69,7 @@ class Commands:
             "rotate-key": account.rotate,
             "revoke": self._revoke.answer,
             "reload": reload.answer,
+            "trust": self._trust,
         }
 
     async def answer(self, request: Request, tell: Tell) -> Document:
@@ -132,6 +134,14 @@ class Commands:
             return story(host, facts, events, now, config=self._config, runs=True, doubt=doubt, cache=cache)
 
         return await asyncio.to_thread(document)
+
+    async def _trust(self, _request: Request, _tell: Tell) -> Document:
+        """Return the roots of the internal CA; that they are new is told no more."""
+        internal = self._certificates.authorities.internal
+        document = await asyncio.to_thread(roots_document, self._config(), internal.roots)
+        if document["roots"]:
+            internal.was_shown()
+        return document
 
     def on_demand_views(self, now: datetime) -> Callable[[], Mapping[HostPattern, OnDemandView]]:
         """Return what makes the views of the wildcard hosts, in any thread."""

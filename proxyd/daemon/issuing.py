@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from proxyd.admin.admin_listener import AdminListener
 from proxyd.admin.control_address import candidates, last_resorts
@@ -85,6 +86,9 @@ class Issuing:
         self._control = ControlSocket(self._commands.answer)
         self._handovers = Handovers(certificates=self.certificates, root=config.cache_directory, clock=self.clock)
         self.certificates.alarms.add(self._handovers.alarms)
+        self.certificates.alarms.add(
+            partial(self.certificates.authorities.root_alarms, self.certificates.renewer.fleet.lineages)
+        )
         self._alerts = Alerts(certificates=self.certificates, others=self._others, clock=self.clock)
         self._pages: AdminPages | None = None
         self._admin: AdminListener | None = None

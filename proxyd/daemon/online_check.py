@@ -39,6 +39,15 @@ from proxyd.store.directory import PRIVATE
 
 _AT_ONCE = 8
 _CA_SECONDS = 10.0
+_INTERNAL = "the internal CA certifies it, whatever the DNS says: clients have to trust its root (`proxyd trust`)"
+_NOTHING_SEEN: dict[str, object] = {
+    "addresses": None,
+    "dns_trouble": None,
+    "caa": None,
+    "caa_allows": None,
+    "http": [],
+    "https": [],
+}
 
 
 class OnlineCheck:
@@ -87,6 +96,9 @@ class OnlineCheck:
                     self._tell(line)
 
     async def _lines(self, look: NameLook, host: Hostname) -> list[str]:
+        if self._config.acme_of(host).is_internal:
+            self._hosts[host.text] = {**_NOTHING_SEEN, "advice": [_INTERNAL]}
+            return [str(host), f"  look at   {_INTERNAL}"]
         seen_from = vantage(self._config, host)
         view = await look.look(host, seen_from)
         public = seen_from.is_public
@@ -114,7 +126,8 @@ class OnlineCheck:
 
     async def _ask_authorities(self) -> None:
         """Ask the CAs what they are called in CAA records; so it shows, too, whether they can be reached."""
-        options = {(one := self._config.acme_of(host)).server: one for host in self._config.names}
+        asked = map(self._config.acme_of, self._config.names)
+        options = {one.server: one for one in asked if not one.is_internal}
         answers = await asyncio.gather(
             *(told_if_slow(self._answer(ca), self._slow(server)) for server, ca in options.items())
         )

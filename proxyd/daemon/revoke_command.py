@@ -10,6 +10,7 @@ from proxyd.admin.control_socket import Refused, Request, Tell
 from proxyd.certs.certificate import Certificate
 from proxyd.core.failure import IssuanceError
 from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage
 from proxyd.core.revocation_reason import KEY_COMPROMISE, REASONS, reason_name
@@ -215,6 +216,11 @@ class RevokeCommand:
                 self._certificates.memory.note("revoked", host, issuer, serial=serial, reason=name)
                 await self._condemn(old, certificate, name, failures)
             text = f"revoked at {issuer}, {name}" if issuer else f"NOT revoked: {why}"
+            if issuer == INTERNAL:
+                text = (
+                    "never serves again; the internal CA has no revocation that clients would ask for, so who has its "
+                    f"key can use it until it ends, at {certificate.not_after:%Y-%m-%d %H:%M} UTC"
+                )
             await tell({"text": f"{old.lineage}: certificate {serial} {text}"})
         serial = f"{old.certificate.serial:x}"
         return {"host": host.text, "serial": serial, "revoked": not failures, "errors": failures}

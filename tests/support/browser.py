@@ -32,14 +32,15 @@ _OPTIONS += [
 class Browser:
     """One page of a Chromium with a profile of its own. What it asks for and complains of is noted."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
+        self._options = options
         self._profile = directory / "profile"
         self._number = 0
         self.asked: list[str] = []
         self.complaints: list[str] = []
 
     def __enter__(self) -> "Browser":
-        command = ["chromium", *_OPTIONS, f"--user-data-dir={self._profile}", "about:blank"]
+        command = ["chromium", *_OPTIONS, *self._options, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with ExitStack() as ending:
             ending.callback(self._end)
@@ -74,6 +75,11 @@ class Browser:
         self.call("Page.navigate", url=address)
         while self._told().get("method") != "Page.loadEventFired":
             pass
+
+    def opens(self, address: str) -> str | None:
+        """Go to a page; return why it cannot be had, or None."""
+        error: str | None = self.call("Page.navigate", url=address).get("errorText")
+        return error
 
     def value(self, script: str) -> Any:
         """Return what an expression is in the page, once it is known."""

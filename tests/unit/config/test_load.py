@@ -163,8 +163,11 @@ def test_anchors_merges_and_x_keys() -> None:
             f"hosts:\n  a.b.com: {{upstream: https://a.test, upstream_tls: {{ca: /a, pin: 'sha256:{'a' * 64}'}}}}\n",
             "upstream_tls: pin replaces ca: remove one of them",
         ),
-        ("hosts:\n  nas.local: 80\n", "no public CA certifies nas.local"),
-        ("hosts:\n  192.0.2.1: 80\n", "no public CA certifies 192.0.2.1"),
+        (
+            "hosts:\n  nas.local: {upstream: 80, tls: {issuer: acme}}\n",
+            "f:2:3: hosts.nas.local: no public CA certifies nas.local: remove `issuer: acme`",
+        ),
+        ("defaults: {tls: {issuer: acme}}\nhosts:\n  192.0.2.1: 80\n", "no public CA certifies 192.0.2.1"),
         ("hosts:\n  8.8.8.8: 80\n", "only with `acme: {profile: shortlived}`"),
         (HOST + "acme: {fallback: [{email: a@b.test}]}\n", "acme.fallback[0]: needs a server of its own"),
         (HOST + "acme: {server: http://ca.example/dir}\n", "write https://ca.example/dir"),
@@ -234,7 +237,7 @@ def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["tls: {issuer: internal}", "hsts: ramp"])
+@pytest.mark.parametrize("option", ["forward_auth: {url: 'http://a/'}", "hsts: ramp"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(f"{ONE}{option}}}\n", "f")

@@ -12,6 +12,7 @@ from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.notice import _WHAT
 from proxyd.core.renewal import Validity
 from proxyd.core.status import Facts
 from proxyd.core.trouble import Trouble, TroubleKind, Urgency
@@ -150,3 +151,7 @@ def test_what_is_wrong_with_the_whole_is_one_of_a_kind() -> None:
         ("access_log_failed", log.reason, log.to_do),
     ]
     assert {one.urgency for one in found} == {Urgency.NOTICED}
+
+
+def test_every_kind_has_its_words() -> None:
+    assert set(_WHAT) == set(TroubleKind)
