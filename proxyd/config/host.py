@@ -80,12 +80,26 @@ class Hsts(Options):
     preload: bool = option(False, "ask for the browsers' built-in list")
 
 
-class RateLimit(Options):
-    """Requests per client address."""
+class RateLimitOptions(Options):
+    """Requests per client address (IPv6: per /64)."""
 
-    requests: int = option(doc="how many", sample=100)
-    per: Duration = option("1s", "in which time")
-    burst: int | None = option(None, "how many at once")
+    requests: Count = option(doc="how many", sample=100)
+    per: Wait = option("1s", "in which time")
+    burst: Count | None = option(None, "how many at once; null: as many as requests")
+
+
+def _as_rate(written: object) -> object:
+    """Read 100/s, 100/1m and 100/min as a mapping."""
+    if not isinstance(written, str | int):
+        return written
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\S+)\s*", str(written))
+    if found is None:
+        raise ValueError("must be how many in which time: 100/s, or {requests: 100, per: 1s, burst: 200}")
+    per = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d"}.get(found[2], found[2])
+    return {"requests": int(found[1]), "per": f"1{per}" if per.isalpha() else per}
+
+
+RateLimit = Annotated[RateLimitOptions, BeforeValidator(_as_rate, json_schema_input_type=RateLimitOptions | str)]
 
 
 class BasicAuth(Options):
@@ -207,7 +221,7 @@ class HostOptions(Options):
     secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
     max_body: Size = option(0, "largest request body; 0: no limit")
     rate_limit: Annotated[RateLimit | None, may_be_off(RateLimit)] = option(
-        None, "{requests: 100, per: 1s, burst: 200}, per client address", today=[None, False]
+        None, "{requests: 100, per: 1s, burst: 200}, per client address (IPv6: /64); or 100/s"
     )
     basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}", today=[None, False])
     forward_auth: _ForwardAuth = option(None, "{url: U, copy_headers: []}", today=[None, False])

@@ -17,6 +17,7 @@ Limit = Literal[
     "max_header_count",
     "max_uri",
     "max_body",
+    "rate_limit",
     "max_upstream_connections",
     "header_timeout",
     "idle_timeout",

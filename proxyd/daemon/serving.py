@@ -15,6 +15,7 @@ from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.passive_health import Experience
+from proxyd.core.rate_limit import RateTable
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.daemon.access_output import AccessOutput, Told, shown
 from proxyd.daemon.listening import Sockets
@@ -79,8 +80,8 @@ class Prepared:
 class Serving:
     """Serves the configuration that was adopted last.
 
-    `counts`: what all processes count together. `log_told` hears, in another thread, of an access log that cannot be
-    written.
+    `counts`, `rates`: what all processes count together. `log_told` hears, in another thread, of an access log that
+    cannot be written.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Serving:
         source: Source,
         traffic: Traffic,
         log_told: Told,
+        rates: RateTable,
         counts: SharedCounts | None = None,
         clock: Clock,
     ) -> None:
@@ -115,7 +117,7 @@ class Serving:
             date=date,
             count=self._handler.count,
         )
-        self._sites = Sites(counters)
+        self._sites = Sites(counters, rates)
         self._head_limits = _head_limits(config)
         self._https_port = 443
         self._listeners: dict[socket.socket, Listener] = {}

@@ -12,10 +12,11 @@ from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
+from proxyd.core.rate_limit import Rate, RateTable
 from proxyd.core.redirection import Redirection
 from proxyd.core.route_table import RouteTable
 from proxyd.proxy.answer import Answer
-from proxyd.proxy.site_rules import Route, SiteRules, maintenance
+from proxyd.proxy.site_rules import ClientLimit, Route, SiteRules, maintenance
 from proxyd.proxy.snapshot import Site
 from proxyd.proxy.times import Times
 from proxyd.upstream.group import UpstreamGroup
@@ -28,18 +29,25 @@ _LONGEST_PAGE = 1 << 20
 
 
 class Sites:
-    """Makes the sites of one configuration after the other. A page that can be read no more stays what it was."""
+    """Makes the sites of one configuration after the other. A page that can be read no more stays what it was.
 
-    def __init__(self, counters: Counters) -> None:
+    `rates`: where requests of clients are counted.
+    """
+
+    def __init__(self, counters: Counters, rates: RateTable) -> None:
         self._counters = counters
+        self._rates = rates
         self._pages: dict[Path, bytes] = {}
 
     def table(self, config: Config, upstreams: Upstreams) -> HostTable[Site]:
         """Return how each name is served. Blocks: not for the event loop."""
         pages: dict[Path, bytes] = {}
+        entries: dict[Hostname | HostPattern, Hostname | HostPattern] = {
+            alias: host for host, options in config.hosts.items() for alias in options.aliases
+        }
 
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
-            rules = self._rules(options, pages)
+            rules = self._rules(entries.get(host, host), options, pages)
             made = Site(
                 host=host,
                 upstream=upstreams.group(options) if options.upstream else _NOWHERE,
@@ -63,18 +71,27 @@ class Sites:
         self._pages = pages
         return table
 
-    def _rules(self, options: HostOptions, pages: dict[Path, bytes]) -> SiteRules | None:
+    def _rules(self, entry: Hostname | HostPattern, options: HostOptions, pages: dict[Path, bytes]) -> SiteRules | None:
+        """Return what the options say before an upstream is asked; `entry`: under which name they are written."""
         request = options.headers.request
         says = (options.allow, options.deny, options.maintenance, options.redirect, request.set, request.remove)
-        if not any(says):
+        if not any((*says, options.rate_limit)):
             return None
         return SiteRules(
             allow=Networks(options.allow),
             deny=Networks(options.deny),
+            limit=self._limit(entry, options),
             maintenance=self._maintenance(options, pages),
             redirection=_redirection(options.redirect),
             request_fields=_change(request.set, request.remove, aliases=True),
         )
+
+    def _limit(self, entry: Hostname | HostPattern, options: HostOptions) -> ClientLimit | None:
+        limit = options.rate_limit
+        if limit is None:
+            return None
+        rate = Rate.of(limit.requests, limit.per.total_seconds(), limit.burst)
+        return ClientLimit(host=entry.text, rate=rate, table=self._rates)
 
     def _maintenance(self, options: HostOptions, pages: dict[Path, bytes]) -> Answer | None:
         chosen = options.maintenance

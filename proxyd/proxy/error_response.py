@@ -17,6 +17,7 @@ _MEANING = {
     414: "The request target is too long.",
     417: "What the request expects cannot be met.",
     421: "This host is not served on this connection.",
+    429: "Too many requests came from your address.",
     431: "The request header is too large.",
     501: "This method is not supported.",
     502: "The application behind this server did not answer properly.",

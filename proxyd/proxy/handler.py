@@ -39,6 +39,11 @@ class _Known:
     #: Something is to be looked at before an upstream is asked.
     is_ruled: bool
 
+    @property
+    def asked_as(self) -> bytes:
+        """Return what the client knows this host as."""
+        return self.authority if self.claims is None else believed_host(self.claims, self.authority)
+
 
 class Handler:
     """Serves exchanges. `snapshot` may be replaced at any time; requests under way keep what they began with.
@@ -73,7 +78,7 @@ class Handler:
         site = known.site
         self._traffic.note(known.host, began)
         if known.is_ruled:
-            found_by_rules = self._by_rules(known, exchange)
+            found_by_rules = self._by_rules(known, exchange, began)
             if isinstance(found_by_rules, Answer):
                 self._answer(exchange, found_by_rules, site, request_id, began)
                 return
@@ -112,16 +117,14 @@ class Handler:
         site = self.snapshot.sites.get(host) if host is not None else None
         (self._counters.elsewhere if site is None else site.counts)[status // 100] += 1
 
-    def _by_rules(self, known: _Known, exchange: Exchange) -> Answer | tuple[Site, RequestHead]:
+    def _by_rules(self, known: _Known, exchange: Exchange, now: float) -> Answer | tuple[Site, RequestHead]:
         request = exchange.request
         if known.snapshot.is_look(request):
             return _READY
-        site, authority = known.site, known.authority
-        if site.rules is None:
+        site, rules = known.site, known.site.rules
+        if rules is None:
             return site, request
-        if known.claims is not None:
-            authority = believed_host(known.claims, authority)
-        return site.rules.apply(site, request, client=exchange.downstream.client, authority=authority)
+        return rules.refusal(site, exchange.downstream.client, now) or rules.route(site, request, known.asked_as)
 
     def _find(self, exchange: Exchange) -> _Known | None:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority
