@@ -102,11 +102,17 @@ def _as_rate(written: object) -> object:
 RateLimit = Annotated[RateLimitOptions, BeforeValidator(_as_rate, json_schema_input_type=RateLimitOptions | str)]
 
 
+def _check_realm(written: str) -> str:
+    if not re.fullmatch(r"[ -~]*", written):
+        raise ValueError("must be a line of ASCII characters: browsers show others in several ways")
+    return written
+
+
 class BasicAuth(Options):
     """User name and password (RFC 7617)."""
 
-    realm: str = option("restricted", "shown to the user")
-    users: File = option(doc="file of NAME:HASH lines", sample="/etc/proxyd/users")
+    realm: Annotated[str, AfterValidator(_check_realm)] = option("restricted", "shown to the user")
+    users: File = option(doc="file of NAME:HASH lines, made with `proxyd password NAME`", sample="/etc/proxyd/users")
 
 
 class ForwardAuth(Options):
@@ -223,7 +229,7 @@ class HostOptions(Options):
     rate_limit: Annotated[RateLimit | None, may_be_off(RateLimit)] = option(
         None, "{requests: 100, per: 1s, burst: 200}, per client address (IPv6: /64); or 100/s"
     )
-    basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}", today=[None, False])
+    basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}: user names and passwords (argon2id, bcrypt)")
     forward_auth: _ForwardAuth = option(None, "{url: U, copy_headers: []}", today=[None, False])
     timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")

@@ -14,6 +14,7 @@ from proxyd.config.acme import AcmeOptions
 from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
+from proxyd.config.guard_check import GuardCheck
 from proxyd.config.host import HostOptions
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.log_check import log_findings
@@ -139,6 +140,7 @@ class _Reading:
             found = log_findings(top.log)
             warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
         warnings += self._check_programs(top, written) if top and self._reads_bundles else []
+        warnings += self._check_guards(written, defaults) if self._reads_bundles else []
         if self._mistakes or top is None:
             return None
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -277,6 +279,18 @@ class _Reading:
                     self._wrong(location, message)
             warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
         return warnings
+
+    def _check_guards(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
+        check, found = GuardCheck(defaults), list[tuple[Location, str]]()
+        for key, options in hosts.items():
+            broken = [*check.broken(("hosts", key), options)]
+            if self._serves:
+                found += broken
+            else:
+                for location, message in broken:
+                    self._wrong(location, message)
+            found += check.open_to_others(("hosts", key), options)
+        return [self._document.mistake(location, f"warning: {message}") for location, message in found]
 
     def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
         """Say which programs are not there; to who serves that is no reason not to."""

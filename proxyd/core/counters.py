@@ -18,6 +18,7 @@ Limit = Literal[
     "max_uri",
     "max_body",
     "rate_limit",
+    "basic_auth",
     "max_upstream_connections",
     "header_timeout",
     "idle_timeout",

@@ -249,6 +249,7 @@ class Serving:
         await asyncio.gather(*(front.drain(left) for front in fronts))
         self._arriving.cut()  # who stalls in a hello holds up no restart
         self.pools.close()
+        self._sites.attempts.passwords.close()
         await asyncio.to_thread(self._output.close)
 
     def reopen_log(self) -> None:

@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from proxyd.core.counters import Counters
@@ -16,12 +17,15 @@ from proxyd.proxy.access_log import AccessLog, AccessRecord
 from proxyd.proxy.answer import Answer, send_answer
 from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Exchange
+from proxyd.proxy.gate import Gate, Verdict, Visit
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
 
 _log = logging.getLogger("proxyd.proxy")
 _READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
+#: Written down for who left without an answer.
+_LEFT = 499
 _ELSEWHERE, _TOO_LARGE = Answer(421), Answer(413)
 
 
@@ -78,7 +82,9 @@ class Handler:
         site = known.site
         self._traffic.note(known.host, began)
         if known.is_ruled:
-            found_by_rules = self._by_rules(known, exchange, began)
+            found_by_rules = self._by_rules(known, exchange, request_id, began)
+            if found_by_rules is None:
+                return
             if isinstance(found_by_rules, Answer):
                 self._answer(exchange, found_by_rules, site, request_id, began)
                 return
@@ -117,14 +123,46 @@ class Handler:
         site = self.snapshot.sites.get(host) if host is not None else None
         (self._counters.elsewhere if site is None else site.counts)[status // 100] += 1
 
-    def _by_rules(self, known: _Known, exchange: Exchange, now: float) -> Answer | tuple[Site, RequestHead]:
+    def _by_rules(
+        self, known: _Known, exchange: Exchange, request_id: str, began: float
+    ) -> Answer | tuple[Site, RequestHead] | None:
+        """Return what a host's rules say, or None: a guard asks, and the request goes on when it knows."""
         request = exchange.request
         if known.snapshot.is_look(request):
             return _READY
         site, rules = known.site, known.site.rules
         if rules is None:
             return site, request
-        return rules.refusal(site, exchange.downstream.client, now) or rules.route(site, request, known.asked_as)
+        client = exchange.downstream.client
+        if (refusal := rules.refusal(site, client, began)) is not None:
+            return refusal
+        if rules.guards:
+            if 0 < site.max_body < request.block.body:  # whoever asks
+                self._counters.hit("max_body")
+                return _TOO_LARGE
+            visit = Visit(request, site.host, client, known.forwarded, request_id)
+            verdict = Gate(
+                exchange, visit, rules.guards, partial(self._told_by_guards, known, exchange, request_id, began)
+            ).start()
+            if not isinstance(verdict, RequestHead):
+                return verdict
+            request = verdict
+        return rules.route(site, request, known.asked_as)
+
+    def _told_by_guards(
+        self, known: _Known, exchange: Exchange, request_id: str, began: float, verdict: Verdict | None
+    ) -> None:
+        """Go on with a request that was waited for."""
+        site, rules = known.site, known.site.rules
+        if verdict is None:
+            self._record(exchange, site, _LEFT, 0, request_id, began)
+            return
+        found = rules.route(site, verdict, known.asked_as) if rules and isinstance(verdict, RequestHead) else verdict
+        if isinstance(found, Answer):
+            self._answer(exchange, found, site, request_id, began)
+        elif isinstance(found, tuple):
+            site, request = found
+            Relay(exchange, site, request, known.forwarded, request_id, began, self._date, self._done).start()
 
     def _find(self, exchange: Exchange) -> _Known | None:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority

@@ -13,6 +13,7 @@ from proxyd.core.request_head import RequestHead
 from proxyd.core.route_table import RouteTable
 from proxyd.proxy.answer import HTML, Answer
 from proxyd.proxy.error_response import retry_after
+from proxyd.proxy.gate import Guard
 
 if TYPE_CHECKING:
     from proxyd.proxy.snapshot import Site
@@ -45,12 +46,16 @@ class ClientLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRules:
-    """Made for hosts that have such options: others have none and ask nothing."""
+    """Made for hosts that have such options: others have none and ask nothing.
+
+    A request meets `refusal`, then `guards`, then `route`.
+    """
 
     allow: Networks = NOBODY
     deny: Networks = NOBODY
     limit: ClientLimit | None = None
     maintenance: Answer | None = None
+    guards: tuple[Guard, ...] = ()
     redirection: Redirection | None = None
     request_fields: HeaderChange | None = None
     routes: RouteTable[Route] | None = None

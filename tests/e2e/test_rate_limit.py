@@ -41,7 +41,7 @@ def test_one_limit_for_a_client_over_all_workers_names_and_reloads(
     assert asked(daemon, 3, host=OTHER) == [200, 200, 429]
     refused = tls(daemon.https_port, HOST, get(HOST))
     assert b"\r\nRetry-After: 7" in refused  # a fifth of an hour
-    assert b"Too many requests came from your address.\nRequest ID: " in refused
+    assert b"Too many requests came from your address: try again later.\nRequest ID: " in refused
     assert refused.count(b"\r\nX-Request-ID: ") == 1
     assert "Traceback" not in daemon.log()
     daemon.configure({**hosts, HOST: {**one, "hsts": None, "max_body": 5}}, acme=NO_CA, **more)
