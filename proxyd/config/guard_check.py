@@ -1,45 +1,78 @@
-"""Files of users that hosts name and that cannot be used, or are open to others."""
+"""What hosts say about `basic_auth` and `forward_auth` and cannot work, or is hardly meant."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from proxyd.config.document import Location
 from proxyd.config.host import HostOptions
+from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
 from proxyd.config.user_file import read_users
 from proxyd.core.user_list import UserListError
 
+#: Where, what, and whether the file is refused for it.
+Finding = tuple[Location, str, bool]
+
 
 class GuardCheck:
-    """Looks at one host after the other; what hosts have in common is said once."""
+    """Looks at all hosts; what they have in common is said once.
 
-    def __init__(self, defaults: HostOptions) -> None:
+    `reads_files`: whether the files that they name must be readable. `serves`: one that is broken is no mistake: its
+    host answers 503, and all others are to be served.
+    """
+
+    def __init__(self, defaults: HostOptions, *, reads_files: bool, serves: bool) -> None:
         self._defaults = defaults
+        self._reads_files = reads_files
+        self._serves = serves
         self._seen: dict[Path, str | None] = {}
         self._said: set[Location] = set()
 
-    def broken(self, place: Location, options: HostOptions) -> Iterator[tuple[Location, str]]:
-        """Yield why a host's users cannot be known."""
+    def findings(self, hosts: Mapping[str, HostOptions]) -> Iterator[Finding]:
+        """Yield what is wrong, or hardly meant."""
+        names = {name: one for key, one in hosts.items() for name in (key, *(alias.text for alias in one.aliases))}
+        for key, options in hosts.items():
+            place: Location = ("hosts", key)
+            yield from self._forward_auth(place, options, names)
+            if self._reads_files:
+                yield from self._basic_auth(place, options)
+
+    def _basic_auth(self, place: Location, options: HostOptions) -> Iterator[Finding]:
         if (basic := options.basic_auth) is None:
             return
-        if basic.users not in self._seen:
-            self._seen[basic.users] = _trouble(basic.users)
-        if (trouble := self._seen[basic.users]) is not None:
-            yield from self._once(place, options, trouble)
+        file = basic.users
+        if file not in self._seen:
+            self._seen[file] = _trouble(file)
+        if (trouble := self._seen[file]) is not None:
+            yield from self._once(place, "basic_auth", "users", options, trouble, not self._serves)
+        elif _is_open(file):  # which is all it takes to guess passwords
+            message = f"everybody on this machine can read the hashes in {file}: chmod 640 {file}"
+            yield from self._once(place, "basic_auth", "users", options, message, False)
 
-    def open_to_others(self, place: Location, options: HostOptions) -> Iterator[tuple[Location, str]]:
-        """Yield that everybody on this machine can read the hashes, which is all it takes to guess passwords."""
-        basic = options.basic_auth
-        if basic is not None and self._seen.get(basic.users) is None and _is_open(basic.users):
-            message = f"everybody on this machine can read the hashes in {basic.users}: chmod 640 {basic.users}"
-            yield from self._once(place, options, message)
+    def _forward_auth(
+        self, place: Location, options: HostOptions, names: Mapping[str, HostOptions]
+    ) -> Iterator[Finding]:
+        asked, server = options.forward_auth, options.auth_server
+        if asked is None or server is None:
+            return
+        host = asked.url.address.host
+        if host in names and names[host].forward_auth == asked:
+            message = f"{host} is one of these hosts and would ask itself: write forward_auth: false under it"
+            yield from self._once(place, "forward_auth", "url", options, message, True)
+        if self._reads_files and asked.ca is not None:
+            try:
+                upstream_context(server.upstream_tls)
+            except UpstreamTlsError as error:
+                yield from self._once(place, "forward_auth", "ca", options, str(error), not self._serves)
 
-    def _once(self, place: Location, options: HostOptions, message: str) -> Iterator[tuple[Location, str]]:
-        is_default = options.basic_auth == self._defaults.basic_auth
-        location = (*(("defaults",) if is_default else place), "basic_auth", "users")
+    def _once(
+        self, place: Location, guard: str, key: str, options: HostOptions, message: str, is_mistake: bool
+    ) -> Iterator[Finding]:
+        is_default = getattr(options, guard) == getattr(self._defaults, guard)
+        location = (*(("defaults",) if is_default else place), guard, key)
         if location not in self._said:
             self._said.add(location)
-            yield location, message
+            yield location, message, is_mistake
 
 
 def _trouble(file: Path) -> str | None:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
 from proxyd.config.acme import AcmeOptions
-from proxyd.config.header_options import HeaderOptions
+from proxyd.config.auth_url import Auth
+from proxyd.config.header_options import HeaderOptions, RequestField
 from proxyd.config.option import Options, may_be_off, option, switch
 from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
@@ -118,8 +119,9 @@ class BasicAuth(Options):
 class ForwardAuth(Options):
     """Ask another service whether a request may pass."""
 
-    url: str = option(doc="where to ask", sample="http://127.0.0.1:9000/auth")
-    copy_headers: tuple[str, ...] = option((), "headers of its answer that the upstream gets")
+    url: Auth = option(doc="where to ask", sample="http://127.0.0.1:9091/api/authz/forward-auth")
+    copy_headers: tuple[RequestField, ...] = option((), "headers of its answer that the upstream gets")
+    ca: File | None = option(None, "PEM of the CA of an https url; null: the machine's CAs")
 
 
 class Timeouts(Options):
@@ -195,6 +197,10 @@ _BasicAuth = Annotated[BasicAuth | None, may_be_off(BasicAuth)]
 _ForwardAuth = Annotated[ForwardAuth | None, may_be_off(ForwardAuth)]
 
 
+#: Requests about which one server is asked at a time.
+_MOST_ASKED = 1000
+
+
 class HostOptions(Options):
     """Everything that can be said about a host."""
 
@@ -230,7 +236,9 @@ class HostOptions(Options):
         None, "{requests: 100, per: 1s, burst: 200}, per client address (IPv6: /64); or 100/s"
     )
     basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}: user names and passwords (argon2id, bcrypt)")
-    forward_auth: _ForwardAuth = option(None, "{url: U, copy_headers: []}", today=[None, False])
+    forward_auth: _ForwardAuth = option(
+        None, "{url: U, copy_headers: []}: another server says whether a request may pass"
+    )
     timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
     allow: Networks = option((), "CIDRs of the clients that are served; empty: all")
@@ -242,3 +250,12 @@ class HostOptions(Options):
         None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}"
     )
     export: _Export = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')
+
+    @property
+    def auth_server(self) -> "HostOptions | None":
+        """Return the server of `forward_auth` as if it were the upstream of a host."""
+        asked = self.forward_auth
+        if asked is None:
+            return None
+        own = {"upstream": (asked.url.address,), "upstream_tls": UpstreamTls(ca=asked.ca)}
+        return HostOptions().model_copy(update={**own, "max_upstream_connections": _MOST_ASKED})

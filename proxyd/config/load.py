@@ -140,7 +140,7 @@ class _Reading:
             found = log_findings(top.log)
             warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
         warnings += self._check_programs(top, written) if top and self._reads_bundles else []
-        warnings += self._check_guards(written, defaults) if self._reads_bundles else []
+        warnings += self._check_guards(written, defaults)
         if self._mistakes or top is None:
             return None
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -281,16 +281,14 @@ class _Reading:
         return warnings
 
     def _check_guards(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
-        check, found = GuardCheck(defaults), list[tuple[Location, str]]()
-        for key, options in hosts.items():
-            broken = [*check.broken(("hosts", key), options)]
-            if self._serves:
-                found += broken
+        warnings = []
+        check = GuardCheck(defaults, reads_files=self._reads_bundles, serves=self._serves)
+        for location, message, is_mistake in check.findings(hosts):
+            if is_mistake:
+                self._wrong(location, message)
             else:
-                for location, message in broken:
-                    self._wrong(location, message)
-            found += check.open_to_others(("hosts", key), options)
-        return [self._document.mistake(location, f"warning: {message}") for location, message in found]
+                warnings.append(self._document.mistake(location, f"warning: {message}"))
+        return warnings
 
     def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
         """Say which programs are not there; to who serves that is no reason not to."""

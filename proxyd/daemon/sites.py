@@ -20,6 +20,7 @@ from proxyd.core.route_table import RouteTable
 from proxyd.core.user_list import UserList, UserListError
 from proxyd.proxy.answer import Answer
 from proxyd.proxy.basic_auth import Attempts, BasicAuth
+from proxyd.proxy.forward_auth import ForwardAuth
 from proxyd.proxy.gate import Guard
 from proxyd.proxy.site_rules import ClientLimit, Route, SiteRules, maintenance
 from proxyd.proxy.snapshot import Site
@@ -63,7 +64,7 @@ class Sites:
         }
 
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
-            rules = self._rules(entries.get(host, host), options, files)
+            rules = self._rules(entries.get(host, host), options, files, upstreams)
             made = Site(
                 host=host,
                 upstream=upstreams.group(options) if options.upstream else _NOWHERE,
@@ -87,18 +88,20 @@ class Sites:
         self._files = files
         return table
 
-    def _rules(self, entry: Hostname | HostPattern, options: HostOptions, files: _Files) -> SiteRules | None:
+    def _rules(
+        self, entry: Hostname | HostPattern, options: HostOptions, files: _Files, upstreams: Upstreams
+    ) -> SiteRules | None:
         """Return what the options say before an upstream is asked; `entry`: under which name they are written."""
         request = options.headers.request
         says = (options.allow, options.deny, options.maintenance, options.redirect, request.set, request.remove)
-        if not any((*says, options.rate_limit, options.basic_auth)):
+        if not any((*says, options.rate_limit, options.basic_auth, options.forward_auth)):
             return None
         return SiteRules(
             allow=Networks(options.allow),
             deny=Networks(options.deny),
             limit=self._limit(entry, options),
             maintenance=self._maintenance(options, files),
-            guards=tuple(self._guards(options, files)),
+            guards=tuple(self._guards(options, files, upstreams)),
             redirection=_redirection(options.redirect),
             request_fields=_change(request.set, request.remove, aliases=True),
         )
@@ -136,9 +139,16 @@ class Sites:
         pages[file] = page
         return page
 
-    def _guards(self, options: HostOptions, files: _Files) -> Iterator[Guard]:
+    def _guards(self, options: HostOptions, files: _Files, upstreams: Upstreams) -> Iterator[Guard]:
         if (basic := options.basic_auth) is not None:
             yield BasicAuth(basic.realm, self._users(basic.users, files.users), self.attempts)
+        if (asked := options.forward_auth) is not None and (server := options.auth_server) is not None:
+            yield ForwardAuth(
+                upstreams.group(server),
+                target=asked.url.target,
+                host=asked.url.address.host_field,
+                copied=asked.copy_headers,
+            )
 
     def _users(self, file: Path, lists: dict[Path, UserList | None]) -> UserList | None:
         """Return who is in a file, or was when it could be read; None: nobody knows, and nobody comes in."""

@@ -56,7 +56,6 @@ class BasicAuth:
     attempts: Attempts
 
     seconds = 10.0
-    late = _BUSY
 
     def ask(self, visit: Visit, told: Callable[[Verdict], None]) -> Verdict | Question:
         if self.users is None:
@@ -77,6 +76,9 @@ class BasicAuth:
             told(visit.request if is_right else self._refused(visit))
 
         return passwords.verify(self.users, given, digest, visit.client, verified) or _BUSY
+
+    def late(self, visit: Visit) -> Answer:
+        return _BUSY
 
     def _refused(self, visit: Visit) -> Answer:
         _log.info("a wrong user name or password", extra={"host": visit.host, "client": visit.client})

@@ -33,12 +33,14 @@ class Question(Protocol):
 
 
 class Guard(Protocol):
-    """Lets a request in or not. `seconds`: how long that may take; `late`: what the client gets after that."""
+    """Lets a request in or not. `seconds`: how long that may take."""
 
     @property
     def seconds(self) -> float: ...
-    @property
-    def late(self) -> Answer: ...
+    def late(self, visit: Visit) -> Answer:
+        """Return what a client gets that was not let in in time."""
+        ...
+
     def ask(self, visit: Visit, told: Callable[[Verdict], None]) -> Verdict | Question:
         """Return the verdict, or what it takes: then `told` is called with it later, once, unless it is cancelled."""
         ...
@@ -96,7 +98,7 @@ class Gate:
     def late(self) -> None:
         guard = self._guard
         if self._cancel() and guard is not None:
-            self._ended(guard.late)
+            self._ended(guard.late(self._visit))
 
     # Inside
 

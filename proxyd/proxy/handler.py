@@ -201,7 +201,7 @@ class Handler:
     def _answer(self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float) -> None:
         status, body, content_type, lines = answer
         lines += self._date()
-        if body:
+        if body or content_type is None:
             send_answer(exchange, status, body, content_type=content_type, lines=lines)
         else:
             send_error(exchange, status, request_id, lines=lines)
