@@ -9,6 +9,7 @@ from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.routing import Redirect
 from proxyd.config.user_file import read_users
+from proxyd.config.values import UpstreamAddress
 from proxyd.core.counters import Counters
 from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
@@ -148,6 +149,7 @@ class Sites:
                 target=asked.url.target,
                 host=asked.url.address.host_field,
                 copied=asked.copy_headers,
+                unasked=_leading_to(asked.url.address, options),
             )
 
     def _users(self, file: Path, lists: dict[Path, UserList | None]) -> UserList | None:
@@ -161,6 +163,12 @@ class Sites:
                 extra = {"file": file, "reason": str(error), "then": then}
                 _log.error("a file of users cannot be used", extra=extra)
         return lists[file]
+
+
+def _leading_to(server: UpstreamAddress, options: HostOptions) -> RouteTable[bool] | None:
+    """Return which paths of a host have that server alone as their upstream; None: no path has."""
+    there = {prefix: route.upstream == (server,) for prefix, route in options.paths.items()}
+    return RouteTable(there) if any(there.values()) else None
 
 
 def _routes(site: Site, options: HostOptions, upstreams: Upstreams) -> RouteTable[Route] | None:

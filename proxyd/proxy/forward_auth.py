@@ -9,6 +9,7 @@ from typing import Final
 from proxyd.core.header_change import HeaderChange
 from proxyd.core.request_head import RequestHead
 from proxyd.core.response_scanner import ResponseHead
+from proxyd.core.route_table import RouteTable
 from proxyd.proxy.answer import Answer
 from proxyd.proxy.error_response import answer_to, retry_after
 from proxyd.proxy.gate import Question, Verdict, Visit
@@ -37,18 +38,30 @@ class ForwardAuth:
     """Implements Guard. The server answers 2xx: the request goes on; anything below 500: the client gets that answer.
 
     `copied`: fields of its answer that the upstream gets, in place of whatever the client sent under these names.
+    `unasked`: which paths lead to that server itself, whose pages for logging in must be there for everybody.
     """
 
     seconds = _SECONDS
 
-    def __init__(self, servers: UpstreamGroup, *, target: str, host: bytes, copied: Iterable[str]) -> None:
+    def __init__(
+        self,
+        servers: UpstreamGroup,
+        *,
+        target: str,
+        host: bytes,
+        copied: Iterable[str],
+        unasked: RouteTable[bool] | None = None,
+    ) -> None:
         names = [*copied]
         self.servers = servers
         self.copied = frozenset(name.lower().encode() for name in names)
         self._start = b"GET %b HTTP/1.1\r\nHost: %b" % (target.encode(), host)
         self._change = HeaderChange({}, names, aliases=True) if names else None
+        self._unasked = unasked
 
     def ask(self, visit: Visit, told: Callable[[Verdict], None]) -> Verdict | Question:
+        if self._unasked is not None and (found := self._unasked.find(visit.request.path)) and found[0]:
+            return self._with(visit.request, b"")
         pool = self.servers.pick(visit.client)
         if pool is None:
             reason, seconds = self.servers.unavailable()
@@ -76,11 +89,14 @@ class ForwardAuth:
 
     def admitted(self, request: RequestHead, head: ResponseHead) -> RequestHead:
         """Return the request as it goes on, with what the server says of it."""
-        if self._change is None:
-            return request
         lines = head.kept.split(b"\r\n")
-        copied = b"".join(b"\r\n" + line for line in lines if line.partition(b":")[0].lower() in self.copied)
-        return replace(request, kept=self._change.applied(request.kept) + copied)
+        return self._with(
+            request, b"".join(b"\r\n" + line for line in lines if line.partition(b":")[0].lower() in self.copied)
+        )
+
+    def _with(self, request: RequestHead, lines: bytes) -> RequestHead:
+        """Return it with what is said of it in place of what the client said."""
+        return request if self._change is None else replace(request, kept=self._change.applied(request.kept) + lines)
 
     def complain(self, visit: Visit, reason: str) -> None:
         """Say that nobody knows whether a request may pass."""

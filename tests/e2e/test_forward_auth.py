@@ -296,6 +296,21 @@ def test_guards_in_their_order_and_a_reload(daemon: DaemonProcess, upstream: Ups
     assert b"X-Forwarded-Uri: /in/x?y\r\n" in auth.heads[-1]
 
 
+def test_the_pages_of_the_server_itself_are_there_for_everybody(
+    daemon: DaemonProcess, upstream: Upstream, auth: SmallServer
+) -> None:
+    paths = {"/oauth2/": auth.port, "/oauth2/app/": upstream.port, "/both/": [auth.port, upstream.port]}
+    start_cached(daemon, {HOST: options(upstream, auth, paths=paths)}, workers=1)
+    auth.status, auth.name = 403, "of the server"
+    assert ask(daemon, "Remote_User: eve", path="/oauth2/callback?code=1").endswith(b"of the server")
+    (head,) = auth.heads
+    assert head.startswith(b"GET /oauth2/callback?code=1 HTTP/1.1\r\n")
+    assert b"eve" not in head
+    for path in ("/", "/oauth2x", "/oauth2/app/", "/both/x", "//oauth2/"):
+        assert status(ask(daemon, path=path)) == 403
+        assert auth.heads[-1].startswith(b"GET /check?rule=1 "), "asked about"
+
+
 @pytest.mark.parametrize(
     ("written", "said"),
     [
