@@ -6,7 +6,7 @@ import pytest
 
 from pebble.server import free_port
 from tests.support.cached import NO_CA, get, keep_certificates, plain, reload, start_cached, status, tls
-from tests.support.daemon import DaemonProcess, eventually
+from tests.support.daemon import DaemonProcess, accepts, eventually
 from tests.support.processes import replaced, workers
 from tests.support.scrape import rising
 from tests.support.upstream import Upstream
@@ -34,6 +34,7 @@ def test_one_limit_for_a_client_over_all_workers_names_and_reloads(
     more: dict[str, Any] = {"workers": processes, "fast_path": fast, "admin": {"listen": f"127.0.0.1:{free_port()}"}}
     start_cached(daemon, hosts, **more)
     port = int(more["admin"]["listen"].rpartition(":")[2])
+    eventually(lambda: accepts(port), what=daemon.log)
     with rising(port, "proxyd_limits_hit_total", rate_limit=15):
         assert asked(daemon, 20) == [200] * 5 + [429] * 15
     assert asked(daemon, 3, source="127.0.0.2") == [200] * 3
