@@ -2,7 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,12 @@ _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
 _NOT_YET = "not in this version yet"
 #: Pydantic has the words of Python here.
 _IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text", "path_type": "a path"}
+#: What other programs have, by parts of the names.
+_TURNS_OFF = re.compile("verify|insecure|skip", re.IGNORECASE)
+_ALWAYS_VERIFIED = (
+    "unknown key: upstreams are always verified. Give the root certificate of a private CA in `ca`; for a self-signed "
+    "one write `pin`: the log of a request that failed has the line to paste"
+)
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
@@ -137,8 +144,7 @@ class _Reading:
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
         warnings += self._check_upstreams(written, defaults)
         if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
-            found = log_findings(top.log)
-            warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
+            warnings += self._told(log_findings(top.log), is_mistake=False)
         warnings += self._check_programs(top, written) if top and self._reads_bundles else []
         warnings += self._check_guards(written, defaults)
         if self._mistakes or top is None:
@@ -267,27 +273,18 @@ class _Reading:
         return warnings
 
     def _check_upstreams(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
-        check, warnings = UpstreamCheck(defaults), []
+        check, warnings = UpstreamCheck(defaults), list[Mistake]()
         for key, options in hosts.items():
             place = ("hosts", key)
-            found = [*check.unused(place, options)]
-            broken = [*check.files(place, options)] if self._reads_bundles else []
-            if self._serves:
-                found += broken
-            else:
-                for location, message in broken:
-                    self._wrong(location, message)
-            warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
+            broken = check.files(place, options) if self._reads_bundles else ()
+            warnings += self._told(check.unused(place, options), is_mistake=False)
+            warnings += self._told(broken, is_mistake=not self._serves)
         return warnings
 
     def _check_guards(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
-        warnings = []
-        check = GuardCheck(defaults, reads_files=self._reads_bundles, serves=self._serves)
+        check, warnings = GuardCheck(defaults, reads_files=self._reads_bundles, serves=self._serves), list[Mistake]()
         for location, message, is_mistake in check.findings(hosts):
-            if is_mistake:
-                self._wrong(location, message)
-            else:
-                warnings.append(self._document.mistake(location, f"warning: {message}"))
+            warnings += self._told([(location, message)], is_mistake=is_mistake)
         return warnings
 
     def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
@@ -296,7 +293,11 @@ class _Reading:
         found = [*check.alerts(config.alerts)]
         for key, options in hosts.items():
             found += check.hooks(("hosts", key), options)
-        if self._serves:
+        return self._told(found, is_mistake=not self._serves)
+
+    def _told(self, found: Iterable[tuple[Location, str]], *, is_mistake: bool) -> list[Mistake]:
+        """Collect what refuses the file; return what is only to be said."""
+        if not is_mistake:
             return [self._document.mistake(location, f"warning: {message}") for location, message in found]
         for location, message in found:
             self._wrong(location, message)
@@ -310,7 +311,7 @@ class _Reading:
             found = model.model_validate(data, context=self._context)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                location = tuple(part for part in detail["loc"] if not isinstance(part, str) or "[" not in part)
+                location = _written_place(detail["loc"], data)
                 if shorthand:  # the user wrote neither `upstream` nor a list
                     location = location[1:] if isinstance(data.get("upstream"), list) else ()
                 self._explain((*place, *location), detail, model)
@@ -322,7 +323,10 @@ class _Reading:
         is_hidden = hides(location) or isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
         shown = f" (written: {written})" if written is not None and not is_hidden else ""
         if kind == "extra_forbidden":
-            self._wrong(location, _unknown(str(location[-1]), _siblings(model, detail["loc"])), at_key=True)
+            message = _unknown(str(location[-1]), _siblings(model, detail["loc"]))
+            if location[-2:-1] == ("upstream_tls",) and _TURNS_OFF.search(str(location[-1])):
+                message = _ALWAYS_VERIFIED
+            self._wrong(location, message, at_key=True)
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":
@@ -371,6 +375,18 @@ def _only_upstream(written: object, defaults: HostOptions) -> HostOptions | None
 def _unknown(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
     return "unknown key" + (f": did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}")
+
+
+def _written_place(location: Sequence[str | int], data: Any) -> Location:
+    """Return a place without what pydantic adds to it (`tuple[Upstream, ...]`), which a key may look like."""
+    found: list[str | int] = []
+    for part in location:
+        is_key = isinstance(data, dict) and part in data
+        if is_key or not isinstance(part, str) or "[" not in part:
+            found.append(part)
+            is_index = isinstance(data, list) and isinstance(part, int) and part < len(data)
+            data = data[part] if is_key or is_index else None
+    return tuple(found)
 
 
 def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:

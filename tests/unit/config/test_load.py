@@ -93,6 +93,8 @@ def test_anchors_merges_and_x_keys() -> None:
         ("hosts:\n\ta: b\n", "tabs"),
         ("hosts:\n  *.example.com: 80\n", 'write "*.example.com": 80'),
         (HOST + "cahce: /tmp\n", "f:3:1: cahce: unknown key: did you mean cache?"),
+        ("hosts:a [b: 8080\n", "f:1:1: hosts:a [b: unknown key"),
+        (ONE + "paths: {'/[a]/': {upstreamm: 80}}}\n", "paths./[a]/.upstreamm: unknown key: did you mean upstream?"),
         (HOST + "  Example.COM.: 80\n", "f:3:3: hosts.Example.COM.: example.com is listed twice"),
         (HOST + "  example.com: 80\n", "f:3:3: hosts.example.com: written twice, first on line 2"),
         ("hosts:\n  https://example.com/: 80\n", "f:2:3: hosts.https://example.com/: 'https://example.com/' is a URL"),
@@ -148,6 +150,10 @@ def test_anchors_merges_and_x_keys() -> None:
         (
             "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {key: /k.pem}}\n",
             "f:2:57: hosts.example.com.upstream_tls: key needs cert",
+        ),
+        (
+            "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {insecure_skip_verify: true}}\n",
+            "upstream_tls.insecure_skip_verify: unknown key: upstreams are always verified",
         ),
         (
             "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {pin: 'sha256:00'}}\n",
@@ -424,6 +430,20 @@ def test_upstream_tls_without_an_https_upstream_is_hardly_meant() -> None:
     text = "hosts:\n  a.example.com: {upstream: 10.0.0.1, upstream_tls: {server_name: a.test}}\n"
     (warning,) = parse(text.replace("10.0.0.1", "http://10.0.0.1:8443"), "f").warnings
     assert warning.startswith("f:2:65: hosts.a.example.com.upstream_tls: warning: has no effect: no TLS is spoken to")
+
+
+def test_an_upstream_beside_a_redirect_is_never_asked() -> None:
+    both = "hosts:\n  a.example.com: {upstream: 8080, redirect: https://b.example.com, paths: {/a/: 8081}}\n"
+    (warning,) = parse(both, "f").warnings
+    assert warning == (
+        "f:2:29: hosts.a.example.com.upstream: warning: is never asked: every request outside of paths is redirected "
+        "to https://b.example.com; remove one of the two"
+    )
+    common = "defaults: {redirect: https://b.example.com}\nhosts:\n  a.example.com: 8080\n"
+    (warning,) = parse(common, "f").warnings
+    assert "is never asked: every request is redirected to https://b.example.com" in warning
+    assert parse(f"{common}  c.example.com: {{upstream: 1, redirect: false}}\n", "f").warnings == (warning,)
+    assert parse("defaults: {upstream: 1}\nhosts: {a.example.com: {redirect: https://b.test}}\n", "f").warnings == ()
 
 
 def test_a_pin_is_read_in_both_forms() -> None:
