@@ -27,6 +27,7 @@ _COMMANDS = (
     "cert",
     "trust",
     "man",
+    "password",
 )
 
 

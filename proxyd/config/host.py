@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
 from proxyd.config.acme import AcmeOptions
-from proxyd.config.header_options import HeaderOptions
+from proxyd.config.auth_url import Auth
+from proxyd.config.header_options import HeaderOptions, RequestField
 from proxyd.config.option import Options, may_be_off, option, switch
 from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
@@ -105,26 +106,47 @@ class Hsts(Options):
     preload: bool = option(False, "ask for the browsers' built-in list")
 
 
-class RateLimit(Options):
-    """Requests per client address."""
+class RateLimitOptions(Options):
+    """Requests per client address (IPv6: per /64)."""
 
-    requests: int = option(doc="how many", sample=100)
-    per: Duration = option("1s", "in which time")
-    burst: int | None = option(None, "how many at once")
+    requests: Count = option(doc="how many", sample=100)
+    per: Wait = option("1s", "in which time")
+    burst: Count | None = option(None, "how many at once; null: as many as requests")
+
+
+def _as_rate(written: object) -> object:
+    """Read 100/s, 100/1m and 100/min as a mapping."""
+    if not isinstance(written, str | int):
+        return written
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\S+)\s*", str(written))
+    if found is None:
+        raise ValueError("must be how many in which time: 100/s, or {requests: 100, per: 1s, burst: 200}")
+    per = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d"}.get(found[2], found[2])
+    return {"requests": int(found[1]), "per": f"1{per}" if per.isalpha() else per}
+
+
+RateLimit = Annotated[RateLimitOptions, BeforeValidator(_as_rate, json_schema_input_type=RateLimitOptions | str)]
+
+
+def _check_realm(written: str) -> str:
+    if not re.fullmatch(r"[ -~]*", written):
+        raise ValueError("must be a line of ASCII characters: browsers show others in several ways")
+    return written
 
 
 class BasicAuth(Options):
     """User name and password (RFC 7617)."""
 
-    realm: str = option("restricted", "shown to the user")
-    users: File = option(doc="file of NAME:HASH lines", sample="/etc/proxyd/users")
+    realm: Annotated[str, AfterValidator(_check_realm)] = option("restricted", "shown to the user")
+    users: File = option(doc="file of NAME:HASH lines, made with `proxyd password NAME`", sample="/etc/proxyd/users")
 
 
 class ForwardAuth(Options):
     """Ask another service whether a request may pass."""
 
-    url: str = option(doc="where to ask", sample="http://127.0.0.1:9000/auth")
-    copy_headers: tuple[str, ...] = option((), "headers of its answer that the upstream gets")
+    url: Auth = option(doc="where to ask", sample="http://127.0.0.1:9091/api/authz/forward-auth")
+    copy_headers: tuple[RequestField, ...] = option((), "headers of its answer that the upstream gets")
+    ca: File | None = option(None, "PEM of the CA of an https url; null: the machine's CAs")
 
 
 class Timeouts(Options):
@@ -200,6 +222,10 @@ _BasicAuth = Annotated[BasicAuth | None, may_be_off(BasicAuth)]
 _ForwardAuth = Annotated[ForwardAuth | None, may_be_off(ForwardAuth)]
 
 
+#: Requests about which one server is asked at a time.
+_MOST_ASKED = 1000
+
+
 class HostOptions(Options):
     """Everything that can be said about a host."""
 
@@ -232,10 +258,12 @@ class HostOptions(Options):
     secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
     max_body: Size = option(0, "largest request body; 0: no limit")
     rate_limit: Annotated[RateLimit | None, may_be_off(RateLimit)] = option(
-        None, "{requests: 100, per: 1s, burst: 200}, per client address", today=[None, False]
+        None, "{requests: 100, per: 1s, burst: 200}, per client address (IPv6: /64); or 100/s"
     )
-    basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}", today=[None, False])
-    forward_auth: _ForwardAuth = option(None, "{url: U, copy_headers: []}", today=[None, False])
+    basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}: user names and passwords (argon2id, bcrypt)")
+    forward_auth: _ForwardAuth = option(
+        None, "{url: U, copy_headers: []}: another server says whether a request may pass"
+    )
     timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
     allow: Networks = option((), "CIDRs of the clients that are served; empty: all")
@@ -258,3 +286,12 @@ class HostOptions(Options):
         if "issuer" in self.tls.model_fields_set:
             return self.tls.issuer == INTERNAL
         return not acme.is_private and not name.is_public
+
+    @property
+    def auth_server(self) -> "HostOptions | None":
+        """Return the server of `forward_auth` as if it were the upstream of a host."""
+        asked = self.forward_auth
+        if asked is None:
+            return None
+        own = {"upstream": (asked.url.address,), "upstream_tls": UpstreamTls(ca=asked.ca)}
+        return HostOptions().model_copy(update={**own, "max_upstream_connections": _MOST_ASKED})

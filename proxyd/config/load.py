@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
 from proxyd.config.client_check import ClientCheck
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
+from proxyd.config.guard_check import GuardCheck
 from proxyd.config.host import HostOptions
 from proxyd.config.issuer_check import NOT_YET, name_findings, root_findings, wildcard_findings
 from proxyd.config.listen_check import listen_clashes
@@ -154,14 +155,11 @@ class _Reading:
         warnings += self._check_tls(written, defaults)
         if self._judge is not None:
             for location, message, is_fatal in own_pair_findings(written, names, defaults, self._judge):
-                if is_fatal:
-                    self._wrong(location, message)
-                else:
-                    warnings.append(self._document.mistake(location, f"warning: {message}"))
+                warnings += self._told([(location, message)], is_mistake=is_fatal)
         if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
-            found = log_findings(top.log)
-            warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
+            warnings += self._told(log_findings(top.log), is_mistake=False)
         warnings += self._check_programs(top, written) if top and self._reads_bundles else []
+        warnings += self._check_guards(written, defaults)
         if self._mistakes or top is None:
             return None
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -265,19 +263,20 @@ class _Reading:
         return warnings
 
     def _check_tls(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
-        check, clients, warnings = UpstreamCheck(defaults), ClientCheck(defaults), []
-        for location, message in clients.mistakes(hosts):
-            self._wrong(location, message)
+        check, clients, warnings = UpstreamCheck(defaults), ClientCheck(defaults), list[Mistake]()
+        self._told(clients.mistakes(hosts), is_mistake=True)
         for key, options in hosts.items():
             place = ("hosts", key)
-            found = [*check.unused(place, options), *clients.unused(place, options)]
             broken = [*check.files(place, options), *clients.files(place, options)] if self._reads_bundles else []
-            if self._serves:
-                found += broken
-            else:
-                for location, message in broken:
-                    self._wrong(location, message)
-            warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
+            unused = [*check.unused(place, options), *clients.unused(place, options)]
+            warnings += self._told(unused, is_mistake=False)
+            warnings += self._told(broken, is_mistake=not self._serves)
+        return warnings
+
+    def _check_guards(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
+        check, warnings = GuardCheck(defaults, reads_files=self._reads_bundles, serves=self._serves), list[Mistake]()
+        for location, message, is_mistake in check.findings(hosts):
+            warnings += self._told([(location, message)], is_mistake=is_mistake)
         return warnings
 
     def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
@@ -286,7 +285,11 @@ class _Reading:
         found = [*check.alerts(config.alerts)]
         for key, options in hosts.items():
             found += check.hooks(("hosts", key), options)
-        if self._serves:
+        return self._told(found, is_mistake=not self._serves)
+
+    def _told(self, found: Iterable[tuple[Location, str]], *, is_mistake: bool) -> list[Mistake]:
+        """Collect what refuses the file; return what is only to be said."""
+        if not is_mistake:
             return [self._document.mistake(location, f"warning: {message}") for location, message in found]
         for location, message in found:
             self._wrong(location, message)

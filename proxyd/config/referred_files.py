@@ -32,6 +32,7 @@ def _files(options: HostOptions) -> Iterator[Path | None]:
     yield from (tls.client_ca, tls.client_crl, tls.cert, tls.key, upstream.ca, upstream.cert, upstream.key)
     yield options.maintenance.page if options.maintenance else None
     yield options.basic_auth.users if options.basic_auth else None
+    yield options.forward_auth.ca if options.forward_auth else None
 
 
 def _state(file: str) -> FileState:

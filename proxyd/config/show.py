@@ -20,7 +20,7 @@ _SECRET_URLS = ("webhook", "heartbeat")
 #: Of header rules: Authorization and Cookie are set, too.
 _HEADERS, _SET = "headers", "set"
 #: Whose values are shown, but not as they were written: a mistake may be that the secret stands in the wrong place.
-_HAVE_SECRETS = ("eab", "ask")
+_HAVE_SECRETS = ("eab", "ask", "forward_auth")
 #: Where null means the defaults.
 _ACCESS = "access"
 

@@ -17,6 +17,8 @@ Limit = Literal[
     "max_header_count",
     "max_uri",
     "max_body",
+    "rate_limit",
+    "basic_auth",
     "max_upstream_connections",
     "header_timeout",
     "idle_timeout",

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import mmap
 import random
+import secrets
 import signal
 from collections.abc import Callable
 
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
 from proxyd.core.counters import Document
+from proxyd.core.rate_limit import SIZE, RateTable
 from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
@@ -46,6 +49,7 @@ class Daemon:
             source=source_of(self._issuing),
             traffic=self._issuing.traffic,
             log_told=lambda path, reason, lost: self._issuing.log_files.heard(0, path, reason, lost),
+            rates=RateTable(memoryview(mmap.mmap(-1, SIZE)), secret=secrets.token_bytes(32)),
             clock=self._issuing.clock,
         )
         self._reload = Reload(

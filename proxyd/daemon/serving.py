@@ -14,6 +14,7 @@ from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.passive_health import Experience
+from proxyd.core.rate_limit import RateTable
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.core.tls_policy import TlsPolicy
 from proxyd.daemon.access_output import AccessOutput, Told, shown
@@ -82,8 +83,8 @@ class Prepared:
 class Serving:
     """Serves the configuration that was adopted last.
 
-    `counts`: what all processes count together. `log_told` hears, in another thread, of an access log that cannot be
-    written.
+    `counts`, `rates`: what all processes count together. `log_told` hears, in another thread, of an access log that
+    cannot be written.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Serving:
         source: Source,
         traffic: Traffic,
         log_told: Told,
+        rates: RateTable,
         counts: SharedCounts | None = None,
         clock: Clock,
     ) -> None:
@@ -118,7 +120,7 @@ class Serving:
             date=date,
             count=self._handler.count,
         )
-        self._sites = Sites(counters)
+        self._sites = Sites(counters, rates)
         self._policies = Policies()
         self._head_limits = _head_limits(config)
         self._https_port = 443
@@ -254,6 +256,7 @@ class Serving:
         await asyncio.gather(*(front.drain(left) for front in fronts))
         self._arriving.cut()  # who stalls in a hello holds up no restart
         self.pools.close()
+        self._sites.attempts.passwords.close()
         await asyncio.to_thread(self._output.close)
 
     def reopen_log(self) -> None:

@@ -1,23 +1,30 @@
 """From the options of hosts to what requests read of them: everything that can be made beforehand is."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxyd.config.host import HostOptions
 from proxyd.config.model import Config
 from proxyd.config.routing import Redirect
+from proxyd.config.user_file import read_users
+from proxyd.config.values import UpstreamAddress
 from proxyd.core.counters import Counters
 from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
+from proxyd.core.rate_limit import Rate, RateTable
 from proxyd.core.redirection import Redirection
 from proxyd.core.route_table import RouteTable
 from proxyd.core.tls_policy import TlsPolicy
+from proxyd.core.user_list import UserList, UserListError
 from proxyd.proxy.answer import Answer
-from proxyd.proxy.site_rules import Route, SiteRules, maintenance
+from proxyd.proxy.basic_auth import Attempts, BasicAuth
+from proxyd.proxy.forward_auth import ForwardAuth
+from proxyd.proxy.gate import Guard
+from proxyd.proxy.site_rules import ClientLimit, Route, SiteRules, maintenance
 from proxyd.proxy.snapshot import Site
 from proxyd.proxy.times import Times
 from proxyd.upstream.group import UpstreamGroup
@@ -29,21 +36,39 @@ _NOWHERE = UpstreamGroup(())
 _LONGEST_PAGE = 1 << 20
 
 
-class Sites:
-    """Makes the sites of one configuration after the other. A page that can be read no more stays what it was."""
+@dataclass(slots=True)
+class _Files:
+    """What was read for one configuration; hosts often share a file."""
 
-    def __init__(self, counters: Counters) -> None:
+    pages: dict[Path, bytes] = field(default_factory=dict)
+    users: dict[Path, UserList | None] = field(default_factory=dict)
+
+
+class Sites:
+    """Makes the sites of one configuration after the other.
+
+    A page or a list of users that can be read no more stays what it was.
+
+    `rates`: where requests of clients are counted.
+    """
+
+    def __init__(self, counters: Counters, rates: RateTable) -> None:
         self._counters = counters
-        self._pages: dict[Path, bytes] = {}
+        self._rates = rates
+        self.attempts = Attempts(rates, counters)
+        self._files = _Files()
 
     def table(
         self, config: Config, upstreams: Upstreams, policies: Mapping[Hostname | HostPattern, TlsPolicy]
     ) -> HostTable[Site]:
         """Return how each name is served. Blocks: not for the event loop."""
-        pages: dict[Path, bytes] = {}
+        files = _Files()
+        entries: dict[Hostname | HostPattern, Hostname | HostPattern] = {
+            alias: host for host, options in config.hosts.items() for alias in options.aliases
+        }
 
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
-            rules = self._rules(options, pages)
+            rules = self._rules(entries.get(host, host), options, files, upstreams)
             made = Site(
                 host=host,
                 upstream=upstreams.group(options) if options.upstream else _NOWHERE,
@@ -64,27 +89,39 @@ class Sites:
             {host: site(host, options) for host, options in config.names.items()},
             {host: site(host, options) for host, options in config.wildcards.items()},
         )
-        self._pages = pages
+        self._files = files
         return table
 
-    def _rules(self, options: HostOptions, pages: dict[Path, bytes]) -> SiteRules | None:
+    def _rules(
+        self, entry: Hostname | HostPattern, options: HostOptions, files: _Files, upstreams: Upstreams
+    ) -> SiteRules | None:
+        """Return what the options say before an upstream is asked; `entry`: under which name they are written."""
         request = options.headers.request
         says = (options.allow, options.deny, options.maintenance, options.redirect, request.set, request.remove)
-        if not any(says):
+        if not any((*says, options.rate_limit, options.basic_auth, options.forward_auth)):
             return None
         return SiteRules(
             allow=Networks(options.allow),
             deny=Networks(options.deny),
-            maintenance=self._maintenance(options, pages),
+            limit=self._limit(entry, options),
+            maintenance=self._maintenance(options, files),
+            guards=tuple(self._guards(options, files, upstreams)),
             redirection=_redirection(options.redirect),
             request_fields=_change(request.set, request.remove, aliases=True),
         )
 
-    def _maintenance(self, options: HostOptions, pages: dict[Path, bytes]) -> Answer | None:
+    def _limit(self, entry: Hostname | HostPattern, options: HostOptions) -> ClientLimit | None:
+        limit = options.rate_limit
+        if limit is None:
+            return None
+        rate = Rate.of(limit.requests, limit.per.total_seconds(), limit.burst)
+        return ClientLimit(host=entry.text, rate=rate, table=self._rates)
+
+    def _maintenance(self, options: HostOptions, files: _Files) -> Answer | None:
         chosen = options.maintenance
         if chosen is None:
             return None
-        page = self._page(chosen.page, pages) if chosen.page is not None else None
+        page = self._page(chosen.page, files.pages) if chosen.page is not None else None
         return maintenance(int(chosen.retry_after.total_seconds()), page)
 
     def _page(self, file: Path, pages: dict[Path, bytes]) -> bytes | None:
@@ -97,7 +134,7 @@ class Sites:
         except OSError as error:
             page, reason = b"", error.strerror or str(error)
         if reason is not None:
-            before = self._pages.get(file)
+            before = self._files.pages.get(file)
             then = "the page as it was is shown" if before else "a text is shown instead"
             _log.error("a maintenance page cannot be used", extra={"file": file, "reason": reason, "then": then})
             if before is None:
@@ -105,6 +142,36 @@ class Sites:
             page = before
         pages[file] = page
         return page
+
+    def _guards(self, options: HostOptions, files: _Files, upstreams: Upstreams) -> Iterator[Guard]:
+        if (basic := options.basic_auth) is not None:
+            yield BasicAuth(basic.realm, self._users(basic.users, files.users), self.attempts)
+        if (asked := options.forward_auth) is not None and (server := options.auth_server) is not None:
+            yield ForwardAuth(
+                upstreams.group(server),
+                target=asked.url.target,
+                host=asked.url.address.host_field,
+                copied=asked.copy_headers,
+                unasked=_leading_to(asked.url.address, options),
+            )
+
+    def _users(self, file: Path, lists: dict[Path, UserList | None]) -> UserList | None:
+        """Return who is in a file, or was when it could be read; None: nobody knows, and nobody comes in."""
+        if file not in lists:
+            try:
+                lists[file] = read_users(file)
+            except UserListError as error:
+                before = lists[file] = self._files.users.get(file)
+                then = "who was in it before comes in" if before is not None else "its hosts answer 503"
+                extra = {"file": file, "reason": str(error), "then": then}
+                _log.error("a file of users cannot be used", extra=extra)
+        return lists[file]
+
+
+def _leading_to(server: UpstreamAddress, options: HostOptions) -> RouteTable[bool] | None:
+    """Return which paths of a host have that server alone as their upstream; None: no path has."""
+    there = {prefix: route.upstream == (server,) for prefix, route in options.paths.items()}
+    return RouteTable(there) if any(there.values()) else None
 
 
 def _routes(site: Site, options: HostOptions, upstreams: Upstreams) -> RouteTable[Route] | None:

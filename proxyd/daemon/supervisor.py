@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from proxyd.config.model import Config, ListenOptions
+from proxyd.core.rate_limit import SIZE, RateTable
 from proxyd.core.shared_counts import SharedCounts, size_for
 from proxyd.daemon.channel import Message, channel_pair, receive
 from proxyd.daemon.child import Child, Life, how_it_ended
@@ -53,6 +54,7 @@ class Supervisor:
         self._beats = memoryview(mmap.mmap(-1, 8 * len(self._children))).cast("Q")
         secret, memory = secrets.token_bytes(32), memoryview(mmap.mmap(-1, size_for(workers)))
         self._counts = [SharedCounts(memory, number, secret=secret) for number in range(workers)]
+        self._rates = RateTable(memoryview(mmap.mmap(-1, SIZE)), secret=secrets.token_bytes(32))
         self._selector = selectors.DefaultSelector()
         self._woken, self._wakes = socket.socketpair()
         self._status = ""
@@ -131,6 +133,7 @@ class Supervisor:
                     sockets=self._listening.sockets(number - 1),
                     to_issuer=self._channels[number - 1][1],
                     counts=self._counts[number - 1],
+                    rates=self._rates,
                     served=self._served,
                     life=life,
                 ).run()

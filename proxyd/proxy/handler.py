@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from proxyd.core.counters import Counters
@@ -16,6 +17,7 @@ from proxyd.proxy.access_log import AccessLog, AccessRecord
 from proxyd.proxy.answer import Answer, send_answer
 from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Downstream, Exchange
+from proxyd.proxy.gate import Gate, Verdict, Visit
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
@@ -23,6 +25,8 @@ from proxyd.proxy.traffic import Traffic
 _log = logging.getLogger("proxyd.proxy")
 _READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
 _ELSEWHERE, _TOO_LARGE, _UNVERIFIABLE = Answer(421), Answer(413), Answer(503)
+#: Written down for who left without an answer.
+_LEFT = 499
 
 
 @dataclass(slots=True)
@@ -38,6 +42,11 @@ class _Known:
     forwarded: bytes
     #: Something is to be looked at before an upstream is asked.
     is_ruled: bool
+
+    @property
+    def asked_as(self) -> bytes:
+        """Return what the client knows this host as."""
+        return self.authority if self.claims is None else believed_host(self.claims, self.authority)
 
 
 class Handler:
@@ -73,7 +82,9 @@ class Handler:
         site = known.site
         self._traffic.note(known.host, began)
         if known.is_ruled:
-            found_by_rules = self._by_rules(known, exchange)
+            found_by_rules = self._by_rules(known, exchange, request_id, began)
+            if found_by_rules is None:
+                return
             if isinstance(found_by_rules, Answer):
                 self._answer(exchange, found_by_rules, site, request_id, began)
                 return
@@ -118,18 +129,48 @@ class Handler:
         site = self.snapshot.sites.get(host) if host is not None else None
         (self._counters.elsewhere if site is None else site.counts)[status // 100] += 1
 
-    def _by_rules(self, known: _Known, exchange: Exchange) -> Answer | tuple[Site, RequestHead]:
+    def _by_rules(
+        self, known: _Known, exchange: Exchange, request_id: str, began: float
+    ) -> Answer | tuple[Site, RequestHead] | None:
+        """Return what a host's rules say, or None: a guard asks, and the request goes on when it knows."""
         request = exchange.request
         if known.snapshot.is_look(request):
             return _READY
-        site, authority = known.site, known.authority
+        site, rules = known.site, known.site.rules
         if site.policy.is_broken:
             return _UNVERIFIABLE
-        if site.rules is None:
+        if rules is None:
             return site, request
-        if known.claims is not None:
-            authority = believed_host(known.claims, authority)
-        return site.rules.apply(site, request, client=exchange.downstream.client, authority=authority)
+        client = exchange.downstream.client
+        if (refusal := rules.refusal(site, client, began)) is not None:
+            return refusal
+        if rules.guards:
+            if 0 < site.max_body < request.block.body:  # whoever asks
+                self._counters.hit("max_body")
+                return _TOO_LARGE
+            visit = Visit(request, site.host, client, known.forwarded, request_id)
+            verdict = Gate(
+                exchange, visit, rules.guards, partial(self._told_by_guards, known, exchange, request_id, began)
+            ).start()
+            if not isinstance(verdict, RequestHead):
+                return verdict
+            request = verdict
+        return rules.route(site, request, known.asked_as)
+
+    def _told_by_guards(
+        self, known: _Known, exchange: Exchange, request_id: str, began: float, verdict: Verdict | None
+    ) -> None:
+        """Go on with a request that was waited for."""
+        site, rules = known.site, known.site.rules
+        if verdict is None:
+            self._record(exchange, site, _LEFT, 0, request_id, began)
+            return
+        found = rules.route(site, verdict, known.asked_as) if rules and isinstance(verdict, RequestHead) else verdict
+        if isinstance(found, Answer):
+            self._answer(exchange, found, site, request_id, began)
+        elif isinstance(found, tuple):
+            site, request = found
+            Relay(exchange, site, request, known.forwarded, request_id, began, self._date, self._done).start()
 
     def _find(self, exchange: Exchange) -> _Known | None:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority
@@ -168,7 +209,7 @@ class Handler:
     def _answer(self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float) -> None:
         status, body, content_type, lines = answer
         lines += self._date()
-        if body:
+        if body or content_type is None:
             send_answer(exchange, status, body, content_type=content_type, lines=lines)
         else:
             send_error(exchange, status, request_id, lines=lines)

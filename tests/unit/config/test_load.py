@@ -237,7 +237,7 @@ def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["forward_auth: {url: 'http://a/'}", "hsts: ramp"])
+@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}", "hsts: ramp"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(f"{ONE}{option}}}\n", "f")
@@ -465,6 +465,38 @@ def test_versions_as_people_write_them(written: str) -> None:
         assert parsed.hosts[Hostname("a.example.com")].tls.min_version == version
     with pytest.raises(ConfigError, match=r"must be '1.2' or '1.3' \(written: "):
         parse(text.replace("1.2", "1.1"), "f")
+
+
+@pytest.mark.parametrize(
+    ("written", "requests", "seconds", "burst"),
+    [
+        ("{requests: 100}", 100, 1, None),
+        ("{requests: 5, per: 2m, burst: 9}", 5, 120, 9),
+        ("100/s", 100, 1, None),
+        ("10/min", 10, 60, None),
+        ("7 / 10m", 7, 600, None),
+    ],
+)
+def test_a_rate_limit_as_people_write_it(written: str, requests: int, seconds: int, burst: int | None) -> None:
+    limit = (
+        parse(f"hosts: {{a.example.com: {{upstream: 80, rate_limit: {written}}}}}", "f")
+        .hosts[Hostname("a.example.com")]
+        .rate_limit
+    )
+    assert limit is not None
+    assert (limit.requests, limit.per.total_seconds(), limit.burst) == (requests, seconds, burst)
+
+
+@pytest.mark.parametrize("written", ["{requests: 0}", "{per: 1s}", "{requests: 1, per: 0s}", "{requests: 1, burst: 0}"])
+def test_a_rate_limit_that_would_let_nobody_in_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match="rate_limit"):
+        parse(f"hosts: {{a.example.com: {{upstream: 80, rate_limit: {written}}}}}", "f")
+
+
+@pytest.mark.parametrize("written", ["100/x", "100", "often", "0/s"])
+def test_a_rate_limit_that_is_none_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match="rate_limit"):
+        parse(f"hosts: {{a.example.com: {{upstream: 80, rate_limit: {written}}}}}", "f")
 
 
 def test_false_is_off_as_null_is() -> None:

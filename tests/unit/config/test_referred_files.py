@@ -14,10 +14,11 @@ def test_each_file_of_each_host_once() -> None:
         "acme: {ca_bundle: /bundle}\n"
         "hosts:\n"
         "  a.example.com:\n"
-        "  b.example.com: {maintenance: {page: /page}}\n"
+        "  b.example.com: {maintenance: {page: /page}, basic_auth: {users: /users}}\n"
+        "  d.example.com: {forward_auth: {url: 'https://10.0.0.2/', ca: /auth}}\n"
         "  '*.c.example.com': {acme: {on_demand: {ask: 'http://127.0.0.1/'}}, upstream_tls: {ca: /other}}\n"
     )
-    assert referred_files(parse(text, "f")) == ("/c", "/ca", "/k", "/other", "/page")
+    assert referred_files(parse(text, "f")) == ("/auth", "/c", "/ca", "/k", "/other", "/page", "/users")
     assert referred_files(parse("hosts: {a.example.com: 1}", "f")) == ()
 
 
