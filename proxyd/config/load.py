@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
+from proxyd.config.client_options import client_mistakes
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
 from proxyd.config.host import HostOptions
@@ -119,6 +120,7 @@ class _Reading:
         written: dict[str, HostOptions] = {}
         for key, name, own in self._hosts(hosts, defaults):
             options[name] = written[key] = own
+            self._check_options(("hosts", key), own)
             is_own = own.acme is not None and own.acme is not defaults.acme
             place = ("hosts", key, "acme") if is_own else ("acme",) if own.acme is None else ("defaults", "acme")
             if place not in acme:  # ten thousand hosts share one
@@ -202,6 +204,12 @@ class _Reading:
                     at_key=True,
                 )
 
+    def _check_options(self, place: Location, options: HostOptions) -> None:
+        for where, message in client_mistakes(options):
+            self._wrong((*place, *where), message)
+        for message in options.hsts.mistakes() if options.hsts is not None else ():
+            self._wrong((*place, "hsts"), message)
+
     def _check_wildcard(self, config: Config, place: Location, host: HostPattern, options: HostOptions) -> None:
         acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
         if host.is_any and (acme.on_demand is None or acme.on_demand.ask is None):
@@ -219,6 +227,9 @@ class _Reading:
         if not host.is_any and not acme.is_private and not Hostname(host.text.replace("*", "a")).is_public:
             message = f"no public CA certifies names under {host}: set acme.server to the https URL of your own CA"
             self._wrong(place, message, at_key=True)
+        if options.hsts is not None and options.hsts.max_age == "ramp":
+            message = f"ramp goes by the renewals of one certificate, and names under {host} have many: write a max_age"
+            self._wrong((*place, "hsts"), message)
         if options.certificate == "shared":
             message = f"names under {host} are not known beforehand: each gets a certificate of its own; remove it"
             self._wrong((*place, "certificate"), message)

@@ -18,6 +18,7 @@ Limit = Literal[
     "max_uri",
     "max_body",
     "max_upstream_connections",
+    "client_allow",
     "header_timeout",
     "idle_timeout",
     "keepalive_timeout",

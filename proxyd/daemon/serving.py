@@ -63,6 +63,8 @@ class Source:
     arrived: Callable[[Hostname, str, str, str], None]
     #: Answers a look of our own at port 80, or returns None.
     nonce: Callable[[str], str | None]
+    #: How often the certificate of a name was renewed.
+    renewals: Callable[[Hostname], int]
     #: Any name that is served: for who takes any.
     first: Callable[[], Hostname | None]
 
@@ -115,7 +117,7 @@ class Serving:
             date=date,
             count=self._handler.count,
         )
-        self._sites = Sites(counters)
+        self._sites = Sites(counters, source.renewals)
         self._head_limits = _head_limits(config)
         self._https_port = 443
         self._listeners: dict[socket.socket, Listener] = {}

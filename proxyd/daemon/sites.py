@@ -1,10 +1,12 @@
 """From the options of hosts to what requests read of them: everything that can be made beforehand is."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from proxyd.config.host import HostOptions
+from proxyd.config.hsts import Hsts
 from proxyd.config.model import Config
 from proxyd.config.routing import Redirect
 from proxyd.core.counters import Counters
@@ -14,7 +16,10 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.redirection import Redirection
 from proxyd.core.route_table import RouteTable
+from proxyd.core.security_fields import SecurityFields
+from proxyd.core.strict_transport import ramp_lines, strict_transport_line
 from proxyd.proxy.answer import Answer
+from proxyd.proxy.client_access import ClientAccess
 from proxyd.proxy.site_rules import Route, SiteRules, maintenance
 from proxyd.proxy.snapshot import Site
 from proxyd.proxy.times import Times
@@ -30,8 +35,9 @@ _LONGEST_PAGE = 1 << 20
 class Sites:
     """Makes the sites of one configuration after the other. A page that can be read no more stays what it was."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, renewals: Callable[[Hostname], int]) -> None:
         self._counters = counters
+        self._renewals = renewals
         self._pages: dict[Path, bytes] = {}
 
     def table(self, config: Config, upstreams: Upstreams) -> HostTable[Site]:
@@ -48,6 +54,9 @@ class Sites:
                 needs_own_connection=options.tls.client_ca is not None,
                 keeps_host=options.host_header == "keep",
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
+                security=self._security(host, options),
+                client_access=_client_access(options),
+                reserved=_change({}, tuple(options.tls.client_headers), aliases=True),
                 counters=self._counters,
                 counts=self._counters.host(host.text),
             )
@@ -65,16 +74,26 @@ class Sites:
 
     def _rules(self, options: HostOptions, pages: dict[Path, bytes]) -> SiteRules | None:
         request = options.headers.request
-        says = (options.allow, options.deny, options.maintenance, options.redirect, request.set, request.remove)
-        if not any(says):
+        removed = (*request.remove, *options.tls.client_headers)  # what it tells of a client nobody else may
+        if not any((options.allow, options.deny, options.maintenance, options.redirect, request.set, removed)):
             return None
         return SiteRules(
             allow=Networks(options.allow),
             deny=Networks(options.deny),
             maintenance=self._maintenance(options, pages),
             redirection=_redirection(options.redirect),
-            request_fields=_change(request.set, request.remove, aliases=True),
+            request_fields=_change(request.set, removed, aliases=True),
         )
+
+    def _security(self, host: Hostname | HostPattern, options: HostOptions) -> SecurityFields | None:
+        strict = None
+        if options.hsts is not None and isinstance(host, Hostname) and host.is_ip_address:
+            pass  # RFC 6797 §8.1.1
+        elif options.hsts is not None:
+            strict = _strict(host, options.hsts, self._renewals)
+        if strict is None and not options.secure_headers:
+            return None
+        return SecurityFields(strict=strict, protects=options.secure_headers)
 
     def _maintenance(self, options: HostOptions, pages: dict[Path, bytes]) -> Answer | None:
         chosen = options.maintenance
@@ -116,6 +135,24 @@ def _routes(site: Site, options: HostOptions, upstreams: Upstreams) -> RouteTabl
             for prefix, route in options.paths.items()
         }
     )
+
+
+def _strict(host: Hostname | HostPattern, options: Hsts, renewals: Callable[[Hostname], int]) -> Callable[[], bytes]:
+    if options.max_age == "ramp":
+        assert isinstance(host, Hostname)  # as the configuration is checked
+        lines, name = ramp_lines(include_subdomains=options.include_subdomains), host
+        return lambda: lines[min(renewals(name), len(lines) - 1)]
+    line = strict_transport_line(
+        int(options.max_age.total_seconds()), include_subdomains=options.include_subdomains, preload=options.preload
+    )
+    return lambda: line
+
+
+def _client_access(options: HostOptions) -> ClientAccess | None:
+    tls = options.tls
+    if tls.client_ca is None or tls.client_auth == "none":
+        return None
+    return ClientAccess(headers=tuple(tls.client_headers.items()), rules=tuple(one.rule() for one in tls.client_allow))
 
 
 def _redirection(options: Redirect | None) -> Redirection | None:

@@ -11,7 +11,7 @@ from proxyd.upstream.group import UpstreamGroup
 _SHORTLY = 1
 _MEANING = {
     400: "The request is malformed.",
-    403: "This is not open to your address.",
+    403: "This is not open to you.",
     408: "The request did not come in time.",
     413: "The request body is too large.",
     414: "The request target is too long.",

@@ -120,7 +120,6 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "listen: {https: foo}\n", "f:3:17: listen.https[0]: must be HOST:PORT"),
         (HOST + "workers: 0\n", "f:3:10: workers: must be auto, or a number from 1 to 64 (written: 0)"),
         (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
-        ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
         (HOST + "  *: 80\n", 'write "*": 80'),
         (
             "hosts:\n  example.com: [80, 81, http://127.0.0.1:80]\n",
