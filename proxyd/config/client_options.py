@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 class ClientMatch(Options):
     """Certificates of clients that are served."""
 
-    san: str | None = option(None, "alice.example.com, *.clients.example.com, a@example.com, an address or a URI")
-    subject: str | None = option(None, "the whole of it: CN=alice,O=Example")
-    fingerprint: str | None = option(None, "SHA-256 of the certificate, in hexadecimal digits")
+    san: str | None = option(
+        None, "a name (*.clients.example.com too), mail address, IP address or URI", sample="alice.example.com"
+    )
+    subject: str | None = option(None, "instead: the whole of it, like CN=alice,O=Example")
+    fingerprint: str | None = option(None, "instead: SHA-256 of the certificate, in hexadecimal digits")
 
     @field_validator("san", "subject", "fingerprint")
     @classmethod

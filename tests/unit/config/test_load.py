@@ -227,7 +227,7 @@ def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["tls: {min_version: 1.3}", "hsts: ramp"])
+@pytest.mark.parametrize("option", ["tls: {min_version: 1.3}", "http2: true"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(f"{ONE}{option}}}\n", "f")
