@@ -1,10 +1,11 @@
 """What a host makes of certificates of clients, as it is written in the file."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
 
+from proxyd.config.document import Location
 from proxyd.config.header_options import RequestField
 from proxyd.config.option import Options, option
 from proxyd.core.client_identity import CertificateField
@@ -13,6 +14,8 @@ from proxyd.core.field_names import without_aliases
 
 if TYPE_CHECKING:
     from proxyd.config.host import HostOptions
+
+_KEYS: Final = ("client_allow", "client_headers")
 
 
 class ClientMatch(Options):
@@ -63,16 +66,29 @@ def _differ(headers: dict[str, CertificateField]) -> dict[str, CertificateField]
 ClientHeaders = Annotated[dict[RequestField, CertificateField], AfterValidator(_differ)]
 
 
-def client_mistakes(options: "HostOptions") -> Iterator[tuple[tuple[str, ...], str]]:
-    """Say what of a host's options concerns certificates that it never asks for, or is told twice."""
-    tls = options.tls
-    for key, is_set in (("client_allow", bool(tls.client_allow)), ("client_headers", bool(tls.client_headers))):
-        if is_set and tls.client_ca is None:
-            yield ("tls", key), "needs client_ca: without it no client is asked for a certificate"
-        elif is_set and tls.client_auth == "none":
-            yield ("tls", key), "needs client_auth: require or optional; none asks no client for a certificate"
-    told = {without_aliases(name.encode()): name for name in tls.client_headers}
-    for name in options.headers.request.set:
+def client_mistakes(options: "HostOptions", defaults: "HostOptions") -> Iterator[tuple[Location, str]]:
+    """Say what of a host's own options concerns certificates that it never asks for, or is told twice."""
+    for key in _KEYS:
+        written = getattr(options.tls, key)
+        if written != getattr(defaults.tls, key) and written and (message := _unasked(options)):
+            yield ("tls", key), message
+    told = {without_aliases(name.encode()): name for name in options.tls.client_headers}
+    for name in options.headers.request.set if told else ():
         if clash := told.get(without_aliases(name.encode())):
             message = f"{name} is what client_headers tells of the client ({clash}): remove one of them"
             yield ("headers", "request", "set", name), message
+
+
+def client_mistakes_of_all(defaults: "HostOptions", hosts: Iterable["HostOptions"]) -> Iterator[tuple[Location, str]]:
+    """Say what the defaults have for certificates that no host asks for."""
+    written = [key for key in _KEYS if getattr(defaults.tls, key)]
+    if written and (message := _unasked(defaults)) and all(map(_unasked, hosts)):
+        yield from ((("defaults", "tls", key), message) for key in written)
+
+
+def _unasked(options: "HostOptions") -> str | None:
+    if options.tls.client_ca is None:
+        return "needs client_ca: without it no client is asked for a certificate"
+    if options.tls.client_auth == "none":
+        return "needs client_auth: require or optional; none asks no client for a certificate"
+    return None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from proxyd.config.client_options import client_mistakes
+from proxyd.config.client_options import client_mistakes, client_mistakes_of_all
 from proxyd.config.document import ConfigError
 from proxyd.config.host import HostOptions
 from proxyd.config.load import parse
@@ -49,17 +49,28 @@ def test_mistakes(tls: str, message: str) -> None:
 
 def test_what_is_never_asked_for() -> None:
     options = host(client_ca="ca.pem", client_auth="none", client_headers={"X-Client": "subject"})
-    assert [message for _, message in client_mistakes(options)] == [
+    assert [message for _, message in client_mistakes(options, HostOptions())] == [
         "needs client_auth: require or optional; none asks no client for a certificate"
     ]
 
 
 def test_what_is_told_twice() -> None:
     headers = {"client_headers": {"X-Client": "subject"}}
-    assert not [*client_mistakes(host(client_ca="ca.pem", headers={"X-Other": "1"}, **headers))]
-    ((place, message),) = client_mistakes(host(client_ca="ca.pem", headers={"X_Client": "1"}, **headers))
+    assert not [*client_mistakes(host(client_ca="ca.pem", headers={"X-Other": "1"}, **headers), HostOptions())]
+    twice = host(client_ca="ca.pem", headers={"X_Client": "1"}, **headers)
+    ((place, message),) = client_mistakes(twice, HostOptions())
     assert place == ("headers", "request", "set", "X_Client")
     assert "remove one of them" in message
+
+
+def test_the_defaults_are_for_those_hosts_that_ask_for_certificates() -> None:
+    defaults = host(client_headers={"X-Client": "subject"})
+    assert not [*client_mistakes(defaults, defaults)]
+    asks = host(client_ca="ca.pem", client_headers={"X-Client": "subject"})
+    assert not [*client_mistakes_of_all(defaults, [defaults, asks])]
+    ((place, message),) = client_mistakes_of_all(defaults, [defaults])
+    assert place == ("defaults", "tls", "client_headers")
+    assert message.startswith("needs client_ca")
 
 
 def test_a_field_that_is_none() -> None:
