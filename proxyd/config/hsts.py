@@ -48,4 +48,6 @@ def read_hsts(written: object) -> object:
     """Read true as the defaults, false as none, and `ramp` as the careful way: the host alone, longer and longer."""
     if written == "ramp":
         return {"max_age": "ramp", "include_subdomains": False}
+    if isinstance(written, str | int) and not isinstance(written, bool):
+        raise ValueError("must be true, false, ramp, or like {max_age: 365d, include_subdomains: true}")
     return None if written is False else {} if written is True else written

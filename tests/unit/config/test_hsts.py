@@ -52,7 +52,11 @@ def test_hosts_may_differ_from_the_defaults() -> None:
         ("{preload: true, include_subdomains: false}", "preload needs include_subdomains: true"),
         ("{max_age: 11000d}", "must be from 0 (browsers forget it) to ten years"),
         ("{max_age: long}", "hsts.max_age: must be"),
-        ("rampe", "hsts: must be a mapping"),
+        (
+            "rampe",
+            "hsts: must be true, false, ramp, or like {max_age: 365d, include_subdomains: true} (written: rampe)",
+        ),
+        ("31536000", "hsts: must be true, false, ramp, or like"),
         ("{subdomains: true}", "unknown key: did you mean include_subdomains?"),
     ],
 )
