@@ -71,7 +71,7 @@ async def served(
         handler = make_handler()
         proxies = Networks([network_of("192.0.2.1/32")] if trusted else [])
         handler.snapshot = Snapshot(sites=HostTable({HOST: site}), trusted=proxies)
-        downstream = Downstream(client=PEER, names=frozenset({HOST}))
+        downstream = Downstream(client=PEER, names=frozenset({HOST}), policy=site.policy)
         downstream.client_chain = tuple(chain)
         frontend = H1Frontend(handler)
         loop = asyncio.get_running_loop()
