@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
+from proxyd.config.client_check import ClientCheck
 from proxyd.config.client_options import client_mistakes, client_mistakes_of_all
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
@@ -34,6 +36,12 @@ _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
 _NOT_YET = "not in this version yet"
 #: Pydantic has the words of Python here.
 _IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text", "path_type": "a path"}
+#: What other programs have, by parts of the names.
+_TURNS_OFF = re.compile("verify|insecure|skip", re.IGNORECASE)
+_ALWAYS_VERIFIED = (
+    "unknown key: upstreams are always verified. Give the root certificate of a private CA in `ca`; for a self-signed "
+    "one write `pin`: the log of a request that failed has the line to paste"
+)
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
@@ -42,8 +50,8 @@ def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Con
 
     Raises ConfigError with every mistake, each with its place and next step.
 
-    `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and secrets must be readable; commands that
-    ask nobody may lack the right.
+    `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and `tls`, and secrets must be readable;
+    commands that ask nobody may lack the right.
     `serves`: one that a host has for itself is a warning, because all others are to be served. Only who serves has
     the credentials that systemd passes.
     """
@@ -138,7 +146,7 @@ class _Reading:
         if top is not None and top.default_host is not None:
             self._check_default(top.default_host, options)
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
-        warnings += self._check_upstreams(written, defaults)
+        warnings += self._check_tls(written, defaults)
         if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
             found = log_findings(top.log)
             warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
@@ -277,12 +285,14 @@ class _Reading:
                     warnings.append(self._document.mistake(location, f"warning: {one.message}"))
         return warnings
 
-    def _check_upstreams(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
-        check, warnings = UpstreamCheck(defaults), []
+    def _check_tls(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
+        check, clients, warnings = UpstreamCheck(defaults), ClientCheck(defaults), []
+        for location, message in clients.mistakes(hosts):
+            self._wrong(location, message)
         for key, options in hosts.items():
             place = ("hosts", key)
-            found = [*check.unused(place, options)]
-            broken = [*check.files(place, options)] if self._reads_bundles else []
+            found = [*check.unused(place, options), *clients.unused(place, options)]
+            broken = [*check.files(place, options), *clients.files(place, options)] if self._reads_bundles else []
             if self._serves:
                 found += broken
             else:
@@ -311,7 +321,7 @@ class _Reading:
             found = model.model_validate(data, context=self._context)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                location = tuple(part for part in detail["loc"] if not isinstance(part, str) or "[" not in part)
+                location = _written_place(detail["loc"], data)
                 if shorthand:  # the user wrote neither `upstream` nor a list
                     location = location[1:] if isinstance(data.get("upstream"), list) else ()
                 self._explain((*place, *location), detail, model)
@@ -323,7 +333,10 @@ class _Reading:
         is_hidden = hides(location) or isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
         shown = f" (written: {written})" if written is not None and not is_hidden else ""
         if kind == "extra_forbidden":
-            self._wrong(location, _unknown(str(location[-1]), _siblings(model, detail["loc"])), at_key=True)
+            message = _unknown(str(location[-1]), _siblings(model, detail["loc"]))
+            if location[-2:-1] == ("upstream_tls",) and _TURNS_OFF.search(str(location[-1])):
+                message = _ALWAYS_VERIFIED
+            self._wrong(location, message, at_key=True)
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":
@@ -372,6 +385,18 @@ def _only_upstream(written: object, defaults: HostOptions) -> HostOptions | None
 def _unknown(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
     return "unknown key" + (f": did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}")
+
+
+def _written_place(location: Sequence[str | int], data: Any) -> Location:
+    """Return a place without what pydantic adds to it (`tuple[Upstream, ...]`), which a key may look like."""
+    found: list[str | int] = []
+    for part in location:
+        is_key = isinstance(data, dict) and part in data
+        if is_key or not isinstance(part, str) or "[" not in part:
+            found.append(part)
+            is_index = isinstance(data, list) and isinstance(part, int) and part < len(data)
+            data = data[part] if is_key or is_index else None
+    return tuple(found)
 
 
 def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:

@@ -32,7 +32,12 @@ class UpstreamCheck:
             yield location, str(broken)
 
     def unused(self, place: Location, options: HostOptions) -> Iterator[tuple[Location, str]]:
-        """Yield that a host's `upstream_tls` concerns none of its upstreams."""
+        """Yield that a host's `upstream_tls` concerns none of its upstreams, and that these are never asked."""
+        if options.redirect is not None and options.upstream and options.upstream != self._defaults.upstream:
+            message = f"is never asked: every request is redirected to {options.redirect.to}; remove one of the two"
+            if options.paths:
+                message = message.replace("every request", "every request outside of paths")
+            yield (*place, "upstream"), message
         if options.upstream_tls != self._defaults.upstream_tls and not speaks_tls(options):
             addresses = ", ".join(str(one) for one in options.upstream)
             message = f"has no effect: no TLS is spoken to {addresses}; write https:// there if it is meant"

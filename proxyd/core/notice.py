@@ -24,6 +24,8 @@ _WHAT: Mapping[TroubleKind, str] = {
     TroubleKind.CACHE_NOT_DURABLE: "nothing can be kept",
     TroubleKind.CLOCK_WRONG: "the clock is not believed",
     TroubleKind.HOOK_FAILED: "on_renew or export failed",
+    TroubleKind.RELOAD_REFUSED: "the configuration file was refused",
+    TroubleKind.ACCESS_LOG_FAILED: "the access log cannot be written",
 }
 _LEFT: Mapping[Urgency, tuple[str, str]] = {
     Urgency.NOTICED: ("noticed", ""),

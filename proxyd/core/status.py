@@ -105,19 +105,21 @@ def status_document(
     doubt: Doubt | None = None,
     cache: Alarm | None = None,
     refused: str | None = None,
+    access_log: Alarm | None = None,
     on_demand: Mapping[str, Mapping[str, object]] | None = None,
 ) -> dict[str, object]:
     """Return what `proxyd status --json` and /status.json promise.
 
     `doubt`: why the clock is not believed; `cache`: why nothing can be kept; `refused`: why the file as it is now is
-    not in force; `on_demand`: what each wildcard host allows.
+    not in force; `access_log`: why its lines are lost; `on_demand`: what each wildcard host allows.
     """
     return {
         "version": version,
-        "ok": not (doubt or cache or refused) and not any(row.needs_a_person for row in rows.values()),
+        "ok": not (doubt or cache or refused or access_log) and not any(row.needs_a_person for row in rows.values()),
         "clock": doubt.reason if doubt else None,
         "cache": cache.reason if cache else None,
         "reload": refused,
+        "access_log": access_log.reason if access_log else None,
         "from": "daemon" if from_daemon else "cache",
         "hosts": {host.text: row.to_document() for host, row in rows.items()},
         "on_demand": dict(on_demand or {}),

@@ -23,6 +23,8 @@ class TroubleKind(Enum):
     CACHE_NOT_DURABLE = "cache_not_durable"  # what is obtained cannot be kept
     CLOCK_WRONG = "clock_wrong"  # the clock of this machine is not believed
     HOOK_FAILED = "hook_failed"  # on_renew or export of a host
+    RELOAD_REFUSED = "reload_refused"  # the configuration file as it is now is not in force
+    ACCESS_LOG_FAILED = "access_log_failed"  # lines of the access log are lost
 
 
 class Urgency(IntEnum):

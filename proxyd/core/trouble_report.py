@@ -20,10 +20,21 @@ _SHARED = (TroubleKind.CA_FAILED, TroubleKind.TERMS_CHANGED, TroubleKind.ACCOUNT
 
 
 def troubles(
-    facts: Iterable[Facts], now: datetime, *, doubt: Doubt | None = None, cache: Alarm | None = None
+    facts: Iterable[Facts],
+    now: datetime,
+    *,
+    doubt: Doubt | None = None,
+    cache: Alarm | None = None,
+    others: Iterable[Alarm] = (),
 ) -> list[Trouble]:
-    """Return every trouble once: what many hosts have in common is one of all of them."""
+    """Return every trouble once: what many hosts have in common is one of all of them.
+
+    `others`: what else is wrong with the whole, one of a kind.
+    """
     found = [*_of_machine(doubt, cache)]
+    for alarm in others:
+        key, urgency = alarm.kind.value, Urgency.NOTICED
+        found.append(Trouble(key=key, kind=alarm.kind, urgency=urgency, reason=alarm.reason, to_do=alarm.to_do))
     shared: defaultdict[str, list[Trouble]] = defaultdict(list)
     for one in facts:
         for trouble in _of_certificate(one, now):

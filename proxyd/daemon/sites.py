@@ -1,7 +1,7 @@
 """From the options of hosts to what requests read of them: everything that can be made beforehand is."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from proxyd.core.redirection import Redirection
 from proxyd.core.route_table import RouteTable
 from proxyd.core.security_fields import SecurityFields
 from proxyd.core.strict_transport import ramp_lines, strict_transport_line
+from proxyd.core.tls_policy import TlsPolicy
 from proxyd.proxy.answer import Answer
 from proxyd.proxy.client_access import ClientAccess
 from proxyd.proxy.site_rules import Route, SiteRules, maintenance
@@ -40,7 +41,9 @@ class Sites:
         self._renewals = renewals
         self._pages: dict[Path, bytes] = {}
 
-    def table(self, config: Config, upstreams: Upstreams) -> HostTable[Site]:
+    def table(
+        self, config: Config, upstreams: Upstreams, policies: Mapping[Hostname | HostPattern, TlsPolicy]
+    ) -> HostTable[Site]:
         """Return how each name is served. Blocks: not for the event loop."""
         pages: dict[Path, bytes] = {}
 
@@ -51,7 +54,7 @@ class Sites:
                 upstream=upstreams.group(options) if options.upstream else _NOWHERE,
                 times=Times.of(options.timeouts),
                 max_body=options.max_body,
-                needs_own_connection=options.tls.client_ca is not None,
+                policy=policies[host],
                 keeps_host=options.host_header == "keep",
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
                 security=self._security(host, options),

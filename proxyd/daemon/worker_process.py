@@ -185,6 +185,9 @@ class WorkerProcess:
         self._generation = generation
         log = prepared.config.log
         set_up(level=log.level, format=log.format)
+        file = log.access.file if log.access else None
+        if self._log_trouble is not None and self._log_trouble["log_file"] != str(file):
+            self._log_trouble = None
         self._send({"adopted": generation})
 
     async def _tell_traffic(self) -> None:

@@ -15,7 +15,6 @@ from proxyd.core.counters import Document, of_gone, summed
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.issuing import Issuing
-from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.reload import ReloadRefused
 from proxyd.store.archive import fingerprint
 
@@ -77,7 +76,7 @@ class Workers:
         self._is_flush_due = False
         self._is_read = False
         self._gone: list[Document] = []
-        self._log_files = FileTroubles()
+        self._log_files = issuing.log_files
         self._verdicts: dict[str, bool] = {}
         self._experience: dict[str, Sequence[Any]] = {}
         issuing.table.changed = self._table_changed

@@ -47,6 +47,22 @@ def test_a_cache_that_keeps_nothing_is_told(daemon: DaemonProcess) -> None:
             disk.free()
 
 
+def test_a_refused_reload_is_told_and_its_end(daemon: DaemonProcess) -> None:
+    keep_certificates(daemon, HOST)
+    with receiver() as people:
+        daemon.configure({HOST: 8080}, acme=NO_CA, alerts=[{"webhook": people.url}], watch=True)
+        daemon.start()
+        daemon.wait_for("control socket")
+        good = daemon.file.read_text()
+        daemon.file.write_text(f"{good}lisen: 1\n")  # nobody is at a terminal
+        eventually(lambda: "reload_refused" in kinds(people.documents, "problem"), what=daemon.log)
+        told = next(one for one in people.documents if one["kind"] == "reload_refused")["troubles"][0]
+        assert "lisen: unknown key: did you mean listen?" in told["reason"]
+        assert "proxyd check" in told["to_do"]
+        daemon.file.write_text(good)
+        eventually(lambda: "reload_refused" in kinds(people.documents, "resolved"), what=daemon.log)
+
+
 def test_what_one_of_two_channels_did_not_take_is_told_after_a_restart(daemon: DaemonProcess) -> None:
     keep_certificates(daemon, HOST)
     with receiver() as well, receiver() as ill:

@@ -14,19 +14,25 @@ NO_CA = {"server": "https://127.0.0.1:1/dir"}
 
 
 def start_cached(
-    daemon: DaemonProcess, hosts: Mapping[str, Any], *, prepare: Callable[[], None] | None = None, **more: Any
+    daemon: DaemonProcess,
+    hosts: Mapping[str, Any],
+    *,
+    prepare: Callable[[], None] | None = None,
+    covers_all: bool = False,
+    **more: Any,
 ) -> None:
-    """Start it with a self-signed certificate for each host, and wait until all are served."""
-    keep_certificates(daemon, *hosts)
+    """Start it with a self-signed certificate for each host (`covers_all`: one), and wait until all are served."""
+    keep_certificates(daemon, *hosts, covers_all=covers_all)
     daemon.configure({**hosts}, acme=NO_CA, **more)
     daemon.start(prepare=prepare)
 
 
-def keep_certificates(daemon: DaemonProcess, *hosts: str) -> None:
-    """Put self-signed certificates into the cache."""
+def keep_certificates(daemon: DaemonProcess, *hosts: str, covers_all: bool = False) -> None:
+    """Put self-signed certificates into the cache; `covers_all`: the same one for all of them."""
+    common = make_pem(*hosts) if covers_all else b""
     daemon.cache.mkdir(mode=0o700, exist_ok=True)
     for host in hosts:
-        (daemon.cache / host).write_bytes(make_pem(host))
+        (daemon.cache / host).write_bytes(common or make_pem(host))
         (daemon.cache / host).chmod(0o600)
 
 

@@ -139,3 +139,14 @@ def test_alarms_cache_and_clock() -> None:
         TroubleKind.SELF_HANDSHAKE_FAILED,
     ]
     assert found[2].reason == "example.com: not confirmed"
+
+
+def test_what_is_wrong_with_the_whole_is_one_of_a_kind() -> None:
+    refused = Alarm(reason="the file was refused", to_do="Mend it.", kind=TroubleKind.RELOAD_REFUSED)
+    log = Alarm(reason="the log takes nothing", to_do="Make room.", kind=TroubleKind.ACCESS_LOG_FAILED)
+    found = troubles([], NOW, others=[refused, log])
+    assert [(one.key, one.reason, one.to_do) for one in found] == [
+        ("reload_refused", refused.reason, refused.to_do),
+        ("access_log_failed", log.reason, log.to_do),
+    ]
+    assert {one.urgency for one in found} == {Urgency.NOTICED}
