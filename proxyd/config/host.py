@@ -7,7 +7,9 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonS
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.auth_url import Auth
+from proxyd.config.client_options import ClientHeaders, ClientMatch
 from proxyd.config.header_options import HeaderOptions, RequestField
+from proxyd.config.hsts import Hsts, read_hsts
 from proxyd.config.option import Options, may_be_off, option, switch
 from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
@@ -78,8 +80,13 @@ class HostTls(Options):
         "require", "with client_ca: require; optional: a certificate that is shown must verify; none"
     )
     client_crl: File | None = option(None, "PEM of the CA's list of revoked certificates")
-    client_allow: tuple[dict[str, str], ...] = option((), "{san|subject|fingerprint: V}", today=[[]])
-    client_headers: dict[str, str] = option(doc="header: field of the client certificate", factory=dict, today=[{}])
+    client_allow: tuple[ClientMatch, ...] = option(
+        (), "[{san: V}, {subject: V}, {fingerprint: V}]: whose certificates are served; empty: all that verify"
+    )
+    client_headers: ClientHeaders = option(
+        doc="{X-Client: subject}: what the upstream is told; subject, issuer, serial, san, fingerprint, not_after",
+        factory=dict,
+    )
     cert: File | None = option(None, "PEM of a certificate of your own with its chain: nothing is ordered for the host")
     key: File | None = option(None, "its private key; null: it is in the same file")
     issuer: Literal["acme", "internal"] = option(
@@ -96,14 +103,6 @@ class HostTls(Options):
             )
         _without_key_of_defaults(self)
         return self
-
-
-class Hsts(Options):
-    """Strict-Transport-Security (RFC 6797)."""
-
-    max_age: Duration = option("365d", "how long browsers remember")
-    include_subdomains: bool = option(True, "for sub-domains too")
-    preload: bool = option(False, "ask for the browsers' built-in list")
 
 
 class RateLimitOptions(Options):
@@ -216,6 +215,7 @@ Hook = Annotated[
 ]
 
 
+_Hsts = Annotated[Hsts | None, BeforeValidator(read_hsts, json_schema_input_type=bool | Literal["ramp"] | Hsts | None)]
 _Health = Annotated[Health | None, may_be_off(Health)]
 _Export = Annotated[Export | None, may_be_off(Export)]
 _BasicAuth = Annotated[BasicAuth | None, may_be_off(BasicAuth)]
@@ -252,10 +252,10 @@ class HostOptions(Options):
     tls: HostTls = option(HostTls(), "TLS towards clients")
     acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
     http2: bool = option(True, "offer HTTP/2", today=[False])
-    hsts: Annotated[Hsts | None, switch(Hsts)] = option(
-        None, "{max_age: 365d, include_subdomains: true}", today=[None, False]
+    hsts: _Hsts = option(
+        None, "browsers use https only: {max_age: 365d, include_subdomains: true}, or ramp: longer with each renewal"
     )
-    secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
+    secure_headers: bool = option(False, "nosniff, frame and referrer policies, where the upstream sets none")
     max_body: Size = option(0, "largest request body; 0: no limit")
     rate_limit: Annotated[RateLimit | None, may_be_off(RateLimit)] = option(
         None, "{requests: 100, per: 1s, burst: 200}, per client address (IPv6: /64); or 100/s"

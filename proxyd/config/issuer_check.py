@@ -53,6 +53,9 @@ def wildcard_findings(host: HostPattern, options: HostOptions, acme: AcmeOptions
         yield (), message
     if not host.is_public and not is_internal and not acme.is_private:
         yield (), _no_public_ca(f"names under {host}")
+    if options.hsts is not None and options.hsts.max_age == "ramp":
+        message = f"ramp goes by the renewals of one certificate, and names under {host} have many: write a max_age"
+        yield ("hsts",), message
     if options.certificate == "shared":
         message = f"names under {host} are not known beforehand: each gets a certificate of its own; remove it"
         yield ("certificate",), message

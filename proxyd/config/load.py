@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
 from proxyd.config.client_check import ClientCheck
+from proxyd.config.client_options import client_mistakes, client_mistakes_of_all
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
 from proxyd.config.guard_check import GuardCheck
@@ -140,6 +141,7 @@ class _Reading:
         for key, name, own in self._hosts(hosts, defaults):
             options[name] = written[key] = own
             names[key] = name
+            self._check_options(("hosts", key), own, defaults)
             is_own = own.acme is not None and own.acme is not defaults.acme
             place = ("hosts", key, "acme") if is_own else ("acme",) if own.acme is None else ("defaults", "acme")
             if place not in acme:  # ten thousand hosts share one
@@ -149,6 +151,8 @@ class _Reading:
             warnings += self._check_issuer(top, ("hosts", key), name, own)
             if isinstance(name, Hostname):
                 self._check_listed(("hosts", key), own)
+        for place, message in client_mistakes_of_all(defaults, written.values()):
+            self._wrong(place, message)
         if top is not None and top.default_host is not None:
             self._check_default(top.default_host, options)
         warnings += [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
@@ -220,6 +224,12 @@ class _Reading:
             self._wrong((*place, *where), message, at_key=not where)
         for message in root_findings((name, *options.aliases), options, acme):
             yield self._document.mistake(place, f"warning: {message}", at_key=True)
+
+    def _check_options(self, place: Location, options: HostOptions, defaults: HostOptions) -> None:
+        for where, message in client_mistakes(options, defaults):
+            self._wrong((*place, *where), message)
+        for message in options.hsts.mistakes() if options.hsts is not None else ():
+            self._wrong((*place, "hsts"), message)
 
     def _check_trust(self, config: Config) -> Iterator[Mistake]:
         for index, network in enumerate(config.trusted_proxies):

@@ -20,6 +20,7 @@ Limit = Literal[
     "rate_limit",
     "basic_auth",
     "max_upstream_connections",
+    "client_allow",
     "header_timeout",
     "idle_timeout",
     "keepalive_timeout",

@@ -148,6 +148,7 @@ def source_of(issuing: Issuing) -> Source:
         obtain=certificates.on_demand.wait,
         arrived=certificates.hits.by_http,
         nonce=certificates.names.self_check.answer,
+        renewals=certificates.memory.renewals.of,
         first=table.first,
     )
 

@@ -124,7 +124,7 @@ class LogFile:
     def _open(self) -> None:
         """As another's pipe may be there: without waiting for its reader, nor becoming anybody's terminal."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        self._descriptor = os.open(self.path, flags, 0o640)
+        self._descriptor = os.open(self.path, flags, 0o600)
         self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         self._looked_at = monotonic()
 

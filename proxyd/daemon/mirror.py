@@ -57,6 +57,7 @@ class Mirror:
         self._challenges = ChallengeTable(clock=clock, arrived=self._validated)
         self._self_check = SelfCheck(clock=clock)
         self._served: dict[Hostname, References] = {}
+        self._renewals: dict[Hostname, int] = {}
         self._is_complete = False
         self._asked: dict[int, tuple[Message, asyncio.Future[Reply]]] = {}
         self._numbers = itertools.count(secrets.randbits(48))  # not those of a process before
@@ -79,6 +80,7 @@ class Mirror:
             obtain=self._obtain,
             arrived=lambda host, *what: self._send({"hit": [host.text, *what]}),
             nonce=self._self_check.answer,
+            renewals=lambda host: self._renewals.get(host, 0),
             first=lambda: next(iter(self._served), None),
         )
 
@@ -163,6 +165,8 @@ class Mirror:
                 for host in self._served.keys() - {Hostname(name) for name in news["state"]}:
                     self._forget(host)
             self._self_check.key = bytes.fromhex(news["key"])
+        if "renewals" in news:
+            self._renewals |= {Hostname(name): int(count) for name, count in news["renewals"].items()}
         if "challenges" in news:
             self._unpublished = news["challenges"]
         for name, written in (news.get("state") or news.get("serve") or {}).items():

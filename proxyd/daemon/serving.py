@@ -66,6 +66,8 @@ class Source:
     arrived: Callable[[Hostname, str, str, str], None]
     #: Answers a look of our own at port 80, or returns None.
     nonce: Callable[[str], str | None]
+    #: How often the certificate of a name was renewed.
+    renewals: Callable[[Hostname], int]
     #: Any name that is served: for who takes any.
     first: Callable[[], Hostname | None]
 
@@ -120,7 +122,7 @@ class Serving:
             date=date,
             count=self._handler.count,
         )
-        self._sites = Sites(counters, rates)
+        self._sites = Sites(counters, rates, source.renewals)
         self._policies = Policies()
         self._head_limits = _head_limits(config)
         self._https_port = 443

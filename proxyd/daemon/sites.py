@@ -1,11 +1,12 @@
 """From the options of hosts to what requests read of them: everything that can be made beforehand is."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxyd.config.host import HostOptions
+from proxyd.config.hsts import Hsts
 from proxyd.config.model import Config
 from proxyd.config.routing import Redirect
 from proxyd.config.user_file import read_users
@@ -18,10 +19,13 @@ from proxyd.core.networks import Networks
 from proxyd.core.rate_limit import Rate, RateTable
 from proxyd.core.redirection import Redirection
 from proxyd.core.route_table import RouteTable
+from proxyd.core.security_fields import SecurityFields
+from proxyd.core.strict_transport import ramp_lines, strict_transport_line
 from proxyd.core.tls_policy import TlsPolicy
 from proxyd.core.user_list import UserList, UserListError
 from proxyd.proxy.answer import Answer
 from proxyd.proxy.basic_auth import Attempts, BasicAuth
+from proxyd.proxy.client_access import ClientAccess
 from proxyd.proxy.forward_auth import ForwardAuth
 from proxyd.proxy.gate import Guard
 from proxyd.proxy.site_rules import ClientLimit, Route, SiteRules, maintenance
@@ -52,9 +56,10 @@ class Sites:
     `rates`: where requests of clients are counted.
     """
 
-    def __init__(self, counters: Counters, rates: RateTable) -> None:
+    def __init__(self, counters: Counters, rates: RateTable, renewals: Callable[[Hostname], int]) -> None:
         self._counters = counters
         self._rates = rates
+        self._renewals = renewals
         self.attempts = Attempts(rates, counters)
         self._files = _Files()
 
@@ -77,6 +82,9 @@ class Sites:
                 policy=policies[host],
                 keeps_host=options.host_header == "keep",
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
+                security=self._security(host, options),
+                client_access=_client_access(options),
+                reserved=_change({}, tuple(options.tls.client_headers), aliases=True),
                 counters=self._counters,
                 counts=self._counters.host(host.text),
             )
@@ -97,7 +105,8 @@ class Sites:
     ) -> SiteRules | None:
         """Return what the options say before an upstream is asked; `entry`: under which name they are written."""
         request = options.headers.request
-        says = (options.allow, options.deny, options.maintenance, options.redirect, request.set, request.remove)
+        removed = (*request.remove, *options.tls.client_headers)  # what it tells of a client nobody else may
+        says = (options.allow, options.deny, options.maintenance, options.redirect, request.set, removed)
         if not any((*says, options.rate_limit, options.basic_auth, options.forward_auth)):
             return None
         return SiteRules(
@@ -107,7 +116,7 @@ class Sites:
             maintenance=self._maintenance(options, files),
             guards=tuple(self._guards(options, files, upstreams)),
             redirection=_redirection(options.redirect),
-            request_fields=_change(request.set, request.remove, aliases=True),
+            request_fields=_change(request.set, removed, aliases=True),
         )
 
     def _limit(self, entry: Hostname | HostPattern, options: HostOptions) -> ClientLimit | None:
@@ -116,6 +125,16 @@ class Sites:
             return None
         rate = Rate.of(limit.requests, limit.per.total_seconds(), limit.burst)
         return ClientLimit(host=entry.text, rate=rate, table=self._rates)
+
+    def _security(self, host: Hostname | HostPattern, options: HostOptions) -> SecurityFields | None:
+        strict = None
+        if options.hsts is not None and isinstance(host, Hostname) and host.is_ip_address:
+            pass  # RFC 6797 §8.1.1
+        elif options.hsts is not None:
+            strict = _strict(host, options.hsts, self._renewals)
+        if strict is None and not options.secure_headers:
+            return None
+        return SecurityFields(strict=strict, protects=options.secure_headers)
 
     def _maintenance(self, options: HostOptions, files: _Files) -> Answer | None:
         chosen = options.maintenance
@@ -187,6 +206,24 @@ def _routes(site: Site, options: HostOptions, upstreams: Upstreams) -> RouteTabl
             for prefix, route in options.paths.items()
         }
     )
+
+
+def _strict(host: Hostname | HostPattern, options: Hsts, renewals: Callable[[Hostname], int]) -> Callable[[], bytes]:
+    if options.max_age == "ramp":
+        assert isinstance(host, Hostname)  # as the configuration is checked
+        lines, name = ramp_lines(include_subdomains=options.include_subdomains), host
+        return lambda: lines[min(renewals(name), len(lines) - 1)]
+    line = strict_transport_line(
+        int(options.max_age.total_seconds()), include_subdomains=options.include_subdomains, preload=options.preload
+    )
+    return lambda: line
+
+
+def _client_access(options: HostOptions) -> ClientAccess | None:
+    tls = options.tls
+    if tls.client_ca is None or tls.client_auth == "none":
+        return None
+    return ClientAccess(headers=tuple(tls.client_headers.items()), rules=tuple(one.rule() for one in tls.client_allow))
 
 
 def _redirection(options: Redirect | None) -> Redirection | None:

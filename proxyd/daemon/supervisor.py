@@ -25,6 +25,7 @@ from proxyd.daemon.child import Child, Life, how_it_ended
 from proxyd.daemon.issuer_process import IssuerProcess
 from proxyd.daemon.listening import Listening, bound, log_listening
 from proxyd.daemon.logs import set_up, tell_repeated_now
+from proxyd.daemon.privileges import OF_WORKER, give_up_rights
 from proxyd.daemon.reload import log_warnings
 from proxyd.daemon.systemd import Watchdog, notify, stopping
 from proxyd.daemon.worker_process import WorkerProcess
@@ -125,6 +126,8 @@ class Supervisor:
         status = 1
         try:
             self._leave_behind(number)
+            if number:
+                give_up_rights(OF_WORKER)
             life = Life(line, self._beats, number, supervisor=self._pid)
             if number:
                 status = WorkerProcess(

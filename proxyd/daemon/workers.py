@@ -71,6 +71,7 @@ class Workers:
         self._syncs = time.monotonic_ns()  # a late word to an issuer before is about no other news
         self._changed: set[Hostname] = set()
         self._has_new_challenges = False
+        self._renewed: set[Hostname] = set()
         self._is_flush_due = False
         self._is_read = False
         self._gone: list[Document] = []
@@ -78,6 +79,7 @@ class Workers:
         self._verdicts: dict[str, bool] = {}
         self._experience: dict[str, Sequence[Any]] = {}
         issuing.table.changed = self._table_changed
+        self._certificates.memory.renewals.changed = self._renewals_changed
         self._certificates.board.changed = self._certificates.challenges.changed = self._challenges_changed
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
@@ -188,6 +190,10 @@ class Workers:
         self._has_new_challenges = True
         self._flush_soon()
 
+    def _renewals_changed(self, host: Hostname) -> None:
+        self._renewed.add(host)
+        self._flush_soon()
+
     def _flush_soon(self) -> None:
         if not self._is_flush_due:
             self._is_flush_due = True
@@ -203,6 +209,9 @@ class Workers:
         if self._has_new_challenges:
             self._has_new_challenges = False
             news["challenges"] = self._challenges()
+        if self._renewed:
+            renewed, self._renewed = self._renewed, set()
+            news["renewals"] = {host.text: self._certificates.memory.renewals.of(host) for host in renewed}
         if news:
             for worker in self._joined():
                 self._send(worker, news)
@@ -213,6 +222,7 @@ class Workers:
             "state": self._references(self._issuing.table.hosts()),
             "complete": self._is_read,
             "challenges": self._challenges(),
+            "renewals": {host.text: count for host, count in self._certificates.memory.renewals.counts().items()},
             "key": self._certificates.names.self_check.key.hex(),
         }
         self._send(worker, state)

@@ -12,7 +12,7 @@ _SHORTLY = 1
 _MEANING = {
     400: "The request is malformed.",
     401: "A user name and a password are needed.",
-    403: "This is not open to your address.",
+    403: "This is not open to you.",
     408: "The request did not come in time.",
     413: "The request body is too large.",
     414: "The request target is too long.",

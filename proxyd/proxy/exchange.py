@@ -10,12 +10,12 @@ from proxyd.core.tls_policy import TlsPolicy
 class Downstream:
     """The connection a request came on: the address of its other end, and the names that its certificate covers.
 
-    `client` is who asks: the peer, or whom a trusted proxy names for the request under way. `host`: for which its
-    handshake was. `policy`: what that had to keep to; None: it came without TLS. `client_chain`: the certificates (DER)
-    of a client that proved who it is, its own first.
+    `client` is who asks: the peer, or whom a trusted proxy names for the request under way; `is_secure`: it used TLS.
+    `host`: for which the handshake was. `policy`: what that had to keep to; None: it came without TLS. `client_chain`:
+    the certificates (DER) of a client that proved who it is, its own first.
     """
 
-    __slots__ = ("client", "client_chain", "host", "known", "names", "peer", "policy", "proto")
+    __slots__ = ("client", "client_chain", "host", "is_secure", "known", "names", "peer", "policy", "proto")
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class Downstream:
         self.client = self.peer = client
         self.names = names
         self.proto = proto
+        self.is_secure = proto == b"https"
         self.host = host
         self.policy = policy
         self.client_chain: tuple[bytes, ...] = ()

@@ -15,6 +15,7 @@ from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import Claims
 from proxyd.proxy.access_log import AccessLog, AccessRecord
 from proxyd.proxy.answer import Answer, send_answer
+from proxyd.proxy.client_access import Caller
 from proxyd.proxy.error_response import send_error
 from proxyd.proxy.exchange import Downstream, Exchange
 from proxyd.proxy.gate import Gate, Verdict, Visit
@@ -24,9 +25,11 @@ from proxyd.proxy.traffic import Traffic
 
 _log = logging.getLogger("proxyd.proxy")
 _READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
-_ELSEWHERE, _TOO_LARGE, _UNVERIFIABLE = Answer(421), Answer(413), Answer(503)
+_ELSEWHERE, _TOO_LARGE = Answer(421), Answer(413)
+_STRANGER, _UNVERIFIABLE = Answer(403), Answer(503)
 #: Written down for who left without an answer.
 _LEFT = 499
+_ANYBODY = Caller(b"", is_admitted=True)
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class _Known:
     forwarded: bytes
     #: Something is to be looked at before an upstream is asked.
     is_ruled: bool
+    caller: Caller = _ANYBODY
 
     @property
     def asked_as(self) -> bytes:
@@ -139,6 +143,9 @@ class Handler:
         site, rules = known.site, known.site.rules
         if site.policy.is_broken:
             return _UNVERIFIABLE
+        if not known.caller.is_admitted:
+            self._turned_away(known, exchange)
+            return _STRANGER
         if rules is None:
             return site, request
         client = exchange.downstream.client
@@ -176,30 +183,48 @@ class Handler:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority
         host = host_of(authority)
         site = snapshot.sites.get(host) if host is not None else None
-        downstream.client = downstream.peer
+        downstream.client, downstream.is_secure = downstream.peer, downstream.proto == b"https"
         is_trusted = snapshot.trusted.has(downstream.peer)
         if host is None or site is None:
             return None
         if not site.admits(downstream, host, is_trusted=is_trusted):
             return None
-        is_ruled = site.rules is not None or snapshot.ready_path is not None or site.policy.is_broken
+        access = site.client_access
+        caller = _ANYBODY if access is None else access.caller(downstream.client_chain)
+        is_closed = site.policy.is_broken or not caller.is_admitted
+        is_ruled = site.rules is not None or snapshot.ready_path is not None or is_closed
         if is_trusted:
-            return self._told_by_proxy(_Known(snapshot, authority, host, site, Claims(), b"", is_ruled), exchange)
-        lines = forwarded_lines(client=downstream.peer, host=authority, proto=downstream.proto)
-        return _Known(snapshot, authority, host, site, None, lines, is_ruled)
+            known = _Known(snapshot, authority, host, site, Claims(), b"", is_ruled, caller)
+            return self._told_by_proxy(known, exchange)
+        lines = forwarded_lines(client=downstream.peer, host=authority, proto=downstream.proto) + caller.lines
+        return _Known(snapshot, authority, host, site, None, lines, is_ruled, caller)
 
     def _told_by_proxy(self, known: _Known, exchange: Exchange) -> _Known:
         """Return the same for what a trusted proxy says of this request."""
         claims, downstream = exchange.request.block.claims, exchange.downstream
         asker = asker_of(downstream.peer, claims.x_forwarded_for, known.snapshot.trusted)
-        downstream.client = asker.client
+        proto = believed_proto(claims, downstream.proto)
+        downstream.client, downstream.is_secure = asker.client, proto == b"https"
         lines = forwarded_lines(
-            client=asker.client,
-            host=believed_host(claims, known.authority),
-            proto=believed_proto(claims, downstream.proto),
-            through=asker.through,
+            client=asker.client, host=believed_host(claims, known.authority), proto=proto, through=asker.through
         )
-        return _Known(known.snapshot, known.authority, known.host, known.site, claims, lines, known.is_ruled)
+        caller = known.caller
+        lines += caller.lines
+        return _Known(known.snapshot, known.authority, known.host, known.site, claims, lines, known.is_ruled, caller)
+
+    def _turned_away(self, known: _Known, exchange: Exchange) -> None:
+        self._counters.hit("client_allow")
+        identity = known.caller.identity
+        _log.info(
+            "a client's certificate is not in client_allow: 403",
+            extra={
+                "host": known.host,
+                "client": exchange.downstream.client,
+                "who": identity or "shows no certificate that can be read",
+                "fingerprint": None if identity is None else identity.fingerprint,
+                "next": "if it is to be served, add its san, subject or fingerprint to tls.client_allow",
+            },
+        )
 
     def _request_id(self) -> str:
         self._counters.begun += 1  # each request has one
@@ -209,6 +234,8 @@ class Handler:
     def _answer(self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float) -> None:
         status, body, content_type, lines = answer
         lines += self._date()
+        if site is not None and site.security is not None:
+            lines = site.security.applied(lines, is_secure=exchange.downstream.is_secure)
         if body or content_type is None:
             send_answer(exchange, status, body, content_type=content_type, lines=lines)
         else:

@@ -126,6 +126,8 @@ class Relay:
         if self._connection is None or self._is_over:
             return
         if self._request.block.body == CHUNKED:
+            if trailers and self.site.reserved is not None:
+                trailers = self.site.reserved.applied(trailers)
             self._connection.write(b"0%b\r\n\r\n" % trailers)
         self._connection.finish()
         if not self.status and self._unsent < 0:
@@ -208,6 +210,8 @@ class Relay:
         self.status = head.status
         self._awaits_continue = False
         lines = head.kept if head.has_date else head.kept + self._date()
+        if self.site.security is not None:
+            lines = self.site.security.applied(lines, is_secure=self.exchange.downstream.is_secure)
         if self.site.response_fields is not None:
             lines = self.site.response_fields.applied(lines)
         if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22
@@ -375,7 +379,10 @@ class Relay:
             self.exchange.abort()
             self._end(self.status)
         else:
-            send_error(self.exchange, status, self.request_id, lines=lines + self._date())
+            lines += self._date()
+            if self.site.security is not None:
+                lines = self.site.security.applied(lines, is_secure=self.exchange.downstream.is_secure)
+            send_error(self.exchange, status, self.request_id, lines=lines)
             self._end(status)
 
     def _drop_upstream(self) -> None:

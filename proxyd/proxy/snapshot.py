@@ -8,7 +8,9 @@ from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.request_head import RequestHead
+from proxyd.core.security_fields import SecurityFields
 from proxyd.core.tls_policy import TlsPolicy
+from proxyd.proxy.client_access import ClientAccess
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.site_rules import SiteRules
 from proxyd.proxy.times import Times
@@ -22,7 +24,8 @@ class Site:
 
     `rules`: what is looked at before an upstream is asked. `keeps_host`: the upstream sees the Host that the client
     sent. `counts`: the answers of this host, among all `counters`. `policy`: what the handshake of whoever asks must
-    have kept to.
+    have kept to. `client_access`: of a host that asks for certificates. `reserved`: takes away what nobody but us may
+    tell the upstream, beside what holds for all hosts. `security`: what is added to responses, our own too.
     """
 
     host: Hostname | HostPattern
@@ -32,6 +35,9 @@ class Site:
     keeps_host: bool = True
     rules: SiteRules | None = None
     response_fields: HeaderChange | None = None
+    security: SecurityFields | None = None
+    client_access: ClientAccess | None = None
+    reserved: HeaderChange | None = None
     policy: TlsPolicy = field(default_factory=TlsPolicy)
     counters: Counters = field(default_factory=Counters, compare=False)
     counts: list[int] = field(default_factory=lambda: Counters().elsewhere, compare=False)

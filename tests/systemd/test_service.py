@@ -29,6 +29,7 @@ from tests.systemd.service import (
     children,
     configure,
     journal,
+    kinds,
     load,
     main_pid,
     one_of,
@@ -122,6 +123,16 @@ def test_it_starts_and_gets_a_certificate(pebble: Pebble, application: Upstream,
     assert (CACHE / HOST).owner() == "proxyd"
     assert CACHE.stat().st_mode & 0o777 == 0o700
     assert int(shown("NFileDescriptorStore")) == 8  # two families, two ports, two workers
+
+
+def test_keys_stay_in_memory_and_who_serves_has_no_rights() -> None:
+    assert (shown("LimitCORE"), shown("MemorySwapMax"), shown("NoNewPrivileges")) == ("0", "0", "yes")
+    rights = {}
+    for pid, kind in kinds().items():
+        status = Path(f"/proc/{pid}/status").read_text()
+        rights[kind] = re.findall("Cap(?:Eff|Prm|Amb):\t0*([0-9a-f]+)\n", status)
+        assert Path(f"/proc/{pid}/fd").stat().st_uid == 0
+    assert rights == {"worker": ["0"] * 3, "issuer": ["400"] * 3}  # CAP_NET_BIND_SERVICE
 
 
 def test_who_fails_is_named_in_the_status(pebble: Pebble, application: Upstream) -> None:

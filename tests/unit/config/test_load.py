@@ -122,7 +122,6 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "listen: {https: foo}\n", "f:3:17: listen.https[0]: must be HOST:PORT"),
         (HOST + "workers: 0\n", "f:3:10: workers: must be auto, or a number from 1 to 64 (written: 0)"),
         (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
-        ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
         (HOST + "  *: 80\n", 'write "*": 80'),
         (
             "hosts:\n  example.com: [80, 81, http://127.0.0.1:80]\n",
@@ -237,7 +236,7 @@ def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}", "hsts: ramp"])
+@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}", "http2: true"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(f"{ONE}{option}}}\n", "f")
