@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from tests.support.certs import make_pem
@@ -22,11 +23,11 @@ def start_cached(
     daemon.start(prepare=prepare)
 
 
-def keep_certificates(daemon: DaemonProcess, *hosts: str) -> None:
-    """Put self-signed certificates into the cache."""
+def keep_certificates(daemon: DaemonProcess, *hosts: str, begin: datetime | None = None) -> None:
+    """Put self-signed certificates of 90 days into the cache."""
     daemon.cache.mkdir(mode=0o700, exist_ok=True)
     for host in hosts:
-        (daemon.cache / host).write_bytes(make_pem(host))
+        (daemon.cache / host).write_bytes(make_pem(host, begin=begin))
         (daemon.cache / host).chmod(0o600)
 
 
