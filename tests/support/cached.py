@@ -64,6 +64,15 @@ def tls(port: int, name: str | None, request: bytes, *, source: str = "127.0.0.1
             return _all(connection)
 
 
+def tls_leaf(port: int, name: str) -> bytes:
+    """Return the certificate that a client is shown, DER."""
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as raw,
+        for_anybody().wrap_socket(raw, server_hostname=name) as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
+
+
 def for_anybody() -> ssl.SSLContext:
     """Return the context of a client that takes any certificate."""
     context = ssl.create_default_context()
