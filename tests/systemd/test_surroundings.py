@@ -145,11 +145,11 @@ def test_mistakes_are_told_by_what_the_documents_say_to_type_after_a_reload(clie
     """systemd gives ExecReload= no terminal: `systemctl reload` itself can only say that it failed."""
     config = Path("/etc/proxyd/config.yaml")
     good = config.read_text()
-    config.write_text(f"{good}nonsense: true\nlisen: 1\ndrain: soon\n")
+    config.write_text(good + "nonsense: true\nlisen: 1\nlimits: {max_uri: soon}\n")
     line = next(one for one in service_commands() if one.startswith("systemctl reload proxyd ||"))
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert "Job for proxyd.service failed" in done.stderr
-    mistakes = "nonsense: unknown key", "lisen: unknown key: did you mean listen?", "drain: must be a duration"
+    mistakes = "nonsense: unknown key", "lisen: unknown key: did you mean listen?", "limits.max_uri: must be a size"
     last = ""
 
     def told() -> bool:
@@ -159,6 +159,8 @@ def test_mistakes_are_told_by_what_the_documents_say_to_type_after_a_reload(clie
 
     assert "the configuration file was refused" in done.stdout  # its line of status
     eventually(told, what=lambda: last, seconds=5)  # the journal takes its lines when it comes to them
+    errors = run("journalctl", "-u", "proxyd", "-p", "err", "-n", "20")
+    assert all(one in errors for one in mistakes)
     began = time.monotonic()
     config.write_text(good)
     run("systemctl", "reload", "proxyd")
