@@ -16,7 +16,7 @@ import yaml
 
 from pebble.server import Pebble
 from tests.support.daemon import HttpsClient, eventually
-from tests.support.documents import snippet
+from tests.support.documents import shell_lines, snippet
 from tests.support.upstream import Upstream
 from tests.systemd.service import (
     CACHE,
@@ -170,12 +170,13 @@ def test_a_restart_loses_nobody(pebble: Pebble, application: Upstream, client: H
 
 
 def test_a_restart_with_the_socket_unit_loses_nobody(client: HttpsClient) -> None:
-    run("systemctl", "stop", "proxyd")
-    run("systemctl", "enable", "--now", "proxyd.socket")
+    *before, start = shell_lines(snippet("install.md", "proxyd.socket\n").text.replace("sudo ", ""))
+    run("bash", "-euc", "\n".join(before))
     assert shown("ActiveState") == "inactive"
     with load(client):  # the first of them starts it
         eventually(lambda: shown("ActiveState") == "active", what=journal)
         run("systemctl", "restart", "proxyd")
+    run("bash", "-euc", start)
     assert shown("NFileDescriptorStore") == "0"
     run("systemctl", "disable", "--now", "proxyd.socket", "proxyd.service")
     drop_in = UNITS / "proxyd.socket.d" / "override.conf"
