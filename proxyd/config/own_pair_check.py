@@ -21,9 +21,13 @@ def own_pair_findings(
         cert, name = options.tls.cert, names[key]
         if cert is None or isinstance(name, HostPattern):
             continue
+        for option in ("export", "on_renew"):
+            if getattr(options, option) is not None:
+                message = "has no effect: it is for certificates that proxyd obtains, and this host has one of your own"
+                yield ("hosts", key, option), message, False
         for option, message, is_fatal in judge(cert, options.tls.key, (name, *options.aliases)):
-            is_common = getattr(options.tls, option) == getattr(defaults.tls, option)
             written = option if getattr(options.tls, option) is not None else "cert"
+            is_common = getattr(options.tls, written) == getattr(defaults.tls, written)
             place: Location = (*(("defaults",) if is_common else ("hosts", key)), "tls", written)
             if (place, message) not in said:
                 said.add((place, message))

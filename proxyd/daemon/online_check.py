@@ -106,7 +106,8 @@ class OnlineCheck:
         reachable = [one.address for one in view.reached if one.port80 is not Port80.UNKNOWN]
         async with asyncio.TaskGroup() as group:
             tasks = {one: group.create_task(shown_certificate(host, one, tls_port)) for one in reachable}
-        identities = self._identities.get(self._config.acme_of(host).server, ())
+        is_own = host in self._config.own_certificates
+        identities = () if is_own else self._identities.get(self._config.acme_of(host).server, ())
         advice = [one.text for one in findings(host, view, identities)]
         self._hosts[host.text] = {
             "addresses": None if view.addresses is None else list(view.addresses),
@@ -119,15 +120,16 @@ class OnlineCheck:
             ],
             "advice": advice,
         }
-        lines = [str(host), f"  DNS       {_dns(view)}", f"  CAA       {_caa(view, identities)}"]
+        caa = "not asked: its certificate is one of your own" if is_own else _caa(view, identities)
+        lines = [str(host), f"  DNS       {_dns(view)}", f"  CAA       {caa}"]
         lines += [f"  port {seen_from.port:<4} {one.address}: {one.words}" for one in view.reached]
         lines += [f"  port {tls_port:<4} {address}: {task.result()}" for address, task in tasks.items()]
         return lines + [f"  look at   {one}" for one in advice]
 
     async def _ask_authorities(self) -> None:
         """Ask the CAs what they are called in CAA records; so it shows, too, whether they can be reached."""
-        asked = map(self._config.acme_of, self._config.names)
-        options = {one.server: one for one in asked if not one.is_internal}
+        names = (host for host in self._config.names if host not in self._config.own_certificates)
+        options = {one.server: one for one in map(self._config.acme_of, names) if not one.is_internal}
         answers = await asyncio.gather(
             *(told_if_slow(self._answer(ca), self._slow(server)) for server, ca in options.items())
         )

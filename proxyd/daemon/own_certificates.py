@@ -5,6 +5,7 @@ import logging
 import ssl
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -33,6 +34,16 @@ Files = tuple[Path, Path | None]
 Read = OwnPair | PairError
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a host, and what that was made of."""
+
+    read: Read | None
+    serves: Certificate | None
+    late: str | None
+    facts: Facts
+
+
 class OwnCertificates:
     """What cannot be used changes nothing: what serves a host serves on. `memory` has the story of each host."""
 
@@ -41,14 +52,19 @@ class OwnCertificates:
         self._memory = memory
         self._clock = clock
         self._wanted: Mapping[Hostname, Files] = {}
+        self._hosts: Mapping[Files, Sequence[Hostname]] = {}
         self._read: dict[Files, Read] = {}
         self._unread: set[Files] = set()
         self._told: dict[Files, object] = {}
+        self._known: dict[Hostname, _Known] = {}
 
     def use(self, config: Config) -> None:
         """Serve these hosts from now on; `load` reads their files."""
         self._wanted = config.own_certificates
-        self._unread = {*self._wanted.values()}
+        hosts = defaultdict[Files, list[Hostname]](list)
+        for host, files in self._wanted.items():
+            hosts[files].append(host)
+        self._hosts, self._unread, self._known = hosts, {*hosts}, {}
         self._read = {files: read for files, read in self._read.items() if files in self._unread}
         self._told = {files: told for files, told in self._told.items() if files in self._unread}
 
@@ -78,22 +94,25 @@ class OwnCertificates:
                     self._show(host, files, pair)
 
     def facts(self, hosts: frozenset[Hostname] | None = None) -> Iterator[Facts]:
-        """Yield what is known of each host, or of those among `hosts`."""
-        now = self._clock.now()
+        """Yield what is known of each host, or of those among `hosts`. What has not changed is not made again."""
+        now, late = self._clock.now(), dict[Files, str | None]()
         for host, files in self._wanted.items():
-            if hosts is None or host in hosts:
-                yield own_facts(host, files, self._read.get(files), self._table.certificate(host), now)
+            if hosts is not None and host not in hosts:
+                continue
+            read, serves = self._read.get(files), self._table.certificate(host)
+            if files not in late:
+                late[files] = out_of_time(read.certificate, now, files[0]) if isinstance(read, OwnPair) else None
+            known = self._known.get(host)
+            if known is None or known.read is not read or known.serves is not serves or known.late != late[files]:
+                facts = own_facts(host, files, read, serves, now)
+                known = self._known[host] = _Known(read, serves, late[files], facts)
+            yield known.facts
 
     async def _take(self, files: Sequence[Files], roots: SystemRoots) -> None:
         self._read |= await asyncio.to_thread(lambda: {one: read_own(one, roots) for one in files})
-        hosts: defaultdict[Files, list[Hostname]] = defaultdict(list)
-        wanted = {*files}
-        for host, of_host in self._wanted.items():
-            if of_host in wanted:
-                hosts[of_host].append(host)
         for one in files:
-            if hosts[one]:
-                await self._use(one, hosts[one])
+            if hosts := self._hosts.get(one):
+                await self._use(one, hosts)
             self._unread.discard(one)
 
     async def _use(self, files: Files, hosts: Sequence[Hostname]) -> None:

@@ -11,6 +11,8 @@ from proxyd.core.file_watch import FileWatch
 from proxyd.daemon.reload import Reload
 
 _LOOK_SECONDS = 3.0
+#: The pause is so many times longer than the look before it, where that is more: ten thousand files, a slow disk.
+_REST = 50
 #: Between two looks at what is being written: a pair must not be read when only half of it is new.
 _SETTLE_SECONDS = 1.0
 #: A file that changes all the time does not keep others from being read.
@@ -29,10 +31,12 @@ class ReferredFiles:
 
     async def run(self) -> None:
         """Look for ever. Ends only by cancellation."""
-        pause = _LOOK_SECONDS
+        loop, pause = asyncio.get_running_loop(), _LOOK_SECONDS
         while True:
             await asyncio.sleep(pause)
+            began = loop.time()
             pause = await self._look()
+            pause = max(pause, _REST * (loop.time() - began))
 
     async def _look(self) -> float:
         """Return how long to wait until the next look."""

@@ -60,7 +60,9 @@ class StagingCheck:
         left_out: dict[str, str] = {}
         for host, options in self._config.hosts.items():
             acme = self._config.acme if options.acme is None else overlay(self._config.acme, options.acme)
-            if isinstance(host, HostPattern):
+            if options.tls.cert is not None:
+                self._tell(f"{host}: nothing to prove: its certificate is one of your own")
+            elif isinstance(host, HostPattern):
                 left_out[host.text] = "its names get their certificates when a client asks for them"
             elif self._config.acme_of(host).is_internal:
                 left_out[host.text] = _NO_PROOF
