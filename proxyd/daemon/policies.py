@@ -1,7 +1,7 @@
 """From the options of hosts to what TLS handshakes with their clients must keep to."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from proxyd.config.client_trust import ClientTrustError, Key, read_trust
@@ -27,7 +27,7 @@ class Policies:
 
         It is a broken one where a file cannot be read, and never could.
         """
-        reading = _Reading()
+        reading = _Reading(self._last.values())
         found = {
             host: reading.policy(host, options.tls, self._last.get(host)) for host, options in config.served.items()
         }
@@ -39,9 +39,9 @@ class Policies:
 class _Reading:
     """One look at all files, each read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: Iterable[TlsPolicy]) -> None:
         self._files: dict[tuple[Key, Path], bytes | ClientTrustError] = {}
-        self._made: dict[TlsPolicy, TlsPolicy] = {}
+        self._made = {one: one for one in last}
         self._lacking: dict[tuple[Key, Path, bool], list[str]] = {}
 
     def policy(self, host: Hostname | HostPattern, options: HostTls, last: TlsPolicy | None) -> TlsPolicy:

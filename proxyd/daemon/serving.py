@@ -223,8 +223,7 @@ class Serving:
         self._access.show = self._output.use(config.log)
         self._head_limits = _head_limits(config)
         self._h1.part(self._is_over)
-        if self._config is not config:
-            asyncio.get_running_loop().call_later(config.drain.total_seconds(), self._cut_gone)
+        asyncio.get_running_loop().call_later(config.drain.total_seconds(), self._cut_gone)
         self._config = config
 
     def has(self, host: Hostname) -> bool:

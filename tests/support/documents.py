@@ -152,7 +152,7 @@ def _prose(file: Path) -> str:
     return "\n".join(kept)
 
 
-def run(block: Snippet, places: Mapping[str, object]) -> str:
+def run(block: Snippet, places: Mapping[str, object], *, cwd: Path | None = None) -> str:
     """Run a block, with other words for some of its own, in a shell that stops at a failure; return its output."""
     text = block.text
     for written, real in places.items():
@@ -163,6 +163,7 @@ def run(block: Snippet, places: Mapping[str, object]) -> str:
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=cwd,
     )
     assert done.returncode == 0, f"{block}: {done.stderr}"
     return done.stdout
