@@ -61,10 +61,12 @@ class HostTls(Options):
     min_version: Annotated[
         Literal["1.2", "1.3"],
         BeforeValidator(_read_version, json_schema_input_type=Literal["1.2", "1.3", "tls1.2", "tls1.3"] | float),
-    ] = option("1.2", "lowest TLS version", today=["1.2", 1.2, "tls1.2", "TLSv1.2"])
-    client_ca: File | None = option(None, "PEM that client certificates must chain to", today=[None])
-    client_auth: Literal["require", "optional", "none"] = option("require", "with client_ca", today=["none"])
-    client_crl: File | None = option(None, "revoked client certificates", today=[None])
+    ] = option("1.2", "lowest TLS version: 1.2, 1.3")
+    client_ca: File | None = option(None, "PEM of the CA that clients' certificates must be of")
+    client_auth: Literal["require", "optional", "none"] = option(
+        "require", "with client_ca: require; optional: a certificate that is shown must verify; none"
+    )
+    client_crl: File | None = option(None, "PEM of the CA's list of revoked certificates")
     client_allow: tuple[dict[str, str], ...] = option((), "{san|subject|fingerprint: V}", today=[[]])
     client_headers: dict[str, str] = option(doc="header: field of the client certificate", factory=dict, today=[{}])
     cert: File | None = option(None, "a certificate of your own", today=[None])

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
+from proxyd.config.client_check import ClientCheck
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
 from proxyd.config.host import HostOptions
@@ -48,8 +49,8 @@ def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Con
 
     Raises ConfigError with every mistake, each with its place and next step.
 
-    `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and secrets must be readable; commands that
-    ask nobody may lack the right.
+    `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and `tls`, and secrets must be readable;
+    commands that ask nobody may lack the right.
     `serves`: one that a host has for itself is a warning, because all others are to be served. Only who serves has
     the credentials that systemd passes.
     """
@@ -141,7 +142,7 @@ class _Reading:
         if top is not None and top.default_host is not None:
             self._check_default(top.default_host, options)
         warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
-        warnings += self._check_upstreams(written, defaults)
+        warnings += self._check_tls(written, defaults)
         if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
             found = log_findings(top.log)
             warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
@@ -271,12 +272,14 @@ class _Reading:
                     warnings.append(self._document.mistake(location, f"warning: {one.message}"))
         return warnings
 
-    def _check_upstreams(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
-        check, warnings = UpstreamCheck(defaults), []
+    def _check_tls(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
+        check, clients, warnings = UpstreamCheck(defaults), ClientCheck(defaults), []
+        for location, message in clients.mistakes(hosts):
+            self._wrong(location, message)
         for key, options in hosts.items():
             place = ("hosts", key)
-            found = [*check.unused(place, options)]
-            broken = [*check.files(place, options)] if self._reads_bundles else []
+            found = [*check.unused(place, options), *clients.unused(place, options)]
+            broken = [*check.files(place, options), *clients.files(place, options)] if self._reads_bundles else []
             if self._serves:
                 found += broken
             else:

@@ -1,6 +1,7 @@
 """From the options of hosts to what requests read of them: everything that can be made beforehand is."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.redirection import Redirection
 from proxyd.core.route_table import RouteTable
+from proxyd.core.tls_policy import TlsPolicy
 from proxyd.proxy.answer import Answer
 from proxyd.proxy.site_rules import Route, SiteRules, maintenance
 from proxyd.proxy.snapshot import Site
@@ -34,7 +36,9 @@ class Sites:
         self._counters = counters
         self._pages: dict[Path, bytes] = {}
 
-    def table(self, config: Config, upstreams: Upstreams) -> HostTable[Site]:
+    def table(
+        self, config: Config, upstreams: Upstreams, policies: Mapping[Hostname | HostPattern, TlsPolicy]
+    ) -> HostTable[Site]:
         """Return how each name is served. Blocks: not for the event loop."""
         pages: dict[Path, bytes] = {}
 
@@ -45,7 +49,7 @@ class Sites:
                 upstream=upstreams.group(options) if options.upstream else _NOWHERE,
                 times=Times.of(options.timeouts),
                 max_body=options.max_body,
-                needs_own_connection=options.tls.client_ca is not None,
+                policy=policies[host],
                 keeps_host=options.host_header == "keep",
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
                 counters=self._counters,

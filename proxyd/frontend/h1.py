@@ -49,11 +49,9 @@ class H1Frontend:
         self._loop = asyncio.get_running_loop()
         self.soon = self._loop.call_soon
 
-    def connection(
-        self, downstream: Downstream, host: Hostname | None = None, *, left: Callable[[], None] = lambda: None
-    ) -> H1Connection:
-        """Return the protocol of a new client connection, served for `host`; `left` is called when it was lost."""
-        return H1Connection(self, downstream, self._times(host, downstream.client), left)
+    def connection(self, downstream: Downstream, *, left: Callable[[], None] = lambda: None) -> H1Connection:
+        """Return the protocol of a new client connection; `left` is called when it was lost."""
+        return H1Connection(self, downstream, self._times(downstream.host, downstream.client), left)
 
     def standing(self) -> Counter[Standing]:
         """Return how many connections do what."""
@@ -79,11 +77,17 @@ class H1Frontend:
             self._sweeper.cancel()
         self._swept()
 
-    def cut(self, is_gone: Callable[[bytes], bool]) -> None:
-        """Cut what is under way for an authority that is gone."""
+    def cut(self, keeps: Callable[[bytes, Downstream], bool]) -> None:
+        """Cut what is under way for an authority on a connection that it may not go on on."""
         for connection in [*self._connections]:
-            if (authority := connection.serves) is not None and is_gone(authority):
+            if (authority := connection.serves) is not None and not keeps(authority, connection.downstream):
                 _leave(connection)
+
+    def part(self, is_over: Callable[[Downstream], bool]) -> None:
+        """Close connections whose handshake would be another one now, each when it is idle."""
+        for connection in [*self._connections]:
+            if is_over(connection.downstream):
+                connection.close_when_idle()
 
     def leave(self, is_left: Callable[[tuple[Any, ...]], bool], *, at_once: bool) -> bool:
         """End connections that came to an address that is left, each when it is idle; return whether there are some."""

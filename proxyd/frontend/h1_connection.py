@@ -20,6 +20,7 @@ from proxyd.frontend.response_head import response_head
 from proxyd.frontend.response_writer import ResponseWriter
 from proxyd.proxy.exchange import Downstream, RequestSink
 from proxyd.proxy.times import Times
+from proxyd.tls.server_object import client_chain
 from proxyd.upstream.unsent import unsent
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self._transport.set_write_buffer_limits(high=_MOST_UNSENT)
+        policy = self.downstream.policy
+        if policy is not None and policy.asks:
+            self.downstream.client_chain = client_chain(transport.get_extra_info("ssl_object"))
         self.deadline = monotonic() + self._times.header
         self._owner.made(self)
 

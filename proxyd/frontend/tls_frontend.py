@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -11,16 +12,19 @@ from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
-from proxyd.frontend.hello_gate import peek_client_hello, refuse
+from proxyd.frontend.hello_gate import peek_client_hello, refuse, say_last
 from proxyd.frontend.seats import Seat, Seats
 from proxyd.issuance.on_demand import Outcome
 from proxyd.proxy.exchange import Downstream
 from proxyd.tls.certificate_table import CertificateTable, Selection
 from proxyd.tls.challenge_table import ALPN, ChallengeTable
+from proxyd.tls.server_object import client_fault, unsent
 
 _log = logging.getLogger("proxyd.tls")
 _HELLO_SECONDS = 5.0
 _HANDSHAKE_SECONDS = 15.0
+#: So long a client may take to read why its handshake failed.
+_LAST_SECONDS = 1.0
 #: Who closes looks itself whether the client takes the rest: the loop would cut it off in the middle, after 30 s.
 _CLOSING_SECONDS = 86_400.0
 #: Exactly this list: a client that also speaks HTTP is a browser (RFC 8737 §3).
@@ -32,7 +36,8 @@ class TlsFrontend:
 
     `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not. `obtain` waits, for
     a bounded time, for the certificate of a name under a wildcard host; it is given the client's address too.
-    `default_for` says which host's certificate a client at an address gets that sends no name; None: it is refused.
+    `default_for` says whose certificate a client at an address gets that sends no name, or one that is not served;
+    None: it is refused.
     """
 
     def __init__(
@@ -42,7 +47,7 @@ class TlsFrontend:
         challenges: ChallengeTable,
         obtain: Callable[[str | None, str], Awaitable[Outcome]],
         cache_read: Callable[[Hostname], Awaitable[bool]],
-        default_for: Callable[[str], Hostname | None],
+        default_for: Callable[[str, str | None], Hostname | None],
         gate: ArrivalGate,
         seats: Seats,
         h1: H1Frontend,
@@ -101,7 +106,7 @@ class TlsFrontend:
         selection, outcome = self._select(hello, client, reached) if hello else None, Outcome.UNKNOWN
         if selection is None and hello is not None:
             outcome = await self._obtain(sock, hello, client, reached)
-            selection = self._select(hello, client, reached) if outcome is Outcome.SERVED else None
+            selection = self._select_late(hello, client, reached, outcome)
         if selection is None:
             if hello is not None:
                 _log.debug(
@@ -110,28 +115,50 @@ class TlsFrontend:
             self._counters.handshakes[_refusal(hello, outcome)] += 1
             refuse(sock, hello, for_now=outcome is not Outcome.UNKNOWN)
             return False
-        downstream = Downstream(client=client, names=selection.certificate.names)
+        return await self._shake_hands(sock, selection, client, seat)
+
+    async def _shake_hands(self, sock: socket.socket, selection: Selection, client: str, seat: Seat) -> bool:
+        downstream = Downstream(
+            client=client, names=selection.certificate.names, host=selection.host, policy=selection.policy
+        )
+        kept = -1
         try:
+            kept = os.dup(sock.fileno())  # the loop closes its own before a client was told why
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._h1.connection(downstream, selection.host, left=seat.leave),
+                lambda: self._h1.connection(downstream, left=seat.leave),
                 sock,
                 ssl=selection.context,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=_CLOSING_SECONDS,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-            _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
-            self._count_failed(error, "handshake_timeout")
+            self._tell_failed(selection, client, error)
             sock.close()
+            if last := unsent(error):
+                ours, kept = socket.socket(fileno=kept), -1
+                await say_last(ours, last, seconds=_LAST_SECONDS)
             return False
+        finally:
+            if kept >= 0:
+                os.close(kept)
         self._counters.handshakes["ok"] += 1
         return True
+
+    def _tell_failed(self, selection: Selection, client: str, error: OSError) -> None:
+        if selection.policy.asks and (why := client_fault(error)) is not None:
+            fields = {"host": selection.host, "client": client, "reason": why}
+            _log.info("refused a client's certificate", extra=fields)
+            self._counters.handshakes["refused_client"] += 1
+            return
+        _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
+        self._count_failed(error, "handshake_timeout")
 
     async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str, reached: Hostname) -> Outcome:
         """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel."""
         name = hello.server_name
         try:
-            for host in (Hostname.from_wire(name),) if name else (reached, self._default_for(client)):
+            default = self._default_for(client, name)
+            for host in (Hostname.from_wire(name) if name else reached, default):
                 if host is not None and not await self._cache_read(host):
                     return Outcome.LATER
                 if self._select(hello, client, reached) is not None:
@@ -165,9 +192,21 @@ class TlsFrontend:
         self._counters.hit(limit if is_late else None)
 
     def _select(self, hello: ClientHello, client: str, reached: Hostname) -> Selection | None:
-        default = None if hello.server_name else self._default_for(client)
+        default = None if hello.server_name else self._default_for(client, None)
+        return self._made(hello, reached, lambda: self._table.select(hello.server_name, reached, default))
+
+    def _select_late(self, hello: ClientHello, client: str, reached: Hostname, outcome: Outcome) -> Selection | None:
+        """Return what serves a client after everything was tried for the name that it sent."""
+        if outcome is Outcome.SERVED:
+            return self._select(hello, client, reached)
+        default = self._default_for(client, hello.server_name)
+        if outcome is not Outcome.UNKNOWN or not hello.server_name or default is None:
+            return None
+        return self._made(hello, reached, lambda: self._table.select_for_any_name(default))
+
+    def _made(self, hello: ClientHello, reached: Hostname, select: Callable[[], Selection | None]) -> Selection | None:
         try:
-            return self._table.select(hello.server_name, reached, default)
+            return select()
         except OSError as error:  # ssl.SSLError, or no descriptor left for the context
             host = hello.server_name or reached
             _log.error("no TLS context for a host", extra={"host": host, "reason": str(error)})

@@ -15,14 +15,14 @@ from proxyd.core.request_scanner import Claims
 from proxyd.proxy.access_log import AccessLog, AccessRecord
 from proxyd.proxy.answer import Answer, send_answer
 from proxyd.proxy.error_response import send_error
-from proxyd.proxy.exchange import Exchange
+from proxyd.proxy.exchange import Downstream, Exchange
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
 
 _log = logging.getLogger("proxyd.proxy")
 _READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
-_ELSEWHERE, _TOO_LARGE = Answer(421), Answer(413)
+_ELSEWHERE, _TOO_LARGE, _UNVERIFIABLE = Answer(421), Answer(413), Answer(503)
 
 
 @dataclass(slots=True)
@@ -107,6 +107,12 @@ class Handler:
         _log.debug("refused a request", extra={"client": client, "reason": why, "request_id": request_id})
         self._answer(exchange, Answer(status), None, request_id, monotonic())
 
+    def keeps(self, authority: bytes, downstream: Downstream) -> bool:
+        """Return whether what is under way for an authority may go on: its host is served, and knows the client."""
+        host = host_of(authority)
+        site = self.snapshot.sites.get(host) if host is not None else None
+        return site is not None and site.keeps(downstream)
+
     def count(self, host: Hostname | None, status: int) -> None:
         """Count an answer that somebody else gave for a host."""
         site = self.snapshot.sites.get(host) if host is not None else None
@@ -117,6 +123,8 @@ class Handler:
         if known.snapshot.is_look(request):
             return _READY
         site, authority = known.site, known.authority
+        if site.policy.is_broken:
+            return _UNVERIFIABLE
         if site.rules is None:
             return site, request
         if known.claims is not None:
@@ -131,9 +139,9 @@ class Handler:
         is_trusted = snapshot.trusted.has(downstream.peer)
         if host is None or site is None:
             return None
-        if not downstream.covers(host) and (not is_trusted or site.needs_own_connection):
+        if not site.admits(downstream, host, is_trusted=is_trusted):
             return None
-        is_ruled = site.rules is not None or snapshot.ready_path is not None
+        is_ruled = site.rules is not None or snapshot.ready_path is not None or site.policy.is_broken
         if is_trusted:
             return self._told_by_proxy(_Known(snapshot, authority, host, site, Claims(), b"", is_ruled), exchange)
         lines = forwarded_lines(client=downstream.peer, host=authority, proto=downstream.proto)

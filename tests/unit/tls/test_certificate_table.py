@@ -185,7 +185,7 @@ def test_who_sends_no_name_gets_the_default_and_never_an_old_one() -> None:
 def test_a_context_for_no_name_serves_no_name() -> None:
     host = Hostname("one.example")
     certificate = Certificate.parse(make_pem(host.text))
-    nameless = certificate_context(host, [certificate], nameless=True)
+    nameless = certificate_context(host, [certificate], sent="none")
     named = certificate_context(host, [certificate])
     assert handshake(nameless, None)
     assert handshake(named, "one.example")
