@@ -26,7 +26,7 @@ Outcome = str | Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """`certificate` and `first_certificate` name one of those that the test has made. `only`: clients that can do it."""
+    """`certificate`, `first_certificate`: the name of one that the test has made. `only`: clients that can do it."""
 
     what: str
     outcome: Outcome

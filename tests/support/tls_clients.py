@@ -75,7 +75,8 @@ def openssl(port: int, asking: Asking, directory: Path) -> str:
     shown = _s_client(port, asking.name, asking.host, asking, asking.certificate, *offered)
     if found := re.search(r"SSL alert number (\d+)", shown):
         return _refused(_ALERTS[int(found[1])])
-    assert (found := re.search(r"HTTP/1\.1 (\d{3})", shown)), shown
+    found = re.search(r"HTTP/1\.1 (\d{3})", shown)
+    assert found is not None, shown
     return _answered(int(found[1])) + (", resumed" if re.search(r"^Reused,", shown, re.M) else "")
 
 
@@ -101,7 +102,8 @@ def curl(port: int, asking: Asking, directory: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
     if done.stdout != "000":
         return _answered(int(done.stdout))
-    assert (found := re.search(r"alert ([a-z ]+)|tlsv1 (unrecognized name)", done.stderr)), done.stderr
+    found = re.search(r"alert ([a-z ]+)|tlsv1 (unrecognized name)", done.stderr)
+    assert found is not None, done.stderr
     return _refused((found[1] or found[2]).strip().replace(" ", "_"))
 
 
