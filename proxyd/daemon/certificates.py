@@ -205,11 +205,9 @@ class Certificates:
             group.create_task(self.on_demand.run())
             await self._read_first()  # before any order: what the cache has is never ordered
             group.create_task(self._stand_ins.use_others(self._fleet.lineages()))
-            group.create_task(self.clock_guard.run())
+            for one in (self.clock_guard, self.names, self.alarms, self.own):
+                group.create_task(one.run())
             group.create_task(self.renewer.commit.retry())
-            group.create_task(self.names.run())
-            group.create_task(self.alarms.run())
-            group.create_task(self.own.run())
             if self.turn.reason is None:
                 for lineage in await before_orders():
                     self.renewer.wish(lineage, forced=True)

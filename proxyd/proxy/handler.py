@@ -234,8 +234,8 @@ class Handler:
     def _answer(self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float) -> None:
         status, body, content_type, lines = answer
         lines += self._date()
-        if site is not None and site.security is not None:
-            lines = site.security.applied(lines, is_secure=exchange.downstream.is_secure)
+        if site is not None:
+            lines = site.secured(lines, exchange.downstream)
         if body or content_type is None:
             send_answer(exchange, status, body, content_type=content_type, lines=lines)
         else:

@@ -211,7 +211,7 @@ class Relay:
         self._awaits_continue = False
         lines = head.kept if head.has_date else head.kept + self._date()
         if self.site.security is not None:
-            lines = self.site.security.applied(lines, is_secure=self.exchange.downstream.is_secure)
+            lines = self.site.secured(lines, self.exchange.downstream)
         if self.site.response_fields is not None:
             lines = self.site.response_fields.applied(lines)
         if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22
@@ -379,9 +379,7 @@ class Relay:
             self.exchange.abort()
             self._end(self.status)
         else:
-            lines += self._date()
-            if self.site.security is not None:
-                lines = self.site.security.applied(lines, is_secure=self.exchange.downstream.is_secure)
+            lines = self.site.secured(lines + self._date(), self.exchange.downstream)
             send_error(self.exchange, status, self.request_id, lines=lines)
             self._end(status)
 

@@ -67,6 +67,10 @@ class Site:
         is_new = theirs.client_crl != ours.client_crl and ours.client_crl and downstream.client_chain
         return not (is_new and is_revoked(downstream.client_chain[0], ours.client_crl))
 
+    def secured(self, lines: bytes, downstream: Downstream) -> bytes:
+        """Return the header lines of a response with what makes browsers careful."""
+        return self.security.applied(lines, is_secure=downstream.is_secure) if self.security is not None else lines
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
