@@ -236,6 +236,12 @@ def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_what_hosts_have_in_common_may_be_an_anchor() -> None:
+    common = "x-common: &common {timeouts: {connect: 1s, idle: 5s}, headers: {response: {set: {X-A: a, X-B: b}}}}\n"
+    hosts = "".join(f"  h{number}.example.com: {{<<: *common, upstream: 80}}\n" for number in range(2000))
+    assert len(parse(f"{common}hosts:\n{hosts}", "f").names) == 2000
+
+
 @pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}", "http2: true"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
