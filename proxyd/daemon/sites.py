@@ -171,6 +171,7 @@ class Sites:
                 target=asked.url.target,
                 host=asked.url.address.host_field,
                 copied=asked.copy_headers,
+                reserved=options.tls.client_headers,
                 unasked=_leading_to(asked.url.address, options),
             )
 

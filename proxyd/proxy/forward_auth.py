@@ -23,13 +23,9 @@ _CONNECT_SECONDS: Final = 3.0
 #: A page for logging in is smaller.
 _LONGEST: Final = 1 << 20
 #: What the server believes of us, and what would have it answer something else than yes or no.
-_NOT_THEIRS = HeaderChange(
-    {},
-    [
-        *("X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-Url", "X-Original-Uri"),
-        *("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"),
-    ],
-    aliases=True,
+_NOT_THEIRS: Final = (
+    *("X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-Url", "X-Original-Uri"),
+    *("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"),
 )
 _OURS = HeaderChange({}, ["Date"])  # of an answer: we write it
 
@@ -38,6 +34,7 @@ class ForwardAuth:
     """Implements Guard. The server answers 2xx: the request goes on; anything below 500: the client gets that answer.
 
     `copied`: fields of its answer that the upstream gets, in place of whatever the client sent under these names.
+    `reserved`: fields that only we write: the server does not see what the client wrote under these names.
     `unasked`: which paths lead to that server itself, whose pages for logging in must be there for everybody.
     """
 
@@ -50,6 +47,7 @@ class ForwardAuth:
         target: str,
         host: bytes,
         copied: Iterable[str],
+        reserved: Iterable[str] = (),
         unasked: RouteTable[bool] | None = None,
     ) -> None:
         names = [*copied]
@@ -57,6 +55,7 @@ class ForwardAuth:
         self.copied = frozenset(name.lower().encode() for name in names)
         self._start = b"GET %b HTTP/1.1\r\nHost: %b" % (target.encode(), host)
         self._change = HeaderChange({}, names, aliases=True) if names else None
+        self._withheld = HeaderChange({}, [*_NOT_THEIRS, *reserved], aliases=True)
         self._unasked = unasked
 
     def ask(self, visit: Visit, told: Callable[[Verdict], None]) -> Verdict | Question:
@@ -80,7 +79,7 @@ class ForwardAuth:
         request = visit.request
         return b"%b%b%b\r\nX-Forwarded-Method: %b\r\nX-Forwarded-Uri: %b\r\nX-Request-ID: %b\r\n\r\n" % (
             self._start,
-            _NOT_THEIRS.applied(request.kept),
+            self._withheld.applied(request.kept),
             visit.forwarded,
             request.method,
             request.path,

@@ -15,6 +15,7 @@ from tests.support.cached import NO_CA, get, plain, reload, seen, start_cached, 
 from tests.support.client_certificates import ClientCa, client_context, der_of
 from tests.support.daemon import DaemonProcess
 from tests.support.scrape import scrape
+from tests.support.small_server import threaded_server
 from tests.support.upstream import Upstream
 
 HOST, PUBLIC = "one.example.test", "two.example.test"
@@ -81,6 +82,23 @@ def test_an_upstream_hears_who_the_client_is_from_us_alone(
         assert about(seen(ask(daemon, None, *LIES, version=version, source=source))) == {}
     told = plain(daemon.http_port, get(PUBLIC, "X-Forwarded-Proto: https", "Client-Cert: :cm9vdA==:"), source=PROXY)
     assert about(seen(told)) == {}
+
+
+def test_a_server_that_is_asked_who_may_pass_hears_it_from_us_alone_too(
+    daemon: DaemonProcess, upstream: Upstream, ca: ClientCa
+) -> None:
+    with threaded_server() as auth:
+        auth.lines = "X-Client: root\r\n"
+        tls = {"client_ca": str(ca.file), "client_auth": "optional", "client_headers": NAMES}
+        asked = {"url": auth.url, "copy_headers": ["X-Client"]}
+        start_cached(daemon, {HOST: {"upstream": upstream.port, "tls": tls, "forward_auth": asked}}, workers=1)
+        found = about(seen(ask(daemon, ca.client("alice"), *LIES)))
+        assert found["x-client"] == "CN=alice"
+        assert about(seen(ask(daemon, None, *LIES))) == {}
+    with_certificate, without = auth.heads
+    assert b"\r\nX-Client: CN=alice\r\n" in with_certificate
+    assert b"\r\nClient-Cert: :" in with_certificate
+    assert b"root" not in with_certificate + without
 
 
 def test_only_those_are_let_in_who_are_listed(daemon: DaemonProcess, upstream: Upstream, ca: ClientCa) -> None:
