@@ -36,7 +36,8 @@ def editor(tmp_path: Path) -> Path:
     """Somebody who writes `text` into what `systemctl edit` opens; where, its first comment says."""
     (tmp_path / "text").write_text("[Unit]\n")
     program = tmp_path / "editor"
-    program.write_text(f'#!/bin/sh\nexec sed -i "/^### Anything between here/r {tmp_path}/text" "$1"\n')
+    last = 'for file in "$@"; do :; done'  # before it, some systemds say which line is looked at
+    program.write_text(f'#!/bin/sh\n{last}\nexec sed -i "/^### Anything between here/r {tmp_path}/text" "$file"\n')
     program.chmod(0o755)
     return program
 
