@@ -63,6 +63,8 @@ class Site:
             return True
         if theirs is None or (theirs.client_auth, theirs.client_ca) != (ours.client_auth, ours.client_ca):
             return False
+        if self.client_access is not None and not self.client_access.caller(downstream.client_chain).is_admitted:
+            return False
         # Lists are renewed every day or hour: that alone ends no tunnel of others.
         is_new = theirs.client_crl != ours.client_crl and ours.client_crl and downstream.client_chain
         return not (is_new and is_revoked(downstream.client_chain[0], ours.client_crl))

@@ -1,11 +1,14 @@
 """Which connection may ask for which host, and what may go on on it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from proxyd.core.client_rule import ClientRule
 from proxyd.core.hostname import Hostname
 from proxyd.core.tls_policy import TlsPolicy
+from proxyd.proxy.client_access import ClientAccess
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.snapshot import Site
 from proxyd.proxy.times import Times
@@ -43,6 +46,15 @@ def test_what_is_under_way_goes_on_where_the_same_clients_are_believed() -> None
         assert all(site(ours).keeps(connection(theirs)) for theirs in (None, USUAL, NEWEST, ASKS))
     assert site(ASKS).keeps(connection(ASKS))
     assert not any(site(ASKS).keeps(connection(theirs)) for theirs in (None, USUAL, OTHERS, OPTIONAL, BROKEN))
+
+
+def test_new_rules_end_what_those_have_under_way_whom_they_do_not_admit(tmp_path: Path) -> None:
+    ca = ClientCa(tmp_path)
+    access = ClientAccess(rules=(ClientRule.parse("subject", "CN=bob"),))
+    for name, keeps in (("alice", False), ("bob", True)):
+        downstream = connection(ASKS)
+        downstream.client_chain = (der_of(ca.client(name)),)
+        assert replace(site(ASKS), client_access=access).keeps(downstream) is keeps
 
 
 def test_a_new_list_ends_what_those_on_it_have_under_way(tmp_path: Path) -> None:
