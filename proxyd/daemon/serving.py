@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -22,6 +23,7 @@ from proxyd.daemon.sites import Sites
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.h2.frontend import H2Frontend
 from proxyd.frontend.head_reader import HeadLimits
 from proxyd.frontend.listener import Listener
 from proxyd.frontend.plain import PlainFrontend
@@ -145,6 +147,16 @@ class Serving:
             times=self._times,
             hit=hit,
         )
+        self._h2 = H2Frontend(
+            self._handler,
+            swept=self._access.flush,
+            limits=lambda: self._config.limits.http2,
+            heads=lambda: self._head_limits,
+            times=self._times,
+            hit=hit,
+            is_crowd=lambda client: self._handler.snapshot.trusted.has(client),
+        )
+        self._source.table.http2 = self._offers_http2
         tls = TlsFrontend(
             table=self._source.table,
             challenges=self._source.challenges,
@@ -154,6 +166,7 @@ class Serving:
             gate=gate,
             seats=self.seats,
             h1=self._h1,
+            h2=self._h2,
             counters=self.counters,
             arriving=self._arriving,
         )
@@ -164,6 +177,7 @@ class Serving:
             times=lambda _, client: Times() if self._handler.snapshot.trusted.has(client) else _STRANGERS_TIMES,
             hit=hit,
         )
+        self._fronts = self._h1, self._h2, self._plain_h1
         plain = PlainFrontend(gate=gate, seats=self.seats, h1=self._plain_h1, arriving=self._arriving)
         self._accepted = tls.accepted, plain.accepted
         self.listen(sockets)
@@ -222,7 +236,7 @@ class Serving:
 
     def counted(self) -> Document:
         """Return what was counted so far."""
-        return self.counters.document(self.pools.states(), self._h1.standing() + self._plain_h1.standing())
+        return self.counters.document(self.pools.states(), sum((one.standing() for one in self._fronts), Counter()))
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -239,12 +253,11 @@ class Serving:
         """Accept no more, finish what is in flight, and cut what takes longer than `drain`."""
         self.stop()
         seconds, began = self._config.drain.total_seconds(), monotonic()
-        fronts = self._h1, self._plain_h1
-        for front in fronts:
+        for front in self._fronts:
             front.begin_drain()
         await self.seats.vacated(min(seconds, _ARRIVING_SECONDS))
         left = max(0.0, began + seconds - monotonic())
-        await asyncio.gather(*(front.drain(left) for front in fronts))
+        await asyncio.gather(*(front.drain(left) for front in self._fronts))
         self._arriving.cut()  # who stalls in a hello holds up no restart
         self.pools.close()
         await asyncio.to_thread(self._output.close)
@@ -256,13 +269,13 @@ class Serving:
 
     def _cut_gone(self) -> None:
         """Cut what is still in flight for hosts that were removed, unless they are back."""
-        for frontend in (self._h1, self._plain_h1):
+        for frontend in self._fronts:
             frontend.cut(self._is_gone)
 
     def _leave(self, until: float) -> None:
         """End connections to where we listen no more: when they are idle, at the latest at the end of the drain."""
         is_over = monotonic() >= until
-        left = [one.leave(self._is_left, at_once=is_over) for one in (self._h1, self._plain_h1)]
+        left = [one.leave(self._is_left, at_once=is_over) for one in self._fronts]
         if any(left) and not is_over:
             asyncio.get_running_loop().call_later(_LEAVE_SECONDS, self._leave, until)
 
@@ -279,6 +292,10 @@ class Serving:
         """Return whose certificate a client gets that sends no name: a proxy of ours seldom looks at it."""
         snapshot = self._handler.snapshot
         return snapshot.default_host or (self._source.first() if snapshot.trusted.has(client) else None)
+
+    def _offers_http2(self, host: Hostname) -> bool:
+        site = self._handler.snapshot.sites.get(host)
+        return site is not None and site.http2
 
     def _times(self, host: Hostname | None, _client: str) -> Times:
         site = self._handler.snapshot.sites.get(host) if host is not None else None

@@ -47,6 +47,7 @@ class Sites:
                 max_body=options.max_body,
                 needs_own_connection=options.tls.client_ca is not None,
                 keeps_host=options.host_header == "keep",
+                http2=config.listen.http2 and options.http2,
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
                 counters=self._counters,
                 counts=self._counters.host(host.text),

@@ -234,16 +234,6 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         return STANDING[self._phase]
 
     @property
-    def serves(self) -> bytes | None:
-        """The authority that a request under way, or a tunnel, is for."""
-        return None if self._sink is None else self.request.authority
-
-    @property
-    def tunnel(self) -> RequestSink | None:
-        """Who has the other end of a tunnel."""
-        return self._sink if self._phase is TUNNEL else None
-
-    @property
     def came_to(self) -> tuple[Any, ...] | None:
         """The address of ours that the client reached."""
         return None if self._transport is None else self._transport.get_extra_info("sockname")
@@ -254,6 +244,14 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
             self._close()
         elif not self._answers:
             self._keeps = False
+
+    def cut(self, is_gone: Callable[[bytes], bool] | None = None) -> None:
+        """Cut it, a tunnel with last words; `is_gone`: only what is under way for such an authority."""
+        sink = self._sink
+        if is_gone is not None and (sink is None or not is_gone(self.request.authority)):
+            return
+        if sink is None or self._phase is not TUNNEL or not sink.leave():
+            self.abandon()
 
     def abandon(self) -> None:
         """Cut the connection."""

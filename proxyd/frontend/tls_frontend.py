@@ -10,7 +10,9 @@ from proxyd.core.counters import Counters, Handshake, Limit
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
+from proxyd.frontend.chosen_http import ChosenHttp
 from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.h2.frontend import H2Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse
 from proxyd.frontend.seats import Seat, Seats
 from proxyd.issuance.on_demand import Outcome
@@ -46,6 +48,7 @@ class TlsFrontend:
         gate: ArrivalGate,
         seats: Seats,
         h1: H1Frontend,
+        h2: H2Frontend,
         counters: Counters,
         arriving: Arriving,
     ) -> None:
@@ -57,6 +60,7 @@ class TlsFrontend:
         self._gate = gate
         self._seats = seats
         self._h1 = h1
+        self._h2 = h2
         self._counters = counters
         self._arriving = arriving
 
@@ -113,7 +117,10 @@ class TlsFrontend:
         downstream = Downstream(client=client, names=selection.certificate.names)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._h1.connection(downstream, selection.host, left=seat.leave),
+                lambda: ChosenHttp(
+                    lambda: self._h1.connection(downstream, selection.host, left=seat.leave),
+                    lambda: self._h2.connection(downstream, selection.host, left=seat.leave),
+                ),
                 sock,
                 ssl=selection.context,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,

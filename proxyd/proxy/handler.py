@@ -133,6 +133,8 @@ class Handler:
             return None
         if not downstream.covers(host) and (not is_trusted or site.needs_own_connection):
             return None
+        if exchange.request.version == 20 and not site.http2 and not is_trusted:  # it came by the connection of another
+            return None
         is_ruled = site.rules is not None or snapshot.ready_path is not None
         if is_trusted:
             return self._told_by_proxy(_Known(snapshot, authority, host, site, Claims(), b"", is_ruled), exchange)

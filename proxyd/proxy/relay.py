@@ -204,6 +204,11 @@ class Relay:
             self.exchange.interim(100, b"")
 
     def response(self, head: ResponseHead, body: int) -> None:
+        if self._request.version == 20 and self._request.block.upgrade and head.status < 300:
+            # RFC 8441 §5: the client would take that for the tunnel.
+            self._drop_upstream()
+            self.failed(UpstreamError("the upstream did not change protocols", kind="malformed"))
+            return
         self._answered()
         self.status = head.status
         self._awaits_continue = False

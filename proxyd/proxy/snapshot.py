@@ -20,7 +20,8 @@ class Site:
 
     `needs_own_connection`: the TLS connection says who the client is, so that no other one will do. `rules`: what is
     looked at before an upstream is asked. `keeps_host`: the upstream sees the Host that the client sent. `counts`: the
-    answers of this host, among all `counters`. `policy`: what the handshake of whoever asks must have kept to.
+    answers of this host, among all `counters`. `http2`: it is offered. `policy`: what the handshake of whoever asks
+    must have kept to.
     """
 
     host: Hostname | HostPattern
@@ -31,6 +32,7 @@ class Site:
     keeps_host: bool = True
     rules: SiteRules | None = None
     response_fields: HeaderChange | None = None
+    http2: bool = False
     policy: TlsPolicy = field(default_factory=TlsPolicy)
     counters: Counters = field(default_factory=Counters, compare=False)
     counts: list[int] = field(default_factory=lambda: Counters().elsewhere, compare=False)

@@ -24,6 +24,7 @@ class Selection:
     certificate: Certificate
     certificates: tuple[Certificate, ...]
     context: ssl.SSLContext
+    http2: bool
 
 
 class CertificateTable:
@@ -36,6 +37,8 @@ class CertificateTable:
         self._max_contexts = max_contexts
         #: Hears of each host that is served with others from now on.
         self.changed: Callable[[Hostname], None] = lambda _: None
+        #: Says whether a host offers HTTP/2. What it says may change at any time.
+        self.http2: Callable[[Hostname], bool] = lambda _: False
 
     def put(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
         """Serve exactly these from the next handshake on, the preferred first. Raises ssl.SSLError, OSError.
@@ -44,7 +47,7 @@ class CertificateTable:
         """
         kept = tuple(certificates)
         if host in self._selections:  # prove them before the old ones go
-            self._selections[host] = _select(host, kept)
+            self._selections[host] = self._selection(host, kept)
         self._certificates[host] = kept
         self._nameless.pop(host, None)
         self.changed(host)
@@ -59,7 +62,7 @@ class CertificateTable:
             kept = tuple(wanted(before))
             if not kept:
                 return
-            selection = await asyncio.to_thread(_select, host, kept)
+            selection = await asyncio.to_thread(self._selection, host, kept)
             if self.certificates(host) is before and tuple(wanted(before)) == kept:
                 break
         self._certificates[host] = kept
@@ -107,17 +110,29 @@ class CertificateTable:
         family = self._certificates.get(host) if host is not None else None
         if host is None or family is None:
             return self._select_default(default) if default is not None and not server_name else None
-        if selection := self._selections.get(host):
+        if (selection := self._selections.get(host)) and selection.http2 is self.http2(host):
             self._selections.move_to_end(host)
             return selection
-        selection = _select(host, family)
+        selection = self._selection(host, family)
         self._remember(selection)
         return selection
 
     def _select_default(self, host: Hostname) -> Selection | None:
-        if (selection := self._nameless.get(host)) is None and (family := self._certificates.get(host)):
-            selection = self._nameless[host] = _select(host, family, nameless=True)
+        selection = self._nameless.get(host)
+        is_out_of_date = selection is None or selection.http2 is not self.http2(host)
+        if is_out_of_date and (family := self._certificates.get(host)):
+            selection = self._nameless[host] = self._selection(host, family, nameless=True)
         return selection
+
+    def _selection(self, host: Hostname, family: tuple[Certificate, ...], *, nameless: bool = False) -> Selection:
+        http2 = self.http2(host)
+        return Selection(
+            host=host,
+            certificate=family[0],
+            certificates=family,
+            context=certificate_context(host, family, nameless=nameless, http2=http2),
+            http2=http2,
+        )
 
     def _forget(self, host: Hostname) -> None:
         self._selections.pop(host, None)
@@ -153,12 +168,3 @@ class CertificateTable:
             return False
         kind = certificate.key_kind
         return certificate.leaf == await asyncio.to_thread(shown_leaf, selection.context, host, key_kind=kind)
-
-
-def _select(host: Hostname, certificates: tuple[Certificate, ...], *, nameless: bool = False) -> Selection:
-    return Selection(
-        host=host,
-        certificate=certificates[0],
-        certificates=certificates,
-        context=certificate_context(host, certificates, nameless=nameless),
-    )
