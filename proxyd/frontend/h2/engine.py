@@ -232,6 +232,8 @@ class Engine:
         fields, limit = self._decoder.decode(block)  # even of what is ignored: the table must stay the client's
         exchange = self.streams.get(stream)
         if exchange is not None:
+            if exchange.is_complete:  # RFC 9113 §5.1
+                raise StreamFault(frames.STREAM_CLOSED, "HEADERS after the end of the request")
             if not ends or limit:  # RFC 9113 §8.1
                 raise StreamFault(frames.PROTOCOL_ERROR, "trailers that are none")
             exchange.received_trailers(trailer_lines(fields))

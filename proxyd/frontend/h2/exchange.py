@@ -175,8 +175,6 @@ class H2Exchange(Outgoing):
 
     def received_trailers(self, lines: bytes) -> None:
         """Take the end of the body. Raises StreamFault."""
-        if self.is_complete:
-            raise StreamFault(STREAM_CLOSED, "HEADERS after the end of the request")
         self._count(0, ends=True)
         self.is_complete, self._trailers = True, lines
         if self._is_body_held or self._incoming:

@@ -119,7 +119,16 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "drain: soon\n", "f:3:8: drain: must be a duration with a unit"),
         (HOST + "listen: {https: foo}\n", "f:3:17: listen.https[0]: must be HOST:PORT"),
         (HOST + "workers: 0\n", "f:3:10: workers: must be auto, or a number from 1 to 64 (written: 0)"),
-        (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
+        (HOST + "listen: {http2: 2}\n", "f:3:17: listen.http2: must be true or false"),
+        (
+            HOST + "limits: {http2: {max_stream: 5}}\n",
+            "limits.http2.max_stream: unknown key: did you mean max_streams?",
+        ),
+        (HOST + "limits: {http2: {resets: 0}}\n", "f:3:26: limits.http2.resets: must be greater than or equal to 1"),
+        (
+            HOST + "limits: {http2: {stream_window: 1KiB}}\n",
+            "http2.stream_window: must be greater than or equal to 65535",
+        ),
         ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
         (HOST + "  *: 80\n", 'write "*": 80'),
         (
