@@ -85,7 +85,7 @@ class H2Client:
         self.settings: dict[int, int] = {}
         self.windows: dict[int, int] = {}  # what we may send more, beside the first ones
         self.pongs: list[bytes] = []
-        self.widens = True
+        self.widens = self.acknowledges = True
         self._next = 1
         assert raw.socket.selected_alpn_protocol() == "h2"
         raw.send(PREFACE + settings(**values))
@@ -155,7 +155,8 @@ class H2Client:
             answer.reset = int.from_bytes(payload)
         elif kind == SETTINGS and not flags & ACK:
             self.settings = dict(struct.unpack_from(">HI", payload, at) for at in range(0, len(payload), 6))
-            self.send(frame(SETTINGS, ACK))
+            if self.acknowledges:
+                self.send(frame(SETTINGS, ACK))
         elif kind == PING:
             if flags & ACK:
                 self.pongs.append(payload)

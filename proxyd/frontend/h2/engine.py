@@ -364,6 +364,8 @@ class Engine:
             self._handler.refuse(exchange, error.status, str(error))
             return
         exchange = self.streams[stream] = H2Exchange(self, stream, request, downstream, complete=ends)
+        if not ends:
+            self.watch()
         self._handler.handle(exchange)
 
     def _check_closed(self, stream: int, what: str) -> None:
