@@ -30,16 +30,17 @@ _OPTIONS += [
 
 
 class Browser:
-    """One page of a Chromium with a profile of its own. What it asks for and complains of is noted."""
+    """One page of a Chromium with a profile of its own, and `options`. What it asks for and complains of is noted."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self._profile = directory / "profile"
+        self._options = options
         self._number = 0
         self.asked: list[str] = []
         self.complaints: list[str] = []
 
     def __enter__(self) -> "Browser":
-        command = ["chromium", *_OPTIONS, f"--user-data-dir={self._profile}", "about:blank"]
+        command = ["chromium", *_OPTIONS, *self._options, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with ExitStack() as ending:
             ending.callback(self._end)

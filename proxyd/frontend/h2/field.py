@@ -41,26 +41,44 @@ class Field(NamedTuple):
     size: int
 
 
-def field_of(name: bytes, value: bytes) -> Field:
-    """Return the field with what it means."""
-    action = _action(name, value)
-    line = b"\r\n%b: %b" % (name, value) if action in (PASS, USER_AGENT) else b""
-    return Field(action, name, value, line, len(name) + len(value) + OVERHEAD)
+class _Names(dict[bytes, int]):
+    """What to do with a field by its name, found out once for each, within a bound."""
+
+    _MOST_LEARNT = 2048
+    _LONGEST_LEARNT = 48
+
+    def __missing__(self, name: bytes) -> int:
+        action = _named(name)
+        if len(name) <= self._LONGEST_LEARNT:
+            if len(self) >= self._MOST_LEARNT:
+                self.clear()
+            self[name] = action
+        return action
 
 
-def _action(name: bytes, value: bytes) -> int:
-    if value.translate(None, IN_LINES) or value[:1] in (b" ", b"\t") or value[-1:] in (b" ", b"\t"):
-        return MALFORMED  # RFC 9113 §8.2.1
+def _named(name: bytes) -> int:
     if name[:1] == b":":
         return _PSEUDO_FIELDS.get(name, MALFORMED)  # RFC 9113 §8.3
     if name == b"cookie":
         return COOKIE
     if name != name.lower() or name in _OF_CONNECTIONS:  # RFC 9113 §8.2, §8.2.2
         return MALFORMED
-    action = REQUEST_FIELDS[name]
+    return REQUEST_FIELDS[name]
+
+
+_NAMES = _Names()
+_new = tuple.__new__  # half of what the class itself takes
+
+
+def field_of(name: bytes, value: bytes) -> Field:
+    """Return the field with what it means."""
+    action = _NAMES[name]
+    if value.translate(None, IN_LINES) or value.strip(b" \t") != value:  # RFC 9113 §8.2.1
+        return Field(MALFORMED, name, value, b"", len(name) + len(value) + OVERHEAD)
     if action == TE and value.lower() != b"trailers":  # RFC 9113 §8.2.2
-        return MALFORMED
-    return action
+        action = MALFORMED
+    line = b"\r\n%b: %b" % (name, value) if action in (PASS, USER_AGENT) else b""
+    return _new(Field, (action, name, value, line, len(name) + len(value) + OVERHEAD))
 
 
 #: By their indices; there is no 0.
