@@ -44,4 +44,18 @@ MEASURES = {
     "upload": Measure(
         title="100 MiB up, one connection", mode="upload", connections=1, count=10, mebibytes=100, twins=False
     ),
+    "h2": Measure(title="HTTP/2, 1 KiB, 16 connections with 8 streams each", mode="h2", connections=16),
+    "h2-browser": Measure(
+        title="HTTP/2, 1 KiB, 16 connections with 8 streams each, 13 browser header lines, some new each time",
+        mode="h2-browser",
+        connections=16,
+    ),
+    "h2-download": Measure(
+        title="HTTP/2, 100 MiB down, one connection",
+        mode="h2-download",
+        connections=1,
+        count=10,
+        mebibytes=100,
+        twins=False,
+    ),
 }

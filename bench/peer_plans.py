@@ -50,12 +50,13 @@ http {
   map $$http_upgrade $$connection_to_upstream { default upgrade; '' ''; }
   upstream app { server 127.0.0.1:$upstream; keepalive 128; keepalive_requests 1000000000; }
   server {
-    listen 127.0.0.1:$port ssl backlog=4096$reuseport;
+    listen 127.0.0.1:$port ssl http2 backlog=4096$reuseport;
     server_name $host;
     ssl_certificate $pem;
     ssl_certificate_key $pem;
     ssl_protocols TLSv1.2 TLSv1.3;
     keepalive_requests 1000000000;
+    http2_max_concurrent_streams 128;
     keepalive_timeout 75s;
     client_max_body_size 0;
     location / {
@@ -88,7 +89,7 @@ defaults
   option forwardfor
   http-reuse always
 frontend front
-  bind 127.0.0.1:$port ssl crt $pem alpn http/1.1 ssl-min-ver TLSv1.2 backlog 4096
+  bind 127.0.0.1:$port ssl crt $pem alpn h2,http/1.1 ssl-min-ver TLSv1.2 backlog 4096
   acl served hdr(host) -i $host
   http-request deny deny_status 421 unless served
   unique-id-format %[uuid]

@@ -23,6 +23,7 @@ from bench.results import Report
 
 _HERE = Path(__file__).resolve().parent
 _IDLE = 1000
+_MEMORY = {"idle": "HTTP/1.1", "h2-idle": "HTTP/2"}
 _SETTLE_SECONDS = 2.0
 
 
@@ -73,14 +74,14 @@ def measure(peer: Peer, what: Measure, root: Path, seconds: float) -> Figures:
     )
 
 
-def idle(peer: Peer, root: Path) -> tuple[int, float, float]:
+def idle(peer: Peer, root: Path, mode: str) -> tuple[int, float, float]:
     """Return the resident KiB of a server that has served little, what an idle connection adds, and the share of
     them that its busiest process has.
     """
-    with Load("idle", peer.port, HOST, root, connections=10, count=1) as warm:
+    with Load(mode, peer.port, HOST, root, connections=10, count=1) as warm:
         warm.run()
     before, had = peer.rss_kib, peer.descriptors
-    with Load("idle", peer.port, HOST, root, connections=_IDLE, count=1) as load:
+    with Load(mode, peer.port, HOST, root, connections=_IDLE, count=1) as load:
         load.run()
         time.sleep(_SETTLE_SECONDS)
         more = (peer.descriptors - had).values()
@@ -92,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of one round with one server")
-    parser.add_argument("--only", nargs="*", choices=[*MEASURES, "idle"], default=[*MEASURES, "idle"])
+    parser.add_argument("--only", nargs="*", choices=[*MEASURES, *_MEMORY], default=[*MEASURES, *_MEMORY])
     parser.add_argument("--peers", nargs="*", help="the names that are measured, as in the table; all")
     parser.add_argument("--print", action="store_true", help="leave RESULTS.md alone")
     chosen = parser.parse_args()
@@ -113,10 +114,10 @@ def _run(only: Sequence[str], names: Sequence[str] | None, *, rounds: int, secon
             wanted = [plan for plan in plans.all() if names is None or plan.name in names]
             peers = [stack.enter_context(Peer(plan, directory)) for plan in wanted]
             report = Report([peer.plan for peer in peers], rounds=rounds, seconds=seconds)
-            if "idle" in only:
-                print("idle …", flush=True)
+            for mode in (one for one in _MEMORY if one in only):
+                print(f"{mode} …", flush=True)
                 for peer in peers:
-                    report.add_memory(peer.name, *idle(peer, plans.root))
+                    report.add_memory(_MEMORY[mode], peer.name, *idle(peer, plans.root, mode))
             for key in only:
                 if key in MEASURES:
                     _measure_all(report, key, peers, plans.root, rounds=rounds, seconds=seconds)

@@ -38,7 +38,7 @@ class Report:
         self._seconds = seconds
         self._figures: dict[str, dict[str, list[Figures]]] = {}
         self._loads: dict[str, float] = {}
-        self._memory: dict[str, tuple[int, float, float]] = {}
+        self._memory: dict[str, dict[str, tuple[int, float, float]]] = {}
         self._peaks: dict[str, int] = {}
 
     def add(self, key: str, name: str, figures: Figures) -> None:
@@ -49,9 +49,9 @@ class Report:
         """Say that a measure is over: how busy the machine was belongs to it."""
         self._loads[key] = os.getloadavg()[0]
 
-    def add_memory(self, name: str, start: int, connection: float, share: float) -> None:
+    def add_memory(self, protocol: str, name: str, start: int, connection: float, share: float) -> None:
         """Add KiB: of a server that has served little, and of an idle connection; and its busiest process's share."""
-        self._memory[name] = start, connection, share
+        self._memory.setdefault(protocol, {})[name] = start, connection, share
 
     def add_peak(self, name: str, peak: int) -> None:
         """Add the most KiB in the whole run."""
@@ -60,8 +60,7 @@ class Report:
     def show(self) -> str:
         """Return the whole text."""
         parts = [self._head(), *(self._table(key) for key in self._figures)]
-        if self._memory:
-            parts.append(self._memory_table())
+        parts += [self._memory_table(protocol) for protocol in self._memory]
         return "\n".join(parts)
 
     def _head(self) -> str:
@@ -97,14 +96,14 @@ class Report:
             lines.append(f"| {name}{f' ({errors} errors)' if errors else ''} | {' | '.join(cells)} |")
         return "\n".join(lines)
 
-    def _memory_table(self) -> str:
+    def _memory_table(self, protocol: str) -> str:
         lines = [
-            "\n## Memory\n",
+            f"\n## Memory, {protocol}\n",
             "| | MiB at first | KiB for each of 1,000 idle TLS connections | of them in the busiest process "
             "| most MiB in the run |",
         ]
         lines.append("|---|---|---|---|---|")
-        for name, (start, connection, share) in self._memory.items():
+        for name, (start, connection, share) in self._memory[protocol].items():
             sizes = f"{start / 1024:.1f} | {connection:.1f} | {share:.0%} | {self._peaks[name] / 1024:.0f}"
             lines.append(f"| {name} | {sizes} |")
         return "\n".join(lines) + "\n"

@@ -1,5 +1,6 @@
 """A certificate that can serve: chain, key and names, valid by construction."""
 
+import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from proxyd.core.renewal import Validity
 
 #: Moments a while before and after these can be counted; 99991231235959Z says "no end" (RFC 5280 §4.1.2.5).
 _NEVER_BEFORE, _NO_END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
-_PUBLIC = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+#: What a certificate and its key have in common.
+PUBLIC_FORM = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 class InvalidCertificate(ValueError):
@@ -76,7 +78,7 @@ class Certificate:
     @classmethod
     def _checked(cls, key: PrivateKey, chain: list[x509.Certificate], pem: bytes) -> "Certificate":
         leaf = chain[0]
-        if leaf.public_key().public_bytes(*_PUBLIC) != key.public_key().public_bytes(*_PUBLIC):
+        if leaf.public_key().public_bytes(*PUBLIC_FORM) != key.public_key().public_bytes(*PUBLIC_FORM):
             raise InvalidCertificate("the key does not belong to the certificate")
         names = _names(leaf)
         if not names:
@@ -94,6 +96,11 @@ class Certificate:
         )
 
     @property
+    def digest(self) -> str:
+        """Return what tells it from any other, one with the same leaf and another chain included."""
+        return hashlib.sha256(self.pem).hexdigest()
+
+    @property
     def validity(self) -> Validity:
         return Validity(not_before=self.not_before, not_after=self.not_after)
 
@@ -104,7 +111,7 @@ class Certificate:
     def has_key_of(self, other: "Certificate") -> bool:
         """Return whether both have the same key: what one lost, the other lost too."""
         keys = (key_from_pem(one.pem).public_key() for one in (self, other))
-        return len({key.public_bytes(*_PUBLIC) for key in keys}) == 1
+        return len({key.public_bytes(*PUBLIC_FORM) for key in keys}) == 1
 
     def covers(self, name: Hostname) -> bool:
         """Return whether a client that asked for `name` accepts this certificate's names (RFC 9525 §6.3)."""

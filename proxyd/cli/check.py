@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 from uvloop import new_event_loop
 
+from proxyd.certs.own_pair import PairCheck
 from proxyd.cli.config_file import find, load_found, refuse
 from proxyd.cli.control import json_option, print_json
 from proxyd.cli.examples import examples
@@ -49,7 +50,7 @@ def check(file: Path | None, as_json: bool, online: bool, alerts: bool, staging:
     """Say every mistake in the configuration file at once."""
     chosen = find(file)
     try:
-        found = load_found(file)
+        found = load_found(file, judge=PairCheck(SystemClock().now()))
     except ConfigError as error:
         _refuse(chosen, error, as_json)
     tell = _silent if as_json else _tell
@@ -61,6 +62,10 @@ def check(file: Path | None, as_json: bool, online: bool, alerts: bool, staging:
     tell(f"{chosen}: right; {count} {'host' if count == 1 else 'hosts'}")
     for hint in document["sandbox"]:
         tell(f"look at: {hint}")
+    if internal := [one.text for one in found.served if found.acme_of(one).is_internal]:
+        names = f"{', '.join(internal[:5])}{', …' if internal[5:] else ''}"
+        tell(f"{names}: certified by the internal CA: clients have to trust its root (`proxyd trust`)")
+    document["internal"] = internal
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         if online:
             looks = OnlineCheck(found, tell=tell, waiting=_tell_person, clock=SystemClock())

@@ -7,6 +7,7 @@ from typing import NoReturn
 from proxyd.config.document import ConfigError, Mistake
 from proxyd.config.load import load
 from proxyd.config.model import Config
+from proxyd.config.own_pair_check import Judge
 
 _DEFAULTS = (Path("/etc/proxyd/config.yaml"), Path("config.yaml"))
 #: Where a file is looked for when none is named.
@@ -28,12 +29,14 @@ def find(chosen: Path | None) -> Path:
     return chosen or next((one for one in _DEFAULTS if one.is_file()), _DEFAULTS[0])
 
 
-def load_found(chosen: Path | None, *, reads_bundles: bool = True, serves: bool = False) -> Config:
+def load_found(
+    chosen: Path | None, *, reads_bundles: bool = True, serves: bool = False, judge: Judge | None = None
+) -> Config:
     """Return the configuration in the chosen file or the one that is found, as `load` does. Raises ConfigError."""
     file = find(chosen)
     if chosen is None and not file.exists():
         raise NoConfigFile
-    return load(file, reads_bundles=reads_bundles, serves=serves)
+    return load(file, reads_bundles=reads_bundles, serves=serves, judge=judge)
 
 
 def load_or_exit(chosen: Path | None) -> Config:

@@ -13,7 +13,22 @@ from proxyd.cli.examples import examples
 from proxyd.version import __version__
 
 #: Each is in the module of its name.
-_COMMANDS = ("run", "check", "config", "status", "renew", "plan", "account", "revoke", "explain", "reload", "man")
+_COMMANDS = (
+    "run",
+    "check",
+    "config",
+    "status",
+    "renew",
+    "plan",
+    "account",
+    "revoke",
+    "explain",
+    "reload",
+    "cert",
+    "trust",
+    "man",
+    "password",
+)
 
 
 def _version() -> str:

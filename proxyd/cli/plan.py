@@ -17,6 +17,7 @@ from proxyd.core.certificate_state import due_at
 from proxyd.core.config_change import ConfigChange, change_lines
 from proxyd.core.forecast import forecast
 from proxyd.core.held_document import read_held
+from proxyd.core.manual import Manual
 from proxyd.core.slots import NoSlots
 from proxyd.core.status import rfc3339
 from proxyd.daemon.ca_limits import registered_domains
@@ -68,7 +69,9 @@ def _orders(view: CacheView, clock: SystemClock) -> dict[str, Any]:
     """Return what is due at once by the certificates and schedules in the cache, and what it costs."""
     now, domain = clock.now(), registered_domains()
     left = view.orders_left()
-    due = [one for one in view.facts() if (at := due_at(one.state, now)) is not None and at <= now]
+    states = [(one, one.state) for one in view.facts()]
+    ordered = [(one, state) for one, state in states if not isinstance(state, Manual)]
+    due = [one for one, state in ordered if (at := due_at(state, now)) is not None and at <= now]
     orders = [(one.plan.issuers[0], view.fleet.next_order(one.plan.lineage, now)) for one in due]
     closed = (view.fleet.ceiling_until(one.plan.lineage, now) for one in due)
     times = [*map(max, forecast(orders, view.fleet.authorities(), now), closed)]

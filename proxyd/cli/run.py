@@ -17,7 +17,7 @@ from proxyd.cli.examples import examples
 from proxyd.config.document import ConfigError
 from proxyd.config.load import from_pairs, load
 from proxyd.config.model import Config
-from proxyd.daemon import descriptors
+from proxyd.daemon import descriptors, privileges
 from proxyd.daemon.daemon import Daemon
 from proxyd.daemon.log_output import set_up_stderr
 from proxyd.daemon.logs import set_up, tell_why
@@ -45,6 +45,8 @@ def run(file: Path | None, pairs: tuple[str, ...]) -> None:
     """Serve the hosts of the configuration file, or those given as HOST=UPSTREAM. HUP reloads, TERM stops."""
     if pairs and file:
         refuse("give either a file or HOST=UPSTREAM, not both")
+    privileges.give_up_memory_images()  # before anything secret is read
+    privileges.give_up_rights(privileges.OF_DAEMON)
     reload, config = _from_pairs(pairs) if pairs else _from_file(file)
     sys.setswitchinterval(_SWITCH_SECONDS)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a log to open anew

@@ -36,7 +36,7 @@ def show_status(document: Document, now: datetime) -> None:
 
 def notes(document: Document, now: datetime) -> Iterator[str]:
     """Yield what is to be said of the whole machine and of its CAs."""
-    for key in ("clock", "cache", "reload"):
+    for key in ("clock", "cache", "reload", "access_log"):
         if document.get(key):  # a daemon of an older version tells none
             yield document[key]
     for issuer, room in document["budget"].items():

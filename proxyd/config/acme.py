@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, PositiveInt
 from proxyd.config.ask_url import Ask
 from proxyd.config.option import Options, option
 from proxyd.config.values import Duration, File, Secret
+from proxyd.core.internal_ca import INTERNAL, NEW_NAMES_A_DAY
 from proxyd.core.key_family import key_family
 
 #: CAs by name: their ACME directories.
@@ -138,3 +139,15 @@ class AcmeOptions(Options):
     def is_private(self) -> bool:
         """Whether the CA is the user's own, so that names of any kind may be asked of it."""
         return self.server not in SERVERS
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether the CA is the one in this program: it has neither account nor challenges, and nobody is asked."""
+        return self.server == INTERNAL
+
+    def made_internal(self) -> "AcmeOptions":
+        """Return what remains of it at the CA in this program, which no file can name here (`tls.issuer`)."""
+        on_demand = self.on_demand or OnDemand(max_new_per_day=NEW_NAMES_A_DAY)
+        return AcmeOptions(key_type=self.key_type, on_demand=on_demand).model_copy(
+            update={"server": INTERNAL, "challenges": ()}
+        )

@@ -15,7 +15,9 @@ _NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 #: What has brackets is a list for YAML, if it begins with no colon.
 _IPV6_KEY = re.compile(r"\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]:((?:\s.*)?)")
-_MAX_DEPTH, _MAX_NODES = 30, 1_000_000
+_MAX_DEPTH = 30
+#: For each character that was written, of which a few are an alias: a small text that unfolds into more is a bomb.
+_MAX_NODES_EACH, _MAX_NODES = 100, 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ class Document:
         self.mistakes: list[Mistake] = []
         self._marks: dict[Location, yaml.Node] = {}
         self._keys: dict[Location, yaml.Node] = {}
-        self._visited = 0
+        self._visited, self._most = 0, min(_MAX_NODES, _MAX_NODES_EACH * len(text))
         node = None
         try:
             node = _compose(text)
@@ -96,7 +98,7 @@ class Document:
 
     def _build(self, node: yaml.Node, location: Location, depth: int) -> object:
         self._visited += 1
-        if depth > _MAX_DEPTH or self._visited > _MAX_NODES:
+        if depth > _MAX_DEPTH or self._visited > self._most:
             if not self.mistakes or "nested" not in self.mistakes[-1].message:
                 self.mistakes.append(self.mistake(location, "too deeply nested or too many aliases: write it out"))
             return None

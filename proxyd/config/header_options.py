@@ -47,16 +47,16 @@ def _value(written: object) -> str:
 
 
 _name_schema = WithJsonSchema({"type": "string"})
+RequestField = Annotated[str, BeforeValidator(_request_field), _name_schema]
 _Value = Annotated[str, BeforeValidator(_value), WithJsonSchema({"type": ["string", "number"]})]
-_RequestField = Annotated[str, BeforeValidator(_request_field), _name_schema]
 _ResponseField = Annotated[str, BeforeValidator(_response_field), _name_schema]
 
 
 class RequestChanges(Options):
     """Fields of requests to set and to remove."""
 
-    set: dict[_RequestField, _Value] = option(doc="NAME: VALUE, in place of what the client sent", factory=dict)
-    remove: tuple[_RequestField, ...] = option((), "names")
+    set: dict[RequestField, _Value] = option(doc="NAME: VALUE, in place of what the client sent", factory=dict)
+    remove: tuple[RequestField, ...] = option((), "names")
 
 
 class ResponseChanges(Options):

@@ -6,12 +6,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
 from proxyd.config.acme import AcmeOptions
-from proxyd.config.header_options import HeaderOptions
+from proxyd.config.auth_url import Auth
+from proxyd.config.client_options import ClientHeaders, ClientMatch
+from proxyd.config.header_options import HeaderOptions, RequestField
+from proxyd.config.hsts import Hsts, read_hsts
 from proxyd.config.option import Options, may_be_off, option, switch
 from proxyd.config.program import Program
 from proxyd.config.routing import Paths, Redirect
 from proxyd.config.values import Count, Duration, File, Name, Networks, Pin, Size, Upstreams, Wait
 from proxyd.core.balance import Policy
+from proxyd.core.host_pattern import HostPattern
+from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 
 
 def _check_path(written: str) -> str:
@@ -30,6 +36,12 @@ class Health(Options):
     passes: Count = option(2, "successes until it is back")
 
 
+def _without_key_of_defaults(tls: Options) -> None:
+    """Have a host's `cert` without a `key` mean that both are in one file, whatever key `defaults` has."""
+    if "cert" in tls.model_fields_set:
+        tls.model_fields_set.add("key")
+
+
 class UpstreamTls(Options):
     """TLS towards the upstream; always verified."""
 
@@ -45,6 +57,7 @@ class UpstreamTls(Options):
             raise ValueError("key needs cert, the certificate that it belongs to")
         if self.pin is not None and self.ca is not None:
             raise ValueError("pin replaces ca: remove one of them")
+        _without_key_of_defaults(self)
         return self
 
 
@@ -61,45 +74,78 @@ class HostTls(Options):
     min_version: Annotated[
         Literal["1.2", "1.3"],
         BeforeValidator(_read_version, json_schema_input_type=Literal["1.2", "1.3", "tls1.2", "tls1.3"] | float),
-    ] = option("1.2", "lowest TLS version", today=["1.2", 1.2, "tls1.2", "TLSv1.2"])
-    client_ca: File | None = option(None, "PEM that client certificates must chain to", today=[None])
-    client_auth: Literal["require", "optional", "none"] = option("require", "with client_ca", today=["none"])
-    client_crl: File | None = option(None, "revoked client certificates", today=[None])
-    client_allow: tuple[dict[str, str], ...] = option((), "{san|subject|fingerprint: V}", today=[[]])
-    client_headers: dict[str, str] = option(doc="header: field of the client certificate", factory=dict, today=[{}])
-    cert: File | None = option(None, "a certificate of your own", today=[None])
-    key: File | None = option(None, "its key", today=[None])
-    issuer: Literal["acme", "internal"] = option("acme", "acme, internal", today=["acme"])
+    ] = option("1.2", "lowest TLS version: 1.2, 1.3")
+    client_ca: File | None = option(None, "PEM of the CA that clients' certificates must be of")
+    client_auth: Literal["require", "optional", "none"] = option(
+        "require", "with client_ca: require; optional: a certificate that is shown must verify; none"
+    )
+    client_crl: File | None = option(None, "PEM of the CA's list of revoked certificates")
+    client_allow: tuple[ClientMatch, ...] = option(
+        (), "[{san: V}, {subject: V}, {fingerprint: V}]: whose certificates are served; empty: all that verify"
+    )
+    client_headers: ClientHeaders = option(
+        doc="{X-Client: subject}: what the upstream is told; subject, issuer, serial, san, fingerprint, not_after",
+        factory=dict,
+    )
+    cert: File | None = option(None, "PEM of a certificate of your own with its chain: nothing is ordered for the host")
+    key: File | None = option(None, "its private key; null: it is in the same file")
+    issuer: Literal["acme", "internal"] = option(
+        "acme", "acme, or internal: a CA of our own (proxyd trust), as for names that no public CA certifies"
+    )
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "HostTls":
+        if self.key is not None and self.cert is None:
+            raise ValueError("key needs cert, the file of the certificate that it belongs to")
+        if self.cert is not None and self.issuer != "acme":
+            raise ValueError(
+                f"cert is a certificate of your own, and issuer: {self.issuer} makes one: remove one of them"
+            )
+        _without_key_of_defaults(self)
+        return self
 
 
-class Hsts(Options):
-    """Strict-Transport-Security (RFC 6797)."""
+class RateLimitOptions(Options):
+    """Requests per client address (IPv6: per /64)."""
 
-    max_age: Duration = option("365d", "how long browsers remember")
-    include_subdomains: bool = option(True, "for sub-domains too")
-    preload: bool = option(False, "ask for the browsers' built-in list")
+    requests: Count = option(doc="how many", sample=100)
+    per: Wait = option("1s", "in which time")
+    burst: Count | None = option(None, "how many at once; null: as many as requests")
 
 
-class RateLimit(Options):
-    """Requests per client address."""
+def _as_rate(written: object) -> object:
+    """Read 100/s, 100/1m and 100/min as a mapping."""
+    if not isinstance(written, str | int):
+        return written
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\S+)\s*", str(written))
+    if found is None:
+        raise ValueError("must be how many in which time: 100/s, or {requests: 100, per: 1s, burst: 200}")
+    per = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d"}.get(found[2], found[2])
+    return {"requests": int(found[1]), "per": f"1{per}" if per.isalpha() else per}
 
-    requests: int = option(doc="how many", sample=100)
-    per: Duration = option("1s", "in which time")
-    burst: int | None = option(None, "how many at once")
+
+RateLimit = Annotated[RateLimitOptions, BeforeValidator(_as_rate, json_schema_input_type=RateLimitOptions | str)]
+
+
+def _check_realm(written: str) -> str:
+    if not re.fullmatch(r"[ -~]*", written):
+        raise ValueError("must be a line of ASCII characters: browsers show others in several ways")
+    return written
 
 
 class BasicAuth(Options):
     """User name and password (RFC 7617)."""
 
-    realm: str = option("restricted", "shown to the user")
-    users: File = option(doc="file of NAME:HASH lines", sample="/etc/proxyd/users")
+    realm: Annotated[str, AfterValidator(_check_realm)] = option("restricted", "shown to the user")
+    users: File = option(doc="file of NAME:HASH lines, made with `proxyd password NAME`", sample="/etc/proxyd/users")
 
 
 class ForwardAuth(Options):
     """Ask another service whether a request may pass."""
 
-    url: str = option(doc="where to ask", sample="http://127.0.0.1:9000/auth")
-    copy_headers: tuple[str, ...] = option((), "headers of its answer that the upstream gets")
+    url: Auth = option(doc="where to ask", sample="http://127.0.0.1:9091/api/authz/forward-auth")
+    copy_headers: tuple[RequestField, ...] = option((), "headers of its answer that the upstream gets")
+    ca: File | None = option(None, "PEM of the CA of an https url; null: the machine's CAs")
 
 
 class Timeouts(Options):
@@ -169,10 +215,15 @@ Hook = Annotated[
 ]
 
 
+_Hsts = Annotated[Hsts | None, BeforeValidator(read_hsts, json_schema_input_type=bool | Literal["ramp"] | Hsts | None)]
 _Health = Annotated[Health | None, may_be_off(Health)]
 _Export = Annotated[Export | None, may_be_off(Export)]
 _BasicAuth = Annotated[BasicAuth | None, may_be_off(BasicAuth)]
 _ForwardAuth = Annotated[ForwardAuth | None, may_be_off(ForwardAuth)]
+
+
+#: Requests about which one server is asked at a time.
+_MOST_ASKED = 1000
 
 
 class HostOptions(Options):
@@ -201,16 +252,18 @@ class HostOptions(Options):
     tls: HostTls = option(HostTls(), "TLS towards clients")
     acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
     http2: bool = option(True, "offer HTTP/2")
-    hsts: Annotated[Hsts | None, switch(Hsts)] = option(
-        None, "{max_age: 365d, include_subdomains: true}", today=[None, False]
+    hsts: _Hsts = option(
+        None, "browsers use https only: {max_age: 365d, include_subdomains: true}, or ramp: longer with each renewal"
     )
-    secure_headers: bool = option(False, "nosniff, frame and referrer policies", today=[False])
+    secure_headers: bool = option(False, "nosniff, frame and referrer policies, where the upstream sets none")
     max_body: Size = option(0, "largest request body; 0: no limit")
     rate_limit: Annotated[RateLimit | None, may_be_off(RateLimit)] = option(
-        None, "{requests: 100, per: 1s, burst: 200}, per client address", today=[None, False]
+        None, "{requests: 100, per: 1s, burst: 200}, per client address (IPv6: /64); or 100/s"
     )
-    basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}", today=[None, False])
-    forward_auth: _ForwardAuth = option(None, "{url: U, copy_headers: []}", today=[None, False])
+    basic_auth: _BasicAuth = option(None, "{realm: R, users: FILE}: user names and passwords (argon2id, bcrypt)")
+    forward_auth: _ForwardAuth = option(
+        None, "{url: U, copy_headers: []}: another server says whether a request may pass"
+    )
     timeouts: Timeouts = option(Timeouts(), "how long to wait for what")
     headers: HeaderOptions = option(HeaderOptions(), "{request: {set: {}, remove: []}, response: {…}}")
     allow: Networks = option((), "CIDRs of the clients that are served; empty: all")
@@ -222,3 +275,23 @@ class HostOptions(Options):
         None, "[CMD, ARG…] after a new certificate is in place; or {run: [CMD, ARG…], timeout: 60s}"
     )
     export: _Export = option(None, '{dir: D, group: G, mode: "0640"}: PEM copies for other programs')
+
+    def is_internal(self, name: Hostname | HostPattern, acme: AcmeOptions) -> bool:
+        """Return whether our own CA certifies the name: as it is written, else when no public CA would; `acme`: its CA.
+
+        A CA of the user's own takes names of any kind.
+        """
+        if self.tls.cert is not None:
+            return False
+        if "issuer" in self.tls.model_fields_set:
+            return self.tls.issuer == INTERNAL
+        return not acme.is_private and not name.is_public
+
+    @property
+    def auth_server(self) -> "HostOptions | None":
+        """Return the server of `forward_auth` as if it were the upstream of a host."""
+        asked = self.forward_auth
+        if asked is None:
+            return None
+        own = {"upstream": (asked.url.address,), "upstream_tls": UpstreamTls(ca=asked.ca)}
+        return HostOptions().model_copy(update={**own, "max_upstream_connections": _MOST_ASKED})

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,39 +12,43 @@ from pydantic_core import ErrorDetails
 
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.acme_check import AcmeFinding, acme_findings, bundle_findings
+from proxyd.config.client_check import ClientCheck
+from proxyd.config.client_options import client_mistakes, client_mistakes_of_all
 from proxyd.config.document import ConfigError, Document, Location, Mistake
 from proxyd.config.documents import Documents
+from proxyd.config.guard_check import GuardCheck
 from proxyd.config.host import HostOptions
+from proxyd.config.issuer_check import NOT_YET, name_findings, root_findings, wildcard_findings
 from proxyd.config.listen_check import listen_clashes
 from proxyd.config.log_check import log_findings
 from proxyd.config.model import Config
 from proxyd.config.option import Options, meant, nested, overlay, today
 from proxyd.config.origin import Stamp, Unreadable, read
+from proxyd.config.own_pair_check import Judge, own_pair_findings
 from proxyd.config.program_check import ProgramCheck
 from proxyd.config.routing import loops, serves_all
 from proxyd.config.show import hides, without_password
-from proxyd.config.upstream_check import UpstreamCheck
+from proxyd.config.upstream_check import UpstreamCheck, no_off_switch
 from proxyd.config.values import HiddenValueError, UpstreamAddress, Upstreams
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname, InvalidHostname
 
 M = TypeVar("M", bound=Options)
 _SMALLEST = "hosts:\n  example.com: http://127.0.0.1:8080"
-_NOT_YET = "not in this version yet"
 #: Pydantic has the words of Python here.
 _IN_YAML = {"tuple_type": "a list", "list_type": "a list", "string_type": "text", "path_type": "a path"}
 _UPSTREAMS = TypeAdapter[tuple[UpstreamAddress, ...]](Upstreams)
 
 
-def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Config:
+def load(file: Path, *, reads_bundles: bool = True, serves: bool = False, judge: Judge | None = None) -> Config:
     """Return the configuration in `file` and what it includes.
 
     Raises ConfigError with every mistake, each with its place and next step.
 
-    `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and secrets must be readable; commands that
-    ask nobody may lack the right.
+    `reads_bundles`: whether `acme.ca_bundle`, the files of `upstream_tls` and `tls`, and secrets must be readable;
+    commands that ask nobody may lack the right.
     `serves`: one that a host has for itself is a warning, because all others are to be served. Only who serves has
-    the credentials that systemd passes.
+    the credentials that systemd passes. `judge` looks at certificates of the operator's own.
     """
     try:
         text, stamp = read(file)
@@ -52,11 +56,17 @@ def load(file: Path, *, reads_bundles: bool = True, serves: bool = False) -> Con
         raise _refused(file, f"there is no such file: make one with your hosts, like\n\n{_SMALLEST}\n") from None
     except Unreadable as error:
         raise _refused(file, str(error)) from None
-    return parse(text, file, reads_bundles=reads_bundles, serves=serves, stamp=stamp)
+    return parse(text, file, reads_bundles=reads_bundles, serves=serves, stamp=stamp, judge=judge)
 
 
 def parse(
-    text: str, file: Path | str, *, reads_bundles: bool = False, serves: bool = False, stamp: Stamp | None = None
+    text: str,
+    file: Path | str,
+    *,
+    reads_bundles: bool = False,
+    serves: bool = False,
+    stamp: Stamp | None = None,
+    judge: Judge | None = None,
 ) -> Config:
     """Return the configuration in `text`; `file` names it in messages, and included files lie beside it.
 
@@ -73,7 +83,7 @@ def parse(
     if not isinstance(document.data, dict):
         mistake = document.mistake((), f"the file must be a mapping, like\n\n{_SMALLEST}\n")
         raise ConfigError(file, [mistake], origin=origin)
-    reading = _Reading(document, file, reads_bundles=reads_bundles, serves=serves)
+    reading = _Reading(document, file, reads_bundles=reads_bundles, serves=serves, judge=judge)
     found = reading.config(document.data)
     if found is None:
         raise ConfigError(file, reading.told(), origin=origin)
@@ -95,7 +105,16 @@ def _refused(file: Path | str, message: str) -> ConfigError:
 class _Reading:
     """One pass over one document; collects mistakes."""
 
-    def __init__(self, document: Documents, file: Path | str, *, reads_bundles: bool, serves: bool) -> None:
+    def __init__(
+        self,
+        document: Documents,
+        file: Path | str,
+        *,
+        reads_bundles: bool,
+        serves: bool,
+        judge: Judge | None = None,
+    ) -> None:
+        self._judge = judge
         self._document = document
         self._file = file
         self._reads_bundles = reads_bundles
@@ -114,31 +133,37 @@ class _Reading:
         defaults = top.defaults if top else HostOptions()
         for place, message in listen_clashes(top.listen) if top else ():
             self._wrong(("listen", *place), message)
+        warnings: list[Mistake] = []
         acme: dict[Location, AcmeOptions] = {}
         options: dict[Hostname | HostPattern, HostOptions] = {}
         written: dict[str, HostOptions] = {}
+        names: dict[str, Hostname | HostPattern] = {}
         for key, name, own in self._hosts(hosts, defaults):
             options[name] = written[key] = own
+            names[key] = name
+            self._check_options(("hosts", key), own, defaults)
             is_own = own.acme is not None and own.acme is not defaults.acme
             place = ("hosts", key, "acme") if is_own else ("acme",) if own.acme is None else ("defaults", "acme")
             if place not in acme:  # ten thousand hosts share one
                 acme[place] = own.acme or AcmeOptions()
             if top is None:
                 continue
-            if isinstance(name, HostPattern):
-                self._check_wildcard(top, ("hosts", key), name, own)
-                self._check_names(top, ("hosts", key), own.aliases, own)
-            else:
-                self._check_names(top, ("hosts", key), (name, *own.aliases), own)
+            warnings += self._check_issuer(top, ("hosts", key), name, own)
+            if isinstance(name, Hostname):
                 self._check_listed(("hosts", key), own)
+        for place, message in client_mistakes_of_all(defaults, written.values()):
+            self._wrong(place, message)
         if top is not None and top.default_host is not None:
             self._check_default(top.default_host, options)
-        warnings = [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
-        warnings += self._check_upstreams(written, defaults)
+        warnings += [*self._check_acme(top, acme), *self._check_trust(top)] if top else []
+        warnings += self._check_tls(written, defaults)
+        if self._judge is not None:
+            for location, message, is_fatal in own_pair_findings(written, names, defaults, self._judge):
+                warnings += self._told([(location, message)], is_mistake=is_fatal)
         if top is not None and self._reads_bundles and not self._serves:  # the daemon finds out when it opens the file
-            found = log_findings(top.log)
-            warnings += [self._document.mistake(place, f"warning: {message}") for place, message in found]
+            warnings += self._told(log_findings(top.log), is_mistake=False)
         warnings += self._check_programs(top, written) if top and self._reads_bundles else []
+        warnings += self._check_guards(written, defaults)
         if self._mistakes or top is None:
             return None
         return top.model_copy(update={"hosts": options}).with_warnings(one.show(self._file) for one in warnings)
@@ -186,42 +211,25 @@ class _Reading:
                 self._wrong((*where, index), f"{one} is listed twice: remove one")
         return options
 
-    def _check_names(self, config: Config, place: Location, names: tuple[Hostname, ...], options: HostOptions) -> None:
+    def _check_issuer(
+        self, config: Config, place: Location, name: Hostname | HostPattern, options: HostOptions
+    ) -> Iterator[Mistake]:
+        """Say which names can get no certificate; yield what is to be said of the others."""
         acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
-        for one in names:
-            if acme.is_private:
-                continue
-            if one.is_ip_address and one.is_public and acme.profile is None:
-                message = f"{one}: Let's Encrypt certifies IP addresses only with `acme: {{profile: shortlived}}`"
-                self._wrong(place, message, at_key=True)
-            elif not one.is_public:
-                self._wrong(
-                    place,
-                    f"no public CA certifies {one}, and the internal one is {_NOT_YET}: "
-                    "set acme.server to the https URL of your own CA",
-                    at_key=True,
-                )
+        names = options.aliases if isinstance(name, HostPattern) else (name, *options.aliases)
+        found = [*name_findings(names, options, acme)]
+        if isinstance(name, HostPattern):
+            found += wildcard_findings(name, options, acme)
+        for where, message in found:
+            self._wrong((*place, *where), message, at_key=not where)
+        for message in root_findings((name, *options.aliases), options, acme):
+            yield self._document.mistake(place, f"warning: {message}", at_key=True)
 
-    def _check_wildcard(self, config: Config, place: Location, host: HostPattern, options: HostOptions) -> None:
-        acme = config.acme if options.acme is None else overlay(config.acme, options.acme)
-        if host.is_any and (acme.on_demand is None or acme.on_demand.ask is None):
-            message = (
-                'every name of the world is under "*": it needs acme.on_demand.ask, the URL of your application that '
-                "says which names are yours, like http://127.0.0.1:9000/check"
-            )
-            self._wrong(place, message, at_key=True)
-        elif acme.on_demand is None:
-            message = (
-                f"a wildcard certificate needs dns-01, which is {_NOT_YET}; for a certificate of each name under "
-                f"{host}, ordered when a client first asks for it, add `acme: {{on_demand: {{ask: URL}}}}`"
-            )
-            self._wrong(place, message, at_key=True)
-        if not host.is_any and not acme.is_private and not Hostname(host.text.replace("*", "a")).is_public:
-            message = f"no public CA certifies names under {host}: set acme.server to the https URL of your own CA"
-            self._wrong(place, message, at_key=True)
-        if options.certificate == "shared":
-            message = f"names under {host} are not known beforehand: each gets a certificate of its own; remove it"
-            self._wrong((*place, "certificate"), message)
+    def _check_options(self, place: Location, options: HostOptions, defaults: HostOptions) -> None:
+        for where, message in client_mistakes(options, defaults):
+            self._wrong((*place, *where), message)
+        for message in options.hsts.mistakes() if options.hsts is not None else ():
+            self._wrong((*place, "hsts"), message)
 
     def _check_trust(self, config: Config) -> Iterator[Mistake]:
         for index, network in enumerate(config.trusted_proxies):
@@ -264,18 +272,21 @@ class _Reading:
                     warnings.append(self._document.mistake(location, f"warning: {one.message}"))
         return warnings
 
-    def _check_upstreams(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
-        check, warnings = UpstreamCheck(defaults), []
+    def _check_tls(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
+        check, clients, warnings = UpstreamCheck(defaults), ClientCheck(defaults), list[Mistake]()
+        self._told(clients.mistakes(hosts), is_mistake=True)
         for key, options in hosts.items():
             place = ("hosts", key)
-            found = [*check.unused(place, options)]
-            broken = [*check.files(place, options)] if self._reads_bundles else []
-            if self._serves:
-                found += broken
-            else:
-                for location, message in broken:
-                    self._wrong(location, message)
-            warnings += [self._document.mistake(location, f"warning: {message}") for location, message in found]
+            broken = [*check.files(place, options), *clients.files(place, options)] if self._reads_bundles else []
+            unused = [*check.unused(place, options), *clients.unused(place, options)]
+            warnings += self._told(unused, is_mistake=False)
+            warnings += self._told(broken, is_mistake=not self._serves)
+        return warnings
+
+    def _check_guards(self, hosts: Mapping[str, HostOptions], defaults: HostOptions) -> list[Mistake]:
+        check, warnings = GuardCheck(defaults, reads_files=self._reads_bundles, serves=self._serves), list[Mistake]()
+        for location, message, is_mistake in check.findings(hosts):
+            warnings += self._told([(location, message)], is_mistake=is_mistake)
         return warnings
 
     def _check_programs(self, config: Config, hosts: Mapping[str, HostOptions]) -> list[Mistake]:
@@ -284,7 +295,11 @@ class _Reading:
         found = [*check.alerts(config.alerts)]
         for key, options in hosts.items():
             found += check.hooks(("hosts", key), options)
-        if self._serves:
+        return self._told(found, is_mistake=not self._serves)
+
+    def _told(self, found: Iterable[tuple[Location, str]], *, is_mistake: bool) -> list[Mistake]:
+        """Collect what refuses the file; return what is only to be said."""
+        if not is_mistake:
             return [self._document.mistake(location, f"warning: {message}") for location, message in found]
         for location, message in found:
             self._wrong(location, message)
@@ -298,7 +313,7 @@ class _Reading:
             found = model.model_validate(data, context=self._context)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                location = tuple(part for part in detail["loc"] if not isinstance(part, str) or "[" not in part)
+                location = _written_place(detail["loc"], data)
                 if shorthand:  # the user wrote neither `upstream` nor a list
                     location = location[1:] if isinstance(data.get("upstream"), list) else ()
                 self._explain((*place, *location), detail, model)
@@ -310,7 +325,8 @@ class _Reading:
         is_hidden = hides(location) or isinstance(detail.get("ctx", {}).get("error"), HiddenValueError)
         shown = f" (written: {written})" if written is not None and not is_hidden else ""
         if kind == "extra_forbidden":
-            self._wrong(location, _unknown(str(location[-1]), _siblings(model, detail["loc"])), at_key=True)
+            message = no_off_switch(location) or _unknown(str(location[-1]), _siblings(model, detail["loc"]))
+            self._wrong(location, message, at_key=True)
         elif kind == "missing":
             self._wrong(location, "is required")
         elif kind == "value_error":
@@ -335,14 +351,14 @@ class _Reading:
             works = today(field)
             if works is not None and meant(field, value) not in works:
                 instead = f", or write {' or '.join(dict.fromkeys(map(_yaml, works)))}" if works else ""
-                self._wrong((*place, key), f"{_NOT_YET}: remove the line{instead}", at_key=True)
+                self._wrong((*place, key), f"{NOT_YET}: remove the line{instead}", at_key=True)
             elif inner := nested(field.annotation):
                 self._not_yet(inner, value, (*place, key))
 
     def told(self) -> list[Mistake]:
         """Return the mistakes, without those of what is not in this version, whatever is written there."""
-        missing = {one.location for one in self._mistakes if one.message.startswith(_NOT_YET)}
-        return [one for one in self._mistakes if one.location not in missing or one.message.startswith(_NOT_YET)]
+        missing = {one.location for one in self._mistakes if one.message.startswith(NOT_YET)}
+        return [one for one in self._mistakes if one.location not in missing or one.message.startswith(NOT_YET)]
 
     def _wrong(self, location: Location, message: str, *, at_key: bool = False) -> None:
         self._mistakes.append(self._document.mistake(location, without_password(message), at_key=at_key))
@@ -359,6 +375,18 @@ def _only_upstream(written: object, defaults: HostOptions) -> HostOptions | None
 def _unknown(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
     return "unknown key" + (f": did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}")
+
+
+def _written_place(location: Sequence[str | int], data: Any) -> Location:
+    """Return a place without what pydantic adds to it (`tuple[Upstream, ...]`), which a key may look like."""
+    found: list[str | int] = []
+    for part in location:
+        is_key = isinstance(data, dict) and part in data
+        if is_key or not isinstance(part, str) or "[" not in part:
+            found.append(part)
+            is_index = isinstance(data, list) and isinstance(part, int) and part < len(data)
+            data = data[part] if is_key or is_index else None
+    return tuple(found)
 
 
 def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:

@@ -196,9 +196,11 @@ class Config(Options):
 
     @cached_property
     def certificate_hosts(self) -> Mapping[Hostname, tuple[Hostname, ...]]:
-        """Return each host that names a certificate, with the names in it; none for wildcards."""
+        """Return each host that names a certificate that we obtain, with the names in it; none for wildcards."""
         found: dict[Hostname, tuple[Hostname, ...]] = {}
         for host, options in self.hosts.items():
+            if options.tls.cert is not None:
+                continue
             if isinstance(host, HostPattern):
                 found.update({name: (name,) for name in options.aliases})
             elif options.certificate == "shared":
@@ -206,6 +208,15 @@ class Config(Options):
             else:
                 found.update({name: (name,) for name in (host, *options.aliases)})
         return found
+
+    @cached_property
+    def own_certificates(self) -> Mapping[Hostname, tuple[Path, Path | None]]:
+        """Return the names with a certificate of the operator's own: its file, and that of its key if it has one."""
+        return {
+            name: (options.tls.cert, options.tls.key)
+            for name, options in self.names.items()
+            if options.tls.cert is not None
+        }
 
     def on_demand_of(self, pattern: HostPattern) -> OnDemand | None:
         """Return how names under a wildcard host get certificates one by one."""
@@ -218,7 +229,15 @@ class Config(Options):
         """
         options = self.wildcards.get(host) if isinstance(host, HostPattern) else self.table.get(host)
         own = options.acme if options else None
-        return self.common_acme if own is None else self._inherited(overlay(self.acme, own))
+        chosen = self.acme if own is None else overlay(self.acme, own)
+        named = host if isinstance(host, HostPattern) or host in self.names else self.table.pattern(host) or host
+        if options is not None and options.is_internal(named, chosen):
+            return self._internal if own is None else chosen.made_internal()
+        return self.common_acme if own is None else self._inherited(chosen)
+
+    @cached_property
+    def _internal(self) -> AcmeOptions:
+        return self.acme.made_internal()
 
     @cached_property
     def common_acme(self) -> AcmeOptions:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
+from proxyd.config.acme import AcmeOptions
 from proxyd.config.document import Location
 from proxyd.config.model import Config
 from proxyd.config.values import show_duration
@@ -19,7 +20,7 @@ _SECRET_URLS = ("webhook", "heartbeat")
 #: Of header rules: Authorization and Cookie are set, too.
 _HEADERS, _SET = "headers", "set"
 #: Whose values are shown, but not as they were written: a mistake may be that the secret stands in the wrong place.
-_HAVE_SECRETS = ("eab", "ask")
+_HAVE_SECRETS = ("eab", "ask", "forward_auth")
 #: Where null means the defaults.
 _ACCESS = "access"
 
@@ -29,10 +30,17 @@ def shown(config: Config) -> dict[str, Any]:
     found = {key: _plain(getattr(config, key)) for key in type(config).model_fields}
     del found["defaults"]
     found["cache"] = str(config.cache_directory)
-    found["hosts"] = {
-        host.text: {**_plain(options), "acme": _plain(config.acme_of(host))} for host, options in config.hosts.items()
-    }
+    found["hosts"] = {host.text: _host(_plain(options), config.acme_of(host)) for host, options in config.hosts.items()}
     return found
+
+
+def _host(options: dict[str, Any], acme: AcmeOptions) -> dict[str, Any]:
+    """Return them with who certifies the host; of `acme` our own CA needs little."""
+    shown = _plain(acme)
+    if not acme.is_internal:
+        return {**options, "acme": shown}
+    tls = {**options["tls"], "issuer": acme.server}
+    return {**options, "tls": tls, "acme": {key: shown[key] for key in ("key_type", "on_demand")}}
 
 
 def hides(location: Location) -> bool:

@@ -1,10 +1,18 @@
 """What is written about upstreams and cannot work, or is hardly meant."""
 
+import re
 from collections.abc import Iterator
 
 from proxyd.config.document import Location
 from proxyd.config.host import HostOptions, UpstreamTls
 from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
+
+#: What other programs have, by parts of the names.
+_TURNS_OFF = re.compile("verify|insecure|skip", re.IGNORECASE)
+_ALWAYS_VERIFIED = (
+    "unknown key: upstreams are always verified. Give the root certificate of a private CA in `ca`; for a self-signed "
+    "one write `pin`: the log of a request that failed has the line to paste"
+)
 
 
 class UpstreamCheck:
@@ -32,11 +40,22 @@ class UpstreamCheck:
             yield location, str(broken)
 
     def unused(self, place: Location, options: HostOptions) -> Iterator[tuple[Location, str]]:
-        """Yield that a host's `upstream_tls` concerns none of its upstreams."""
+        """Yield that a host's `upstream_tls` concerns none of its upstreams, and that these are never asked."""
+        if options.redirect is not None and options.upstream and options.upstream != self._defaults.upstream:
+            message = f"is never asked: every request is redirected to {options.redirect.to}; remove one of the two"
+            if options.paths:
+                message = message.replace("every request", "every request outside of paths")
+            yield (*place, "upstream"), message
         if options.upstream_tls != self._defaults.upstream_tls and not speaks_tls(options):
             addresses = ", ".join(str(one) for one in options.upstream)
             message = f"has no effect: no TLS is spoken to {addresses}; write https:// there if it is meant"
             yield (*place, "upstream_tls"), message
+
+
+def no_off_switch(location: Location) -> str | None:
+    """Return what to say of an unknown key that is to turn the verification off, or None: it is another one."""
+    is_meant = location[-2:-1] == ("upstream_tls",) and _TURNS_OFF.search(str(location[-1]))
+    return _ALWAYS_VERIFIED if is_meant else None
 
 
 def speaks_tls(options: HostOptions) -> bool:

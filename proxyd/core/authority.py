@@ -8,6 +8,7 @@ from proxyd.core.certificate_order import CertificateOrder
 from proxyd.core.clock_watch import TOLERANCE
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 from proxyd.core.moment import read_moment
 from proxyd.core.rate_ledger import CaLimits, RateLedger
 
@@ -295,6 +296,11 @@ class Authority:
         self._turn = None
         self._last_names = ()
         return was_unable
+
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether our own ceiling is under its limits: at the CA in this program there is no allowance to burn."""
+        return self.name != INTERNAL
 
     @property
     def _is_down(self) -> bool:

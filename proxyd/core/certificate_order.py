@@ -1,6 +1,7 @@
 """What is asked of a CA."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from proxyd.core.hostname import Hostname
 
@@ -19,6 +20,7 @@ class CertificateOrder:
     account: str | None = None
     is_renewal: bool = False  # the same names had a certificate of this CA
     is_in_window: bool = False  # of the CA, for the certificate that it replaces
+    follows: datetime | None = None  # when what serves begins: of the cache, who begins last is loaded
 
     @property
     def is_exempt(self) -> bool:

@@ -17,7 +17,10 @@ Limit = Literal[
     "max_header_count",
     "max_uri",
     "max_body",
+    "rate_limit",
+    "basic_auth",
     "max_upstream_connections",
+    "client_allow",
     "http2_streams",
     "http2_resets",
     "http2_glitches",
@@ -34,9 +37,9 @@ Limit = Literal[
     "hello_timeout",
     "handshake_timeout",
 ]
-#: How a TLS connection began. `refused_name`: not served here; `unavailable`: it has no certificate yet; `challenge`: a
-#: CA's validator was answered.
-Handshake = Literal["ok", "failed", "timeout", "refused_name", "unavailable", "challenge"]
+#: How a TLS connection began. `refused_name`: not served here; `refused_client`: the client's certificate is missing or
+#: wrong; `unavailable`: it has no certificate yet; `challenge`: a CA's validator was answered.
+Handshake = Literal["ok", "failed", "timeout", "refused_name", "refused_client", "unavailable", "challenge"]
 #: Why an upstream gave no answer, or none to the end. `local`: this machine lacked something.
 ErrorKind = Literal["connect", "connect_timeout", "local", "closed", "malformed", "timeout"]
 Place = Literal["https", "http"]

@@ -201,7 +201,7 @@ class Dispatch(Roster):
         authority = self.authority(member.issuer)
         if found := authority.refusal(order, now):
             return found
-        if member.forced:
+        if member.forced or not authority.has_ceiling:
             return None
         validity = member.held.validity if member.held else None
         return ceiling(order, authority.history(order), now=now, validity=validity, in_vain=member.in_vain)

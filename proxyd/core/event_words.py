@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from proxyd.core.internal_ca import INTERNAL
 from proxyd.core.journal_event import JournalEvent
 
 _MOST = 400  # characters of what a CA said; the JSON has everything
@@ -16,6 +17,8 @@ def words(event: JournalEvent) -> str:
 
 def _started(event: JournalEvent) -> str:
     renewal = " as a renewal" if event.text("replaces") else ""
+    if event.issuer == INTERNAL:
+        return "ordered from the internal CA"
     return (
         f"ordered from {event.issuer}{renewal}, to be proved by {' or '.join(event.texts('challenges')) or 'nothing'}"
     )
@@ -34,6 +37,8 @@ def _arrived(event: JournalEvent) -> str:
 
 def _issued(event: JournalEvent) -> str:
     proof = f", proved by {event.text('challenge')}" if event.text("challenge") else ", by a proof that it remembered"
+    if event.issuer == INTERNAL:
+        proof = ""
     return f"{event.issuer} gave certificate {event.text('serial')}{proof}, valid until {_moment(event, 'not_after')}"
 
 
@@ -64,6 +69,12 @@ def _seen(event: JournalEvent) -> str:
 def _wished(event: JournalEvent) -> str:
     past = ", past our own ceiling" if event.fields.get("forced") is True else ""
     return f"a person asked for a new certificate (user {event.fields.get('uid')}, `proxyd {event.text('by')}`){past}"
+
+
+def _revoked(event: JournalEvent) -> str:
+    if event.issuer == INTERNAL:
+        return f"certificate {event.text('serial')} never serves again ({event.text('reason')})"
+    return f"certificate {event.text('serial')} was revoked ({event.text('reason')})"
 
 
 def _ran(event: JournalEvent) -> str:
@@ -104,6 +115,11 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "not confirmed": _with_reason("the new certificate is not confirmed"),
     "taken back": _with_reason("the new certificate was taken back, the one before serves"),
     "not kept": _with_reason("the new certificate serves, but could not be kept"),
+    "own used": lambda event: (
+        f"certificate {event.text('serial')} of your own, from {event.text('cert')}, serves; valid until "
+        f"{_moment(event, 'not_after')}"
+    ),
+    "own refused": _with_reason("a certificate of your own cannot be used as it is"),
     "exported": lambda event: f"copies for other programs were written to {event.text('to')}",
     "export failed": _with_reason("copies for other programs could not be written"),
     "on_renew ran": _ran,
@@ -117,7 +133,8 @@ _WORDS: Mapping[str, Callable[[JournalEvent], str]] = {
     "woken": lambda event: f"woke up: {'; '.join(event.texts('changes'))}",
     "dormant": lambda _: "the name has left us: it sleeps, with one order a week",
     "renewal wished": _wished,
-    "revoked": lambda event: f"certificate {event.text('serial')} was revoked ({event.text('reason')})",
+    "revoked": _revoked,
     "not revoked": _with_reason("the certificate was not revoked"),
+    "internal root": lambda event: f"the internal CA has a new root, {event.text('root')}",
     "account key replaced": lambda event: f"the account key at {event.issuer} was replaced",
 }

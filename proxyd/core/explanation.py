@@ -12,7 +12,9 @@ from proxyd.core.diagnosis import diagnose
 from proxyd.core.event_words import words
 from proxyd.core.failure import Failure
 from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 from proxyd.core.journal_event import JournalEvent
+from proxyd.core.manual import Manual
 from proxyd.core.renewal import begins_later
 from proxyd.core.status import Facts
 
@@ -74,19 +76,30 @@ def history(events: Sequence[JournalEvent]) -> Section:
 
 def _policy(facts: Facts, profiles: Mapping[str, str | None]) -> str:
     plan = facts.plan
+    if isinstance(facts.state, Manual):
+        return f"A certificate of your own, from {facts.state.files}: proxyd orders none, and nothing renews it."
     shown = [f"{one} (profile {profile})" if (profile := profiles.get(one)) else one for one in plan.issuers]
     then = f", else from {', then '.join(shown[1:])}" if shown[1:] else ""
     names = ", ".join(name.text for name in plan.lineage.names)
     return (
         f"One certificate for {names} with a {plan.lineage.key_kind} key from {shown[0]}{then}; "
-        f"proved by {' or '.join(plan.challenges)}."
+        f"{proof(plan.issuers[0], plan.challenges)}."
     )
+
+
+def proof(issuer: str, challenges: Sequence[str]) -> str:
+    """Return how a CA is shown that the names are ours, or what our own needs instead."""
+    if issuer == INTERNAL:
+        return "it is our own CA and asks for no proof: clients have to trust its root, which `proxyd trust` prints"
+    return f"proved by {' or '.join(challenges)}"
 
 
 def _serving(host: Hostname, facts: Facts, now: datetime) -> str:
     held = facts.held
     if held is None:
         damage = f" ({facts.damage})" if facts.damage else ""
+        if isinstance(facts.state, Manual):
+            return f"No certificate: clients that ask for {host} are refused."
         if facts.stand_in_until is not None:
             until = _at(facts.stand_in_until)
             return f"No certificate of its own{damage}: one that covers {host}, too, serves until {until}."
@@ -122,6 +135,9 @@ def _causes(
         why[f"{alarm.reason[0].upper()}{alarm.reason[1:]}."] = None
         to_do[alarm.to_do] = None
     for one in facts:
+        if isinstance(one.state, Manual) and (reason := _own_trouble(one.state, one, now)):
+            why[f"{reason[0].upper()}{reason[1:]}."] = None
+            to_do[one.state.to_do] = None
         for failure in failures_of(one, now):
             is_of_one = failure.name in one.plan.lineage.names  # another one of a shared certificate, as a rule
             found = diagnose(failure.name if failure.name and is_of_one else host, failure, events)
@@ -140,7 +156,7 @@ def failures_of(facts: Facts, now: datetime) -> Sequence[Failure]:
             return (failure,)
         case Ready(refused=Failure(retry_at=until) as refused) if until is not None and until > now:
             return (refused,)
-        case Missing() | Ordering() | Ready():
+        case Missing() | Ordering() | Ready() | Manual():
             return ()
         case _:
             assert_never(facts.state)
@@ -151,8 +167,14 @@ def _next(facts: Sequence[Facts], now: datetime, *, runs: bool) -> tuple[str, ..
     return lines if runs else tuple(f"Once a daemon runs: {line}" for line in lines)
 
 
+def _own_trouble(own: Manual, facts: Facts, now: datetime) -> str | None:
+    return own.reason or own.ending(facts.held.validity if facts.held else None, now)
+
+
 def _coming(facts: Facts, now: datetime) -> str:
     match facts.state:
+        case Manual():
+            return "What is put into its files is served within seconds, without a reload; until then what serves does."
         case Missing():
             return "A certificate is ordered as soon as one of the four places for orders is free."
         case Ordering():

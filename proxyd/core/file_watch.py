@@ -16,6 +16,11 @@ class FileWatch:
         self._tried: Stamps | None = None
         self._looks = 0
 
+    @property
+    def is_unsettled(self) -> bool:
+        """Return whether the last look saw a change that the next one may find finished."""
+        return self._before is not None
+
     def has_changed(self, now: Stamps, read: Stamps, *, main: str) -> bool:
         """Return whether to read again: `now` is another state than was `read`, it stays so, and was not tried yet."""
         if now in (read, self._tried):

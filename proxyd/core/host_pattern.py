@@ -45,6 +45,11 @@ class HostPattern:
         return (cls(f"*.{parent}"), cls(_ANY)) if dot else (cls(_ANY),)
 
     @property
+    def is_public(self) -> bool:
+        """Whether a public CA could certify names under it."""
+        return self.is_any or Hostname(self.text.replace(_ANY, "a")).is_public
+
+    @property
     def is_any(self) -> bool:
         """Whether it stands for every name."""
         return self.text == _ANY

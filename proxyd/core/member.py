@@ -118,6 +118,7 @@ class Member:
             replaces=(held.cert_id or None) if held and by_ari else None,
             account=held.account if held and by_ari else None,
             is_renewal=is_theirs,
+            follows=held.validity.not_before if held else None,
             is_in_window=window is not None and held is not None and window.holds(held.cert_id, now),
         )
 

@@ -23,7 +23,12 @@ _WHAT: Mapping[TroubleKind, str] = {
     TroubleKind.NOT_IN_USE: "the new certificate does not serve",
     TroubleKind.CACHE_NOT_DURABLE: "nothing can be kept",
     TroubleKind.CLOCK_WRONG: "the clock is not believed",
+    TroubleKind.OWN_CERTIFICATE: "a certificate of your own cannot be used as it is",
+    TroubleKind.OWN_CERTIFICATE_ENDING: "a certificate of your own expires soon",
+    TroubleKind.ROOT_CHANGED: "the internal CA has, or needs, a new root",
     TroubleKind.HOOK_FAILED: "on_renew or export failed",
+    TroubleKind.RELOAD_REFUSED: "the configuration file was refused",
+    TroubleKind.ACCESS_LOG_FAILED: "the access log cannot be written",
 }
 _LEFT: Mapping[Urgency, tuple[str, str]] = {
     Urgency.NOTICED: ("noticed", ""),

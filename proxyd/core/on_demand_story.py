@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from proxyd.core.certifiable import may_be_certified
-from proxyd.core.explanation import Section, history, when
+from proxyd.core.explanation import Section, history, proof, when
 from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
 from proxyd.core.on_demand_view import OnDemandView
@@ -75,8 +75,8 @@ def _policy(view: OnDemandView) -> str:
     allowed = f"if {view.ask} allows it" if view.ask else "whatever it is"
     return (
         f"Each name under {view.pattern} gets a certificate when a client first asks for it, {allowed}: at most "
-        f"{view.max_new_per_day} new names in 24 hours, from {view.issuers[0]}{then}, proved by "
-        f"{' or '.join(view.challenges)}."
+        f"{view.max_new_per_day} new names in 24 hours, from {view.issuers[0]}{then}; "
+        f"{proof(view.issuers[0], view.challenges)}."
     )
 
 

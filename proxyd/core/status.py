@@ -11,6 +11,7 @@ from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Plan
+from proxyd.core.manual import Manual
 from proxyd.core.renewal import RenewalWindow, begins_later, is_ending
 
 #: From best to worst: a host with two kinds of keys shows the worse.
@@ -30,7 +31,7 @@ class Facts:
     """
 
     plan: Plan
-    state: CertificateState
+    state: CertificateState | Manual
     held: Held | None
     damage: str | None = None
     alarms: tuple[Alarm, ...] = ()
@@ -105,19 +106,21 @@ def status_document(
     doubt: Doubt | None = None,
     cache: Alarm | None = None,
     refused: str | None = None,
+    access_log: Alarm | None = None,
     on_demand: Mapping[str, Mapping[str, object]] | None = None,
 ) -> dict[str, object]:
     """Return what `proxyd status --json` and /status.json promise.
 
     `doubt`: why the clock is not believed; `cache`: why nothing can be kept; `refused`: why the file as it is now is
-    not in force; `on_demand`: what each wildcard host allows.
+    not in force; `access_log`: why its lines are lost; `on_demand`: what each wildcard host allows.
     """
     return {
         "version": version,
-        "ok": not (doubt or cache or refused) and not any(row.needs_a_person for row in rows.values()),
+        "ok": not (doubt or cache or refused or access_log) and not any(row.needs_a_person for row in rows.values()),
         "clock": doubt.reason if doubt else None,
         "cache": cache.reason if cache else None,
         "reload": refused,
+        "access_log": access_log.reason if access_log else None,
         "from": "daemon" if from_daemon else "cache",
         "hosts": {host.text: row.to_document() for host, row in rows.items()},
         "on_demand": dict(on_demand or {}),
@@ -149,19 +152,22 @@ def rfc3339(at: datetime | None) -> str | None:
 
 def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
     held = facts.held
-    state, failures, failure, due, url = _parts(facts.state)
+    own = facts.state if isinstance(facts.state, Manual) else None
+    state, failures, failure, due, url = _parts(facts.state, has_any=held is not None)
     last_error = failure.message if failure else facts.damage
+    if own is not None:
+        last_error = own.reason or own.ending(held.validity if held else None, now)
     if held is not None and held.validity.not_after <= now:
         last_error = last_error or f"{name}: the certificate expired at {held.validity.not_after:%Y-%m-%d %H:%M} UTC"
-        state = "missing" if state == "ready" else state
+        state = "missing" if state in ("ready", "manual") else state
     if held is not None and begins_later(held.validity, now):
         begin = f"{held.validity.not_before:%Y-%m-%d %H:%M} UTC"
         last_error = last_error or f"{name}: the certificate is not valid before {begin}: clients refuse it"
-        state = "missing" if state == "ready" else state
+        state = "missing" if state in ("ready", "manual") else state
     return HostStatus(
         host=name,
         state=state,
-        issuer=(held.issuer or held.signed_by or None) if held else facts.plan.issuers[0],
+        issuer=(held.issuer or held.signed_by or None) if held else next(iter(facts.plan.issuers), None),
         serial=f"{held.serial:x}" if held else None,
         not_before=held.validity.not_before if held else None,
         not_after=held.validity.not_after if held else None,
@@ -171,14 +177,19 @@ def _row(name: Hostname, facts: Facts, now: datetime) -> HostStatus:
         next_try=None if isinstance(facts.state, Ready) else due,
         explanation_url=url,
         needs_a_person=bool(facts.alarms)
+        or (own is not None and last_error is not None)
         or (_needs_a_person(state, failure, failures, held, now) and not _is_given_up(facts, failures)),
         alarms=tuple(alarm.reason for alarm in facts.alarms),
         window=facts.state.window if isinstance(facts.state, Ready) else None,
     )
 
 
-def _parts(state: CertificateState) -> tuple[str, int, Failure | None, datetime | None, str | None]:
+def _parts(
+    state: CertificateState | Manual, *, has_any: bool
+) -> tuple[str, int, Failure | None, datetime | None, str | None]:
     match state:
+        case Manual():
+            return "manual" if has_any else "missing", 0, None, None, None
         case Missing():
             return "missing", 0, None, None, None
         case Ordering(failures=failures):

@@ -12,6 +12,17 @@ class TlsPolicy:
     """
 
     min_version: Literal["1.2", "1.3"] = "1.2"
+    http2: bool = False
     client_auth: Literal["none", "optional", "require"] = "none"
     client_ca: bytes = field(default=b"", repr=False)
     client_crl: bytes = field(default=b"", repr=False)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a handshake asks the client for a certificate."""
+        return self.client_auth != "none" and bool(self.client_ca)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it is unknown whom to believe: a file is missing, and nobody may be served without the check."""
+        return self.client_auth != "none" and not self.client_ca

@@ -22,7 +22,12 @@ class TroubleKind(Enum):
     NOT_IN_USE = "not_in_use"  # this machine lacks what it takes to serve the new certificate
     CACHE_NOT_DURABLE = "cache_not_durable"  # what is obtained cannot be kept
     CLOCK_WRONG = "clock_wrong"  # the clock of this machine is not believed
+    OWN_CERTIFICATE = "own_certificate"  # files of tls.cert and tls.key cannot be used, or clients refuse what is there
+    OWN_CERTIFICATE_ENDING = "own_certificate_ending"  # what is there expires soon, and nothing renews it
+    ROOT_CHANGED = "root_changed"  # the internal CA has a new root, or will soon: it has to be trusted
     HOOK_FAILED = "hook_failed"  # on_renew or export of a host
+    RELOAD_REFUSED = "reload_refused"  # the configuration file as it is now is not in force
+    ACCESS_LOG_FAILED = "access_log_failed"  # lines of the access log are lost
 
 
 class Urgency(IntEnum):

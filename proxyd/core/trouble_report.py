@@ -11,25 +11,47 @@ from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Mi
 from proxyd.core.clock_watch import Doubt
 from proxyd.core.explanation import SET_THE_CLOCK
 from proxyd.core.failure import Failure, FailureKind
+from proxyd.core.manual import Manual
 from proxyd.core.renewal import Validity, begins_later
 from proxyd.core.status import Facts
 from proxyd.core.trouble import Trouble, TroubleKind, Urgency, urgency_of
 
 #: Of these, all hosts of a CA have one in common.
-_SHARED = (TroubleKind.CA_FAILED, TroubleKind.TERMS_CHANGED, TroubleKind.ACCOUNT_REFUSED)
+_SHARED = {
+    TroubleKind.CA_FAILED: "ca",
+    TroubleKind.TERMS_CHANGED: "account",
+    TroubleKind.ACCOUNT_REFUSED: "account",
+    TroubleKind.ROOT_CHANGED: "root",
+}
+#: Of these, all hosts with the same file.
+_OF_FILES = (TroubleKind.OWN_CERTIFICATE, TroubleKind.OWN_CERTIFICATE_ENDING)
 
 
 def troubles(
-    facts: Iterable[Facts], now: datetime, *, doubt: Doubt | None = None, cache: Alarm | None = None
+    facts: Iterable[Facts],
+    now: datetime,
+    *,
+    doubt: Doubt | None = None,
+    cache: Alarm | None = None,
+    others: Iterable[Alarm] = (),
 ) -> list[Trouble]:
-    """Return every trouble once: what many hosts have in common is one of all of them."""
+    """Return every trouble once: what many hosts have in common is one of all of them.
+
+    `others`: what else is wrong with the whole, one of a kind.
+    """
     found = [*_of_machine(doubt, cache)]
+    for alarm in others:
+        key, urgency = alarm.kind.value, Urgency.NOTICED
+        found.append(Trouble(key=key, kind=alarm.kind, urgency=urgency, reason=alarm.reason, to_do=alarm.to_do))
     shared: defaultdict[str, list[Trouble]] = defaultdict(list)
     for one in facts:
+        if isinstance(one.state, Manual):  # one file may serve ten thousand hosts
+            for trouble in _of_own(one.state, one, now):
+                shared[trouble.key].append(trouble)
+            continue
         for trouble in _of_certificate(one, now):
             if trouble.kind in _SHARED:
-                issuer = one.plan.issuers[0]
-                shared[f"{'ca' if trouble.kind is TroubleKind.CA_FAILED else 'account'} {issuer}"].append(trouble)
+                shared[f"{_SHARED[trouble.kind]} {one.plan.issuers[0]}"].append(trouble)
             if trouble.kind not in _SHARED or trouble.urgency > Urgency.NOTICED:
                 found.append(trouble)
     return [*found, *(_common(key, many) for key, many in shared.items())]
@@ -76,6 +98,27 @@ def _of_certificate(facts: Facts, now: datetime) -> Iterator[Trouble]:
     )
 
 
+def _of_own(own: Manual, facts: Facts, now: datetime) -> Iterator[Trouble]:
+    """Yield what is wrong with a certificate of the operator's own; hosts with the same file share a key."""
+    host, serving = facts.plan.lineage.host, _serving(facts, now)
+    urgency = urgency_of(serving, now)
+    found = [(f"chain {own.cert}", TroubleKind.OWN_CERTIFICATE, one.reason, one.to_do) for one in facts.alarms]
+    if own.reason:
+        found.append((f"own {own.cert}", TroubleKind.OWN_CERTIFICATE, own.reason, own.to_do))
+    elif ending := own.ending(serving, now):
+        found.append((f"own {own.cert}", TroubleKind.OWN_CERTIFICATE_ENDING, f"{own.cert}: {ending}", own.to_do))
+    for key, kind, reason, to_do in found:
+        yield Trouble(
+            key=key,
+            kind=kind,
+            urgency=Urgency.NOTICED if key.startswith("chain ") else urgency,
+            reason=reason,
+            to_do=to_do,
+            hosts=(host,),
+            runs_out_at=serving.not_after if serving else None,
+        )
+
+
 def _serving(facts: Facts, now: datetime) -> Validity | None:
     held = facts.held.validity if facts.held else None
     return None if held is None or held.not_after <= now or begins_later(held, now) else held
@@ -85,11 +128,11 @@ def _is_covered(facts: Facts, now: datetime) -> bool:
     return facts.stand_in_until is not None and facts.stand_in_until > now
 
 
-def _has_left(state: CertificateState) -> bool:
+def _has_left(state: CertificateState | Manual) -> bool:
     return isinstance(state, Dormant) or (isinstance(state, Ordering) and state.dormant is not None)
 
 
-def _failure(state: CertificateState, *, is_late: bool) -> tuple[Failure | None, datetime | None]:
+def _failure(state: CertificateState | Manual, *, is_late: bool) -> tuple[Failure | None, datetime | None]:
     """Return why there is no new certificate, as far as somebody should hear of it, and when one is tried again.
 
     A first order, or a renewal in good time, may wait for its turn.
@@ -104,13 +147,13 @@ def _failure(state: CertificateState, *, is_late: bool) -> tuple[Failure | None,
             return failure, at
         case Ordering(failures=failures, last=last, dormant=None):
             return (last if failures else None), None
-        case Missing() | Ready() | Dormant() | Ordering():  # dormant: the name has left us
+        case Missing() | Ready() | Dormant() | Ordering() | Manual():  # dormant: the name has left us
             return None, None
         case _:
             assert_never(state)
 
 
-def _kind(failure: Failure | None, state: CertificateState) -> TroubleKind:
+def _kind(failure: Failure | None, state: CertificateState | Manual) -> TroubleKind:
     if failure is None:
         return TroubleKind.RENEWAL_FAILED
     if failure.kind is FailureKind.ACCOUNT_REFUSED:
@@ -125,9 +168,12 @@ def _kind(failure: Failure | None, state: CertificateState) -> TroubleKind:
 
 
 def _common(key: str, many: list[Trouble]) -> Trouble:
-    """Return what the hosts of a CA have in common; how little is left, each tells for itself."""
+    """Return what the hosts of a CA have in common; how little is left, each tells for itself. Or those of a file."""
     hosts = tuple(dict.fromkeys(host for one in many for host in one.hosts))
     ends = min((one.runs_out_at for one in many if one.runs_out_at), default=None)
     tries = min((one.next_try for one in many if one.next_try), default=None)
+    if many[0].kind in _OF_FILES:
+        worst = max(many, key=lambda one: one.urgency)
+        return replace(worst, hosts=hosts, runs_out_at=ends)
     terms = next((one for one in many if one.kind is TroubleKind.TERMS_CHANGED), many[0])
     return replace(terms, key=key, hosts=hosts, urgency=Urgency.NOTICED, runs_out_at=ends, next_try=tries)

@@ -26,6 +26,7 @@ from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.last_reload import LastReload
+from proxyd.daemon.log_file import FileTroubles
 from proxyd.version import __version__
 
 _READ_SECONDS = 1.0
@@ -51,6 +52,7 @@ class AdminPages:
         handovers: Mapping[tuple[str, str], int],
         config: Callable[[], Config],
         last_reload: LastReload,
+        log_files: FileTroubles,
         clock: Clock,
     ) -> None:
         self.is_stopping = False
@@ -62,6 +64,7 @@ class AdminPages:
         self._handovers = handovers
         self._config = config
         self._last_reload = last_reload
+        self._log_files = log_files
         self._clock = clock
         self._process = ProcessCollector(registry=None)
         self._thread = ThreadPoolExecutor(1, "admin")
@@ -73,6 +76,7 @@ class AdminPages:
         troubles = {
             "clock": self._certificates.clock_guard.doubt is not None,
             "cache": self._certificates.alarms.cache is not None,
+            "access_log": self._log_files.alarm is not None,
         }
         orders, left = {**self._certificates.memory.orders}, orders_left(fleet, self._clock)
         alerts, handovers = {**self._alerts}, {**self._handovers}
@@ -99,7 +103,7 @@ class AdminPages:
     async def overview(self, asked: HostFilter) -> str:
         certificates, now = self._certificates, self._clock.now()
         facts, left = certificates.facts(), orders_left(certificates.renewer.fleet, self._clock)
-        doubt, cache = certificates.clock_guard.doubt, certificates.alarms.cache
+        alarms = (certificates.clock_guard.doubt, certificates.alarms.cache, self._log_files.alarm)
         look, upstreams = self._commands.on_demand_views(now), [*self._upstreams()]
         starting, refused = await self.not_ready(), self._last_reload.words
         documents = await self._counted()
@@ -113,7 +117,7 @@ class AdminPages:
                 budget=budget_document(facts, left),
                 troubles=[
                     *(one for one in (starting, refused) if one),
-                    *(one.reason for one in (doubt, cache) if one is not None),
+                    *(one.reason for one in alarms if one is not None),
                 ],
                 counted=summed(documents),
                 upstreams=upstreams,

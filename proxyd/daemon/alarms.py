@@ -46,11 +46,11 @@ class Alarms:
         self._look_again = look_again
         self._keep_lost = keep_lost
         self._told: str | None = None
-        self._others: Callable[[], Iterable[tuple[Lineage, Alarm]]] = tuple
+        self._others: list[Callable[[], Iterable[tuple[Lineage, Alarm]]]] = []
 
     def add(self, others: Callable[[], Iterable[tuple[Lineage, Alarm]]]) -> None:
         """Ask for these, too."""
-        self._others = others
+        self._others.append(others)
 
     def recall(self, lineages: Iterable[Lineage]) -> None:
         """Look again soon at certificates that were not confirmed before the start."""
@@ -65,8 +65,9 @@ class Alarms:
     def mark(self, facts: Iterable[Facts]) -> list[Facts]:
         """Return the facts with the alarms of each lineage."""
         found: defaultdict[Lineage, list[Alarm]] = defaultdict(list)
-        for lineage, alarm in (*self._commit.alarms(), *self._installation.alarms(), *self._others()):
-            found[lineage].append(alarm)
+        for alarms in (self._commit.alarms, self._installation.alarms, *self._others):
+            for lineage, alarm in alarms():
+                found[lineage].append(alarm)
         return [
             replace(one, alarms=tuple(found[one.plan.lineage])) if one.plan.lineage in found else one for one in facts
         ]

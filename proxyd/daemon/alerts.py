@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
@@ -16,6 +16,7 @@ from proxyd.admin.heartbeat import Heartbeat
 from proxyd.admin.mail_channel import MailChannel
 from proxyd.admin.webhook_channel import WebhookChannel
 from proxyd.config.alert import AlertOptions
+from proxyd.core.alarm import Alarm
 from proxyd.core.alert_book import AlertBook
 from proxyd.core.clock import Clock
 from proxyd.core.diagnosis import diagnose
@@ -39,14 +40,17 @@ class _Running:
 
 
 class Alerts:
-    """Looks every few seconds at what `certificates` know; nothing waits for what channels do.
+    """Looks every few seconds at what `certificates` know, and at `others`; nothing waits for what channels do.
 
     `counts`: what became of the notices, by kind of channel.
     """
 
-    def __init__(self, *, certificates: Certificates, clock: Clock) -> None:
+    def __init__(
+        self, *, certificates: Certificates, others: Callable[[], Iterable[Alarm]] = tuple, clock: Clock
+    ) -> None:
         self.counts: Counts = Counts()
         self._certificates = certificates
+        self._others = others
         self._clock = clock
         self._server = socket.gethostname()
         self._wanted: tuple[AlertOptions, ...] = ()
@@ -147,7 +151,8 @@ class Alerts:
     async def _look(self) -> None:
         facts, now = self._certificates.facts(), self._clock.now()
         doubt, cache = self._certificates.clock_guard.doubt, self._certificates.alarms.cache
-        found = await asyncio.to_thread(troubles, facts, now, doubt=doubt, cache=cache)
+        others = [*self._others()]
+        found = await asyncio.to_thread(troubles, facts, now, doubt=doubt, cache=cache, others=others)
         for notice in self._book.look(found, now):
             told = replace(notice, troubles=await asyncio.to_thread(self._studied, notice))
             _log.warning("alert", extra={"about": told.event, "alert": told.summary})

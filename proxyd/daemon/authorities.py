@@ -5,9 +5,10 @@ import hashlib
 import logging
 import random
 import re
+import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +16,13 @@ from pathlib import Path
 from proxyd.config.acme import AcmeOptions
 from proxyd.config.ca_bundle import CaBundleError, trust
 from proxyd.config.model import Config
+from proxyd.core.alarm import Alarm
 from proxyd.core.authority import Authority
 from proxyd.core.clock import Clock
 from proxyd.core.failure import FailureKind, IssuanceError
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL, is_local
 from proxyd.core.lineage import Lineage
 from proxyd.daemon.plans import authorities_of, binding_of
 from proxyd.issuance.acme_account import AcmeAccount, ExternalBinding
@@ -27,10 +30,13 @@ from proxyd.issuance.acme_issuer import AcmeIssuer
 from proxyd.issuance.acme_transport import AcmeTransport
 from proxyd.issuance.authorizer import Authorizer
 from proxyd.issuance.challenge_solver import ChallengeSolver
+from proxyd.issuance.internal_issuer import InternalIssuer
 from proxyd.issuance.issuer import Issuer
+from proxyd.issuance.memory import Memory
 from proxyd.store.account_keys import AccountKeys
 from proxyd.store.certificate_store import CertificateStore
 from proxyd.store.pending_orders import PendingOrders
+from proxyd.store.store import StoreError
 
 _log = logging.getLogger("proxyd.acme")
 
@@ -56,7 +62,9 @@ class Authorities:
         rng: random.Random,
         dated: Callable[[str, datetime | None], None],
         turn: Callable[[], Awaitable[None]],
+        memory: Memory,
     ) -> None:
+        self.internal = InternalIssuer(store.store, machine=socket.gethostname(), memory=memory, clock=clock, turn=turn)
         self._store = store
         self._orders = orders
         self._solvers = solvers
@@ -79,8 +87,10 @@ class Authorities:
         asked: defaultdict[str, dict[tuple[object, ...], AcmeOptions]] = defaultdict(dict)
         for one in {id(one): one for one in options.values()}.values():  # most hosts share theirs
             asked[one.server].setdefault(_identity(one), one)
-        for several in asked.values():
+        for server, several in asked.items():
             authority = self._authority(next(iter(several.values())))
+            if server == INTERNAL:
+                continue
             authority.ask_as(hashlib.sha256("".join(sorted(map(repr, several))).encode()).hexdigest()[:16])
             for identity, one in several.items():
                 tls = trusted[one.ca_bundle]
@@ -112,6 +122,8 @@ class Authorities:
                 await asyncio.to_thread(self._orders.forget, pending)
 
     def _issuer(self, options: AcmeOptions) -> Issuer:
+        if options.is_internal:
+            return self.internal
         key = (*_identity(options), options.profile, options.preferred_chain)
         if key not in self._issuers:
             ca = self._ca(options)
@@ -130,7 +142,7 @@ class Authorities:
     async def caa_identities(self, host: Hostname) -> tuple[str, ...]:
         """Return what the first CA of a host is called in CAA records; empty when it cannot say so."""
         options = next((one for (named, _), one in self._options.items() if named == host), None)
-        if options is None:
+        if options is None or options.is_internal:
             return ()
         try:
             return caa_identities(await self._ca(options).transport.directory())
@@ -141,6 +153,8 @@ class Authorities:
         """Return the accounts of each CA in use: several where hosts have several contacts; their key is the same."""
         found: dict[str, dict[tuple[object, ...], AcmeAccount]] = {}
         for options in self._options.values():
+            if options.is_internal:
+                continue
             found.setdefault(options.server, {})[_identity(options)] = self._ca(options).account
         return {server: list(accounts.values()) for server, accounts in found.items()}
 
@@ -149,8 +163,8 @@ class Authorities:
         for ca in self._cas.values():
             ca.account.forget()
 
-    async def ask_time(self) -> None:
-        """Have `dated` told what time each CA says it is."""
+    async def ask_time(self) -> bool:
+        """Have `dated` told what time each CA says it is; return whether there is a CA but our own."""
 
         async def ask(transport: AcmeTransport) -> None:
             try:
@@ -161,6 +175,21 @@ class Authorities:
         async with asyncio.TaskGroup() as group:
             for ca in [*self._cas.values()]:
                 group.create_task(ask(ca.transport))
+        return any(not one.is_internal for one in self._options.values())
+
+    async def keep_roots(self) -> None:
+        """Look that the internal CA's roots are where they were. Only when it is our turn to order."""
+        try:
+            await self.internal.keep_roots()
+        except StoreError as error:
+            _log.error("the root of the internal CA cannot be used", extra={"reason": str(error)})
+
+    def root_alarms(self, lineages: Callable[[], Iterable[Lineage]]) -> Iterator[tuple[Lineage, Alarm]]:
+        """Yield what is to be told of the internal CA's roots, with each lineage that it is about."""
+        for limited, alarm in self.internal.alarms():
+            for one in lineages():
+                if self.issuer(one, INTERNAL) is not None and all(map(is_local, one.names)) == limited:
+                    yield one, alarm
 
     async def close(self) -> None:
         """Close the connections to all CAs."""
@@ -205,7 +234,7 @@ def _read(
     """Return how each host wants each of its CAs asked, and whom each file of roots lets us trust; None: broken."""
     options = _options_of(config)
     trusted: dict[Path | None, ssl.SSLContext | None] = {}
-    for one in {one.ca_bundle: one for one in options.values()}.values():
+    for one in {one.ca_bundle: one for one in options.values() if not one.is_internal}.values():
         try:
             trusted[one.ca_bundle] = ca_context(one)
         except CaBundleError as error:

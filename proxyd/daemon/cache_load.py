@@ -1,6 +1,7 @@
 """Reads what the cache has while the listeners are up already: who is asked for is read first."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,7 +9,10 @@ from dataclasses import dataclass, field
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Lineage
+from proxyd.store.live_file import host_of
+from proxyd.store.store import Store, StoreError
 
+_log = logging.getLogger("proxyd.certificates")
 _AT_ONCE = 50  # hosts handed to the event loop together: it must not be woken ten thousand times
 _WAIT_SECONDS = 10.0
 
@@ -120,3 +124,13 @@ class CacheLoad:
             if not entry.is_taken:
                 entry.is_taken = True
                 yield entry
+
+
+def hosts_in(store: Store) -> set[Hostname]:
+    """Return the hosts of which the cache has something. Blocks."""
+    try:
+        keys = store.names()
+    except StoreError as error:
+        _log.error("names under wildcard hosts are not known", extra={"reason": str(error)})
+        return set()
+    return {host for key in keys if (host := host_of(key))}

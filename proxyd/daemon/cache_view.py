@@ -20,6 +20,7 @@ from proxyd.core.slots import Slots
 from proxyd.core.status import Facts
 from proxyd.daemon.ca_limits import limits_of, registered_domains
 from proxyd.daemon.on_demand_views import on_demand_views
+from proxyd.daemon.own_certificates import facts_of_files
 from proxyd.daemon.plans import authorities_of, plans_of, plans_on_demand
 from proxyd.issuance.memory import Memory
 from proxyd.store.certificate_store import CertificateStore
@@ -45,6 +46,7 @@ class CacheView:
         self._reader = JournalReader(path)
         self._memory = Memory(Journal(path, clock=clock), clock=clock)  # never opened
         self._damage: dict[Lineage, str] = {}
+        self._own: list[Facts] = []
 
     @property
     def journal_damage(self) -> str | None:
@@ -64,6 +66,7 @@ class CacheView:
                 if options.server not in self.fleet.authorities():
                     authority = self.fleet.authority(options.server, limits_of(options))
                     self._memory.recall_authority(authority, now)
+        self._own = [*facts_of_files(self._config.own_certificates, now)]
         plans = [*plans_of(self._config), *plans_on_demand(self._config, self._memory.names())]
         kinds = Counter(one.lineage.host for one in plans)
         for lineage in self.fleet.update(plans, now):
@@ -82,11 +85,12 @@ class CacheView:
         return watch.doubt(now, 0.0)
 
     def facts(self) -> list[Facts]:
-        """Return what is known of every lineage."""
-        return [
+        """Return what is known of every lineage, and of every certificate of the operator's own."""
+        obtained = [
             Facts(plan=one.plan, state=one.state, held=one.held, damage=self._damage.get(one.plan.lineage))
             for one in self.fleet.facts()
         ]
+        return obtained + self._own
 
     def orders_left(self) -> Mapping[str, Mapping[str, int]]:
         """Return how many orders each CA allows now."""

@@ -23,10 +23,11 @@ from proxyd.core.status import Facts
 from proxyd.daemon.alarms import Alarms
 from proxyd.daemon.authorities import Authorities
 from proxyd.daemon.ca_limits import limits_of, registered_domains
-from proxyd.daemon.cache_load import CacheLoad
+from proxyd.daemon.cache_load import CacheLoad, hosts_in
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.installation import Installation
 from proxyd.daemon.names import Names
+from proxyd.daemon.own_certificates import OwnCertificates
 from proxyd.daemon.pickup import Pickup
 from proxyd.daemon.plans import plans_of, plans_on_demand, rules_of
 from proxyd.daemon.stand_ins import StandIns
@@ -46,9 +47,7 @@ from proxyd.store.certificate_store import CertificateStore, Wanted
 from proxyd.store.directory import PRIVATE, DirectoryStore
 from proxyd.store.journal import Journal
 from proxyd.store.lease import Lease, Owner
-from proxyd.store.live_file import host_of
 from proxyd.store.pending_orders import PendingOrders
-from proxyd.store.store import StoreError
 from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.challenge_table import ChallengeTable
 
@@ -88,7 +87,9 @@ class Certificates:
         self._clock = clock
         self._dual: set[Hostname] = set()  # hosts with a certificate of each key family
         directory = DirectoryStore(root, clock=clock)
-        self.store = CertificateStore(directory, clock=clock, told=self._repaired)
+        self.store = CertificateStore(
+            directory, clock=clock, told=lambda host, what: self.memory.note("repaired", host, None, reason=what)
+        )
         self._orders = PendingOrders(self.store.store)
         place, owner, make = root / PRIVATE / "lease", Owner.this_process(), directory.make_directories
         self.turn = OrderTurn(Lease(place, clock=clock, owner=owner, make_place=make), memory=self.memory)
@@ -105,6 +106,7 @@ class Certificates:
             turn=turn,
             spread=spread,
         )
+        self.own = OwnCertificates(table=table, memory=self.memory, clock=clock)
         self._stand_ins = StandIns(table=table, store=self.store, clock=clock, serving=self.serving)
         self._fleet = Fleet(
             rng=rng,
@@ -121,6 +123,7 @@ class Certificates:
             rng=rng,
             dated=clock.dated,
             turn=turn,
+            memory=self.memory,
         )
         self.clock_guard = ClockGuard(
             clock, memory=self.memory, ask=self.authorities.ask_time, righted=self._clock_righted
@@ -202,10 +205,9 @@ class Certificates:
             group.create_task(self.on_demand.run())
             await self._read_first()  # before any order: what the cache has is never ordered
             group.create_task(self._stand_ins.use_others(self._fleet.lineages()))
-            group.create_task(self.clock_guard.run())
+            for one in (self.clock_guard, self.names, self.alarms, self.own):
+                group.create_task(one.run())
             group.create_task(self.renewer.commit.retry())
-            group.create_task(self.names.run())
-            group.create_task(self.alarms.run())
             if self.turn.reason is None:
                 for lineage in await before_orders():
                     self.renewer.wish(lineage, forced=True)
@@ -230,10 +232,12 @@ class Certificates:
         known = {*self._fleet.lineages()}
         missing = await asyncio.to_thread(lambda: [one for plan in possible if (one := plan.lineage) not in known])
         load = CacheLoad(missing, read=self._load, show=self._show)
+        self.own.use(config)
         if self._first is None:
             self._first, self._first_plans = load, plans
             self._use(config, {})
         else:
+            await self.own.load()
             read = await load.run()
             self._installation.alone(one.lineage for one in possible if one.lineage.host in dual - self._dual)
             self._stand_ins.regrouped((plan.lineage for plan in possible), set(missing), read)
@@ -246,6 +250,7 @@ class Certificates:
             return True
         try:
             async with asyncio.timeout(_READ_SECONDS):
+                await self.own.wait(host)
                 is_read = await self._first.wait(host)
                 own, now = self._table.certificate(host), self._clock.now()
                 if is_read and host in self._config.names and (own is None or own.not_after <= now):
@@ -260,6 +265,7 @@ class Certificates:
 
     async def _read_first(self) -> None:
         assert self._first is not None, "apply comes first"
+        await self.own.load()
         await self._manage(self._config, self._first_plans, await self._first.run())
         self._first_plans = []
         self.on_demand.cache_read()
@@ -290,13 +296,13 @@ class Certificates:
         self._table.keep_only({*config.names, *(name for one in self._fleet.lineages() for name in one.names)})
 
     async def install(self, lineage: Lineage, certificate: Certificate) -> Installed:
-        self.names.validated.note(lineage)
+        self.names.confirmed(lineage)
         self._clock.found([certificate.validity])
         return await self._installation.install(lineage, certificate)
 
     def facts(self, hosts: frozenset[Hostname] | None = None) -> list[Facts]:
-        """Return what is known of every lineage, or of those that serve `hosts`."""
-        return self._stand_ins.mark(self.alarms.mark(self._fleet.facts(hosts)))
+        """Return what is known of every lineage and every certificate of the operator's own, or of those of `hosts`."""
+        return [*self._stand_ins.mark(self.alarms.mark(self._fleet.facts(hosts))), *self.own.facts(hosts)]
 
     def serving(self, lineage: Lineage) -> Certificate | None:
         """Return the certificate of this lineage that clients are shown; a lone one's may be of the other family."""
@@ -320,9 +326,11 @@ class Certificates:
 
     async def _keep_lost(self) -> None:
         """Keep again what this process has to keep: it orders, and nothing else is about to come."""
-        states = self._fleet.states().items() if self.turn.reason is None else ()
-        lineages = [lineage for lineage, state in states if not isinstance(state, Ordering)]
+        if self.turn.reason is not None:
+            return
+        lineages = [one for one, state in self._fleet.states().items() if not isinstance(state, Ordering)]
         await self.renewer.commit.keep_lost(lineages, self._stand_ins.own)
+        await self.authorities.keep_roots()
 
     def _plans_on_demand(self, host: Hostname) -> list[Plan]:
         plans = plans_on_demand(self._config, [host])
@@ -332,13 +340,7 @@ class Certificates:
 
     def _names_on_demand(self, config: Config) -> set[Hostname]:
         """Return the names under wildcard hosts that may have a certificate, or wait for one. Blocks."""
-        try:
-            keys = self.store.store.names()
-        except StoreError as error:
-            _log.error("names under wildcard hosts are not known", extra={"reason": str(error)})
-            keys = []
-        names = {host for key in keys if (host := host_of(key))}
-        return {name for name in names | self._remembered() if config.table.pattern(name)}
+        return {name for name in hosts_in(self.store.store) | self._remembered() if config.table.pattern(name)}
 
     def _still_on_demand(self, config: Config, found: Iterable[Certificate]) -> list[Plan]:
         """Return the plans of names under wildcard hosts: those in use, those that wait, and those just found."""
@@ -349,6 +351,9 @@ class Certificates:
         return {*self.on_demand.names, *self.memory.names()}
 
     def _show(self, lineage: Lineage, certificate: Certificate) -> bool:
+        now, before = self._clock.now(), self._table.certificate(lineage.host)
+        if before is not None and certificate.not_after <= now < before.not_after:
+            return False  # the host had one of the operator's own until now: it serves on
         try:
             self._installation.show(lineage, certificate)
         except OSError as error:  # ssl.SSLError is an OSError
@@ -383,9 +388,6 @@ class Certificates:
     def _installed(self) -> None:
         self._told_installed()
         self.on_demand.review()
-
-    def _repaired(self, host: Hostname, what: str) -> None:
-        self.memory.note("repaired", host, None, reason=what)
 
     def _authority(self, options: AcmeOptions) -> Authority:
         is_new, now = options.server not in self._fleet.authorities(), self._clock.now()

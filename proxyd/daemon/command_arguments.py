@@ -42,8 +42,13 @@ def flag(request: Request, name: str) -> bool:
     return request.arguments.get(name) is True
 
 
-def lineages_of(renewer: Renewer, hosts: Sequence[Hostname]) -> list[Lineage]:
-    """Return what serves the names, each once; raises Refused when one is unknown or none is named."""
+def lineages_of(renewer: Renewer, hosts: Sequence[Hostname], *, own: Callable[[Hostname], str | None]) -> list[Lineage]:
+    """Return what serves the names, each once; raises Refused when one is unknown or none is named.
+
+    `own` says where a certificate of the operator's own is: nothing is ordered for that host.
+    """
+    if files := next((f"{host} has a certificate of your own, {where}" for host in hosts if (where := own(host))), ""):
+        raise Refused(f"{files}: proxyd orders none for it; put a new one there, it is read within seconds", status=1)
     found = {host: renewer.fleet.lineages_of(host) for host in hosts}
     refuse_unknown(hosts, {host: one for host, one in found.items() if one})
     if not hosts:

@@ -23,10 +23,12 @@ from proxyd.daemon.command_arguments import hosts_or_patterns_of, refuse_unknown
 from proxyd.daemon.config_fingerprint import host_fingerprints, option_fingerprint
 from proxyd.daemon.explain_command import merged, names_of, on_demand_story, story
 from proxyd.daemon.last_reload import LastReload
+from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.on_demand_views import asked_rows, on_demand_views, view_of
 from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.renew_command import RenewCommand
 from proxyd.daemon.revoke_command import RevokeCommand
+from proxyd.daemon.trust_command import roots_document
 from proxyd.version import __version__
 
 Document = Mapping[str, Any]
@@ -45,6 +47,7 @@ class Commands:
         config: Callable[[], Config],
         reload: ReloadCommand,
         last_reload: LastReload,
+        log_files: FileTroubles,
         clock: Clock,
     ) -> None:
         self._certificates = certificates
@@ -52,6 +55,7 @@ class Commands:
         self._started = started
         self._cache = started.cache_directory
         self._last_reload = last_reload
+        self._log_files = log_files
         self._clock = clock
         account = AccountCommand(certificates=certificates)
         renew = RenewCommand(certificates=certificates, clock=clock)
@@ -65,6 +69,7 @@ class Commands:
             "rotate-key": account.rotate,
             "revoke": self._revoke.answer,
             "reload": reload.answer,
+            "trust": self._trust,
         }
 
     async def answer(self, request: Request, tell: Tell) -> Document:
@@ -91,7 +96,7 @@ class Commands:
         facts, cache = self._certificates.facts(frozenset(hosts) or None), self._certificates.alarms.cache
         left, doubt = orders_left(fleet, self._clock), self._certificates.clock_guard.doubt
         on_demand, look = self._certificates.on_demand, self.on_demand_views(now)
-        refused = self._last_reload.words
+        refused, access_log = self._last_reload.words, self._log_files.alarm
 
         def document() -> Document:  # values only: 10,000 rows must not stop the loop
             rows, views = asked_rows(host_statuses(facts, now), look(), hosts, on_demand.refusal)
@@ -106,6 +111,7 @@ class Commands:
                 doubt=doubt,
                 cache=cache,
                 refused=refused,
+                access_log=access_log,
                 on_demand=shown,
             )
 
@@ -128,6 +134,14 @@ class Commands:
             return story(host, facts, events, now, config=self._config, runs=True, doubt=doubt, cache=cache)
 
         return await asyncio.to_thread(document)
+
+    async def _trust(self, _request: Request, _tell: Tell) -> Document:
+        """Return the roots of the internal CA; that they are new is told no more."""
+        internal = self._certificates.authorities.internal
+        document = await asyncio.to_thread(roots_document, self._config(), internal.roots)
+        if document["roots"]:
+            internal.was_shown()
+        return document
 
     def on_demand_views(self, now: datetime) -> Callable[[], Mapping[HostPattern, OnDemandView]]:
         """Return what makes the views of the wildcard hosts, in any thread."""

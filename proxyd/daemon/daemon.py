@@ -2,20 +2,23 @@
 
 import asyncio
 import logging
+import mmap
 import random
+import secrets
 import signal
 from collections.abc import Callable
 
 from proxyd.config.model import Config
 from proxyd.core.clock import MachineClock
 from proxyd.core.counters import Document
+from proxyd.core.rate_limit import SIZE, RateTable
 from proxyd.daemon.freed_memory import FreedMemory
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.listening import Listening, bound, log_listening
-from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.logs import tell_repeated
 from proxyd.daemon.loop_lag import LoopLag
+from proxyd.daemon.referred_files import ReferredFiles
 from proxyd.daemon.reload import Reload, ReloadRefused, log_warnings
 from proxyd.daemon.serving import Serving, Source
 from proxyd.daemon.systemd import Watchdog, notify, stopping
@@ -45,10 +48,10 @@ class Daemon:
             config,
             source=source_of(self._issuing),
             traffic=self._issuing.traffic,
-            log_told=lambda path, reason, lost: self._log_files.heard(0, path, reason, lost),
+            log_told=lambda path, reason, lost: self._issuing.log_files.heard(0, path, reason, lost),
+            rates=RateTable(memoryview(mmap.mmap(-1, SIZE)), secret=secrets.token_bytes(32)),
             clock=self._issuing.clock,
         )
-        self._log_files = FileTroubles()
         self._reload = Reload(
             config,
             load=load,
@@ -76,6 +79,7 @@ class Daemon:
         self._listening = bound(self._config.listen)
         try:
             self._serving.open(self._listening.sockets(), tasks)
+            await self._reload.begin()
             await self._apply(self._config)
             self._serving.start()
         except BaseException:
@@ -88,6 +92,7 @@ class Daemon:
         works = (
             self._reload.run(),
             Watch(self._reload).run(),
+            ReferredFiles(self._reload).run(),
             LoopLag(counters).run(),
             FreedMemory(self._serving.seats).run(),
             tell_repeated(),
@@ -143,6 +148,7 @@ def source_of(issuing: Issuing) -> Source:
         obtain=certificates.on_demand.wait,
         arrived=certificates.hits.by_http,
         nonce=certificates.names.self_check.answer,
+        renewals=certificates.memory.renewals.of,
         first=table.first,
     )
 

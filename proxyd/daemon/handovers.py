@@ -191,10 +191,11 @@ class Handovers:
             return False
         seconds = round(self._clock.monotonic() - began, 3)
         self.counts["on_renew", "ok"] += 1
-        _log.info("on_renew ended well", extra={"host": lineage.host, "seconds": seconds})
         *_, last = ("", *run.output.splitlines())
+        said = {"said": last[:300]} if last else {}
+        _log.info("on_renew ended well", extra={"host": lineage.host, "seconds": seconds, **said})
         self._certificates.memory.note(
-            "on_renew ran", lineage.host, None, program=hook.run[0], seconds=seconds, said=last[:300] or None
+            "on_renew ran", lineage.host, None, program=hook.run[0], seconds=seconds, said=said.get("said")
         )
         return True
 

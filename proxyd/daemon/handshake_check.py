@@ -2,14 +2,19 @@
 
 import asyncio
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from proxyd.certs.certificate import Certificate
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import NOBODY, Networks
 from proxyd.core.proxy_protocol import LOCAL
 from proxyd.tls.memory_handshake import SAMPLE_LABEL, client_context
+from proxyd.tls.server_object import shown_chain
 
 #: Seconds until a listener that does not answer was looked at in vain.
 PATIENCE = 5.0
@@ -55,15 +60,31 @@ async def look(
     try:
         async with asyncio.timeout(seconds):
             seen = await loop.run_in_executor(_THREADS, _shown_leaf, address, name, kind, balancers, seconds)
+            if seen is None:  # a client of TLS 1.3 cannot choose between two keys: the other one says that we serve
+                seen = await loop.run_in_executor(_THREADS, _shown_leaf, address, name, "", balancers, seconds)
+                if seen is not None and _is_rsa(seen) != (certificate.family == "rsa"):
+                    return Seen.RIGHT, ""
     except (OSError, TimeoutError) as error:
         return Seen.NOTHING, str(error) or type(error).__name__
     return (Seen.RIGHT if seen == certificate.leaf else Seen.WRONG), ""
 
 
 def _shown_leaf(address: tuple[str, int], name: str, kind: str, balancers: Networks, seconds: float) -> bytes | None:
-    """Raises OSError."""
+    """Return the leaf; None: only TLS 1.3 is taken, in which nobody asks for a kind of key. Raises OSError."""
     with socket.create_connection(address, timeout=seconds) as raw:
         if balancers.has(raw.getsockname()[0]):
             raw.sendall(LOCAL)
-        with client_context(kind).wrap_socket(raw, server_hostname=name) as connection:
+        with client_context(kind).wrap_socket(raw, server_hostname=name, do_handshake_on_connect=False) as connection:
+            try:
+                connection.do_handshake()
+            except ssl.SSLError as error:  # perhaps only because we have no certificate, which clients must have there
+                if shown := shown_chain(connection):
+                    return shown[0]
+                if kind and "PROTOCOL_VERSION" in (error.reason or ""):
+                    return None
+                raise
             return connection.getpeercert(binary_form=True)
+
+
+def _is_rsa(leaf: bytes) -> bool:
+    return isinstance(x509.load_der_x509_certificate(leaf).public_key(), RSAPublicKey)

@@ -17,6 +17,7 @@ from proxyd.daemon.daemon import signals
 from proxyd.daemon.garbage import keep_all
 from proxyd.daemon.issuing import Issuing
 from proxyd.daemon.logs import tell_repeated, tell_why
+from proxyd.daemon.referred_files import ReferredFiles
 from proxyd.daemon.reload import Reload, ReloadRefused, as_started
 from proxyd.daemon.system_clock import SystemClock
 from proxyd.daemon.watch import Watch
@@ -84,12 +85,14 @@ class IssuerProcess:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._pools = Pools(tasks=tasks, counters=Counters(), judged=self._workers.judged)
+                await self._reload.begin()
                 await self._issuing.apply(self._config)
                 await self._check_upstreams(self._config)
                 self._workers.open(tasks)
                 keep_all()
                 self._issuing.start(tasks, counted=self._workers.counted, upstreams=self._pools.states)
-                works = self._reload.run(), Watch(self._reload).run(), self._workers.run(), tell_repeated()
+                watches = Watch(self._reload).run(), ReferredFiles(self._reload).run()
+                works = self._reload.run(), *watches, self._workers.run(), tell_repeated()
                 working = [tasks.create_task(one) for one in works]
                 self._life.notify(f"STATUS={self._issuing.status()}")
                 self._life.ready()

@@ -4,11 +4,13 @@ import asyncio
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from proxyd.admin.admin_listener import AdminListener
 from proxyd.admin.control_address import candidates, last_resorts
 from proxyd.admin.control_socket import ControlSocket
 from proxyd.config.model import Config
+from proxyd.core.alarm import Alarm
 from proxyd.core.clock import MachineClock
 from proxyd.core.diagnosis import diagnose
 from proxyd.core.explanation import failures_of
@@ -22,6 +24,7 @@ from proxyd.daemon.commands import Commands
 from proxyd.daemon.explain_command import merged, names_of
 from proxyd.daemon.handovers import Handovers
 from proxyd.daemon.last_reload import LastReload
+from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.reload import Reloaded, ReloadRefused
 from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.systemd import Notify, StatusLine
@@ -56,6 +59,7 @@ class Issuing:
         self.table = CertificateTable()
         self.traffic = Traffic(clock=self.clock)
         self.last_reload = LastReload()
+        self.log_files = FileTroubles()
         self._config = self._started = config
         self._status_line = StatusLine(
             self._status_words, notify, first="reading the cache", above=lambda: self.last_reload.words
@@ -76,12 +80,16 @@ class Issuing:
             config=lambda: self._config,
             reload=ReloadCommand(reload=reload, file=lambda: self._config.origin.file),
             last_reload=self.last_reload,
+            log_files=self.log_files,
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
         self._handovers = Handovers(certificates=self.certificates, root=config.cache_directory, clock=self.clock)
         self.certificates.alarms.add(self._handovers.alarms)
-        self._alerts = Alerts(certificates=self.certificates, clock=self.clock)
+        self.certificates.alarms.add(
+            partial(self.certificates.authorities.root_alarms, self.certificates.renewer.fleet.lineages)
+        )
+        self._alerts = Alerts(certificates=self.certificates, others=self._others, clock=self.clock)
         self._pages: AdminPages | None = None
         self._admin: AdminListener | None = None
         self._working: list[asyncio.Task[None]] = []
@@ -109,6 +117,7 @@ class Issuing:
             admin.use(addresses, pages)
         self._handovers.use(config)
         self._alerts.use(config.alerts)
+        self.log_files.use(config.log.access.file if config.log.access else None)
         self._config = config
 
     def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
@@ -129,6 +138,7 @@ class Issuing:
             handovers=self._handovers.counts,
             config=lambda: self._config,
             last_reload=self.last_reload,
+            log_files=self.log_files,
             clock=self.clock,
         )
         self._admin = AdminListener(self._pages, names=(socket.gethostname().lower(),))
@@ -163,6 +173,10 @@ class Issuing:
         self._status_line.changed()
         self._handovers.look()
 
+    def _others(self) -> list[Alarm]:
+        """Return what is wrong beside clock and cache, and certificates."""
+        return [one for one in (self.last_reload.alarm, self.log_files.alarm) if one]
+
     def status(self) -> str:
         """Return in one line how things are."""
         return self._status_line.text
@@ -174,6 +188,7 @@ class Issuing:
     def _status_words(self) -> Callable[[], str]:
         facts, now, memory = self.certificates.facts(), self.clock.now(), self.certificates.memory
         doubt, cache = self.certificates.clock_guard.doubt, self.certificates.alarms.cache
+        troubles = [one.reason for one in (doubt, cache, self.log_files.alarm) if one]
 
         def brief(host: Hostname) -> str:
             about = [one for one in facts if host in one.plan.lineage.names]
@@ -182,6 +197,6 @@ class Issuing:
             return diagnose(failure.name or host, failure, events).brief if failure else ""
 
         def words() -> str:  # values only: 10,000 rows must not stop the loop
-            return status_words(host_statuses(facts, now), brief, [one.reason for one in (doubt, cache) if one])
+            return status_words(host_statuses(facts, now), brief, troubles)
 
         return words

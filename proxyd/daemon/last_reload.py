@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from proxyd.core.alarm import Alarm
+from proxyd.core.trouble import TroubleKind
+
+_TO_DO = "`proxyd check` shows every mistake; mend them, then `proxyd reload`: with such a file no restart would work."
+
 
 @dataclass(slots=True)
 class LastReload:
@@ -16,3 +21,9 @@ class LastReload:
         return (
             f"the configuration file was refused, what served before serves: {self.refused}" if self.refused else None
         )
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """Return the refusal with what to do about it, or None."""
+        words = self.words
+        return Alarm(reason=words, to_do=_TO_DO, kind=TroubleKind.RELOAD_REFUSED) if words else None

@@ -11,6 +11,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from proxyd.core.alarm import Alarm
+from proxyd.core.trouble import TroubleKind
 from proxyd.daemon.logs import whole_lines
 
 _log = logging.getLogger("proxyd.access")
@@ -19,6 +21,7 @@ _MOST_WAITING: Final = 8 * 2**20
 _LOOK_SECONDS: Final = 1.0
 _PATIENCE_MS: Final = 100
 _CLOSE_SECONDS: Final = 2.0
+_TO_DO: Final = "Do what the text says: until then requests are served, and their lines are lost."
 
 #: Hears why the file cannot be written, once; then None and how many lines are lost.
 Tell = Callable[[str | None, int], None]
@@ -121,7 +124,7 @@ class LogFile:
     def _open(self) -> None:
         """As another's pipe may be there: without waiting for its reader, nor becoming anybody's terminal."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        self._descriptor = os.open(self.path, flags, 0o640)
+        self._descriptor = os.open(self.path, flags, 0o600)
         self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         self._looked_at = monotonic()
 
@@ -160,21 +163,38 @@ class LogFile:
 
 
 class FileTroubles:
-    """Logs once, whichever processes write a file, that it cannot be written, and when it can again."""
+    """Knows and logs once, whichever processes write a file, that it cannot be written, and when it can again."""
 
     def __init__(self) -> None:
-        self._troubled: set[int] = set()
+        self._path: Path | None = None
+        self._troubled: dict[int, str] = {}
         self._lost = 0
+
+    def use(self, path: Path | None) -> None:
+        """Hear of this file from now on."""
+        if path != self._path:
+            self._path, self._lost = path, 0
+            self._troubled.clear()
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """Return why lines are lost now, or None."""
+        for reason in [*self._troubled.values()]:  # a copy: others may be heard of meanwhile, in another thread
+            words = f"the access log {self._path} cannot be written: {reason}"
+            return Alarm(reason=words, to_do=_TO_DO, kind=TroubleKind.ACCESS_LOG_FAILED)
+        return None
 
     def heard(self, place: int, path: Path, reason: str | None, lost: int) -> None:
         """Hear of the process at a place; `reason` is None when it writes again."""
+        if path != self._path:  # it was just given up
+            return
         was_troubled = bool(self._troubled)
         if reason is not None:
-            self._troubled.add(place)
+            self._troubled[place] = reason
             if not was_troubled:
                 _log.error("the access log cannot be written", extra={"file": path, "reason": reason})
             return
-        self._troubled.discard(place)
+        self._troubled.pop(place, None)
         self._lost += lost
         if not self._troubled:
             lost, self._lost = self._lost, 0
@@ -182,7 +202,7 @@ class FileTroubles:
 
     def gone(self, place: int) -> None:
         """Expect nothing of the process at a place."""
-        self._troubled.discard(place)
+        self._troubled.pop(place, None)
 
 
 def _next_step(error: OSError, path: Path) -> str:

@@ -1,7 +1,7 @@
 """What a process that serves knows of the certificates: which serve whom is told by the one that obtains them.
 
-The news are names and fingerprints. The certificates themselves are read from the cache when they are first needed;
-one that is not there is handed over, for that the cache could not keep it.
+The news are names and digests. The certificates themselves are read from the cache when they are first needed;
+one that is not there is handed over: the cache could not keep it, or it is from files that only the issuer reads.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from proxyd.daemon.serving import Source
 from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.on_demand import Outcome
 from proxyd.issuance.self_check import SelfCheck
-from proxyd.store.archive import fingerprint
 from proxyd.store.directory import DirectoryStore
 from proxyd.store.live_file import live_file
 from proxyd.store.store import StoreError
@@ -33,7 +32,7 @@ _log = logging.getLogger("proxyd.worker")
 _PATIENCE = 25.0
 _READ_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
-#: A certificate: the fingerprint of its leaf, and the hosts whose files may hold it.
+#: A certificate: its digest, and the hosts whose files may hold it.
 Reference = tuple[str, tuple[str, ...]]
 References = tuple[Reference, ...]
 #: An answer and its payload.
@@ -58,6 +57,7 @@ class Mirror:
         self._challenges = ChallengeTable(clock=clock, arrived=self._validated)
         self._self_check = SelfCheck(clock=clock)
         self._served: dict[Hostname, References] = {}
+        self._renewals: dict[Hostname, int] = {}
         self._is_complete = False
         self._asked: dict[int, tuple[Message, asyncio.Future[Reply]]] = {}
         self._numbers = itertools.count(secrets.randbits(48))  # not those of a process before
@@ -80,6 +80,7 @@ class Mirror:
             obtain=self._obtain,
             arrived=lambda host, *what: self._send({"hit": [host.text, *what]}),
             nonce=self._self_check.answer,
+            renewals=lambda host: self._renewals.get(host, 0),
             first=lambda: next(iter(self._served), None),
         )
 
@@ -164,6 +165,8 @@ class Mirror:
                 for host in self._served.keys() - {Hostname(name) for name in news["state"]}:
                     self._forget(host)
             self._self_check.key = bytes.fromhex(news["key"])
+        if "renewals" in news:
+            self._renewals |= {Hostname(name): int(count) for name, count in news["renewals"].items()}
         if "challenges" in news:
             self._unpublished = news["challenges"]
         for name, written in (news.get("state") or news.get("serve") or {}).items():
@@ -263,35 +266,35 @@ class Mirror:
         return self._served.get(host) == wanted
 
     def _is_shown(self, host: Hostname) -> bool:
-        wanted = {leaf for leaf, _ in self._served.get(host, ())}
-        return {fingerprint(one) for one in self.table.certificates(host)} == wanted
+        wanted = {digest for digest, _ in self._served.get(host, ())}
+        return {one.digest for one in self.table.certificates(host)} == wanted
 
     async def _certificate(self, host: Hostname, reference: Reference) -> Certificate | None:
         if (found := await asyncio.to_thread(self._kept, reference)) is not None:
             return found
-        _, pem = await self._ask({"ask": "hand", "host": host.text, "leaf": reference[0]})
+        _, pem = await self._ask({"ask": "hand", "host": host.text, "digest": reference[0]})
         return _parsed(pem, reference[0])
 
     def _kept(self, reference: Reference) -> Certificate | None:
         """Return what the cache has. Blocks."""
-        leaf, hosts = reference
+        digest, hosts = reference
         for key in dict.fromkeys(live_file(Hostname(host), family) for host in hosts for family in _FAMILIES):
             try:
                 pem = self._store.load(key)
             except StoreError:
                 continue
-            if pem is not None and (found := _parsed(pem, leaf)) is not None:
+            if pem is not None and (found := _parsed(pem, digest)) is not None:
                 return found
         return None
 
 
 def _references(written: Iterable[Any]) -> References:
-    return tuple((leaf, tuple(hosts)) for leaf, hosts in written)
+    return tuple((digest, tuple(hosts)) for digest, hosts in written)
 
 
-def _parsed(pem: bytes, leaf: str) -> Certificate | None:
+def _parsed(pem: bytes, digest: str) -> Certificate | None:
     try:
         certificate = Certificate.parse(pem)
     except InvalidCertificate:
         return None
-    return certificate if fingerprint(certificate) == leaf else None
+    return certificate if certificate.digest == digest else None

@@ -45,7 +45,7 @@ class Names:
         self._config: Config | None = None
         self._resolver = Resolver(clock=clock)
         look = NameLook(self._resolver, self.self_check)
-        self.validated = ValidatedAddresses(resolver=self._resolver, memory=memory, clock=clock)
+        self._validated = ValidatedAddresses(resolver=self._resolver, memory=memory, clock=clock)
         self.preflight = Preflight(
             look=look,
             renewer=renewer,
@@ -60,7 +60,7 @@ class Names:
             renewer=renewer,
             memory=memory,
             preflight=self.preflight,
-            validated=self.validated,
+            validated=self._validated,
             vantage=self._vantage,
             last_request=traffic.last,
             clock=clock,
@@ -77,7 +77,12 @@ class Names:
 
     def begin(self, lineages: Iterable[Lineage]) -> None:
         """Look at the names of those that never had a certificate before they are ordered."""
-        self.preflight.begin(lineages)
+        self.preflight.begin(one for one in lineages if not self._is_internal(one))
+
+    def confirmed(self, lineage: Lineage) -> None:
+        """Hear that the CA has just validated the names."""
+        if not self._is_internal(lineage):
+            self._validated.note(lineage)
 
     def clock_righted(self) -> None:
         """Forget what a wrong clock has dated."""
@@ -88,7 +93,11 @@ class Names:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.preflight.run())
             group.create_task(self._watcher.run())
-            group.create_task(self.validated.run())
+            group.create_task(self._validated.run())
+
+    def _is_internal(self, lineage: Lineage) -> bool:
+        """Nobody looks at the names of the internal CA, neither it nor we."""
+        return self._config is not None and self._config.acme_of(lineage.host).is_internal
 
     def _vantage(self, lineage: Lineage) -> Vantage:
         """A public CA comes to port 80 and nowhere else; to one's own CA our port may be open as it is."""

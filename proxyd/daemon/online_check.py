@@ -39,6 +39,15 @@ from proxyd.store.directory import PRIVATE
 
 _AT_ONCE = 8
 _CA_SECONDS = 10.0
+_INTERNAL = "the internal CA certifies it, whatever the DNS says: clients have to trust its root (`proxyd trust`)"
+_NOTHING_SEEN: dict[str, object] = {
+    "addresses": None,
+    "dns_trouble": None,
+    "caa": None,
+    "caa_allows": None,
+    "http": [],
+    "https": [],
+}
 
 
 class OnlineCheck:
@@ -87,6 +96,9 @@ class OnlineCheck:
                     self._tell(line)
 
     async def _lines(self, look: NameLook, host: Hostname) -> list[str]:
+        if self._config.acme_of(host).is_internal:
+            self._hosts[host.text] = {**_NOTHING_SEEN, "advice": [_INTERNAL]}
+            return [str(host), f"  look at   {_INTERNAL}"]
         seen_from = vantage(self._config, host)
         view = await look.look(host, seen_from)
         public = seen_from.is_public
@@ -94,7 +106,8 @@ class OnlineCheck:
         reachable = [one.address for one in view.reached if one.port80 is not Port80.UNKNOWN]
         async with asyncio.TaskGroup() as group:
             tasks = {one: group.create_task(shown_certificate(host, one, tls_port)) for one in reachable}
-        identities = self._identities.get(self._config.acme_of(host).server, ())
+        is_own = host in self._config.own_certificates
+        identities = () if is_own else self._identities.get(self._config.acme_of(host).server, ())
         advice = [one.text for one in findings(host, view, identities)]
         self._hosts[host.text] = {
             "addresses": None if view.addresses is None else list(view.addresses),
@@ -107,14 +120,16 @@ class OnlineCheck:
             ],
             "advice": advice,
         }
-        lines = [str(host), f"  DNS       {_dns(view)}", f"  CAA       {_caa(view, identities)}"]
+        caa = "not asked: its certificate is one of your own" if is_own else _caa(view, identities)
+        lines = [str(host), f"  DNS       {_dns(view)}", f"  CAA       {caa}"]
         lines += [f"  port {seen_from.port:<4} {one.address}: {one.words}" for one in view.reached]
         lines += [f"  port {tls_port:<4} {address}: {task.result()}" for address, task in tasks.items()]
         return lines + [f"  look at   {one}" for one in advice]
 
     async def _ask_authorities(self) -> None:
         """Ask the CAs what they are called in CAA records; so it shows, too, whether they can be reached."""
-        options = {(one := self._config.acme_of(host)).server: one for host in self._config.names}
+        names = (host for host in self._config.names if host not in self._config.own_certificates)
+        options = {one.server: one for one in map(self._config.acme_of, names) if not one.is_internal}
         answers = await asyncio.gather(
             *(told_if_slow(self._answer(ca), self._slow(server)) for server, ca in options.items())
         )

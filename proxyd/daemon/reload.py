@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from proxyd.config.document import ConfigError
 from proxyd.config.model import Config
+from proxyd.config.referred_files import FileStates, changed_files, referred_files, states_of
 from proxyd.core.clock import Clock
 from proxyd.core.config_change import AT_RESTART, ConfigChange
 from proxyd.daemon.config_fingerprint import change
@@ -18,6 +19,8 @@ from proxyd.daemon.systemd import Notify, reloading
 _log = logging.getLogger("proxyd.daemon")
 #: Between two reloads that nobody waits for: who asks a hundred times a second gets one a second.
 _PAUSE = 1.0
+#: So many files are named in one line of the log.
+_NAMED = 10
 
 
 class ReloadRefused(Exception):
@@ -60,6 +63,9 @@ class Reload:
         self.config = self._started = config
         #: Of what was read last, be it in force or refused.
         self.origin = config.origin
+        #: The files that hosts refer to, as they were before they were read.
+        self.files: FileStates = {}
+        self._turn = asyncio.Lock()
         self._load = load
         self._apply = apply
         self._notify = notify
@@ -86,6 +92,32 @@ class Reload:
         self._asked.append(asked)
         self._wanted.set()
         return await asked.outcome
+
+    async def begin(self) -> None:
+        """Remember how the files are that the configuration refers to: before it is put in force the first time."""
+        self.files = await asyncio.to_thread(_files_of, self.config)
+
+    async def read_files_again(self) -> bool:
+        """Put the configuration in force once more, because files that it refers to changed; return whether it was."""
+        async with self._turn:
+            found = await asyncio.to_thread(_files_of, self.config)
+            changed = changed_files(self.files, found)
+            if not changed:  # a reload read them
+                return True
+            try:
+                with building():
+                    await self._apply(self.config)
+            except ReloadRefused as error:
+                _log.error("files that hosts refer to are not in use yet: tried again", extra={"reason": str(error)})
+                return False
+            except Exception:  # noqa: BLE001 - whatever it is, what served serves on
+                _log.exception("files that hosts refer to could not be read again; this is a bug of proxyd")
+                return False
+            self.files = found
+            more = {"more": len(changed) - _NAMED} if len(changed) > _NAMED else {}
+            named = ", ".join(changed[:_NAMED])
+            _log.info("files that hosts refer to were changed: read again", extra={"files": named, **more})
+            return True
 
     async def run(self) -> None:
         """Reload at each wish. Ends only by cancellation."""
@@ -145,6 +177,15 @@ class Reload:
         return found
 
     async def _reloaded(self, *, may_drop: bool) -> Reloaded:
+        async with self._turn:
+            found, config = await self._changed(may_drop=may_drop)
+        log_warnings(config)
+        _log_change(found)
+        set_up(level=config.log.level, format=config.log.format)
+        _log.info("reloaded", extra={"hosts": len(config.served)})
+        return Reloaded(change=found, warnings=config.warnings)
+
+    async def _changed(self, *, may_drop: bool) -> tuple[ConfigChange, Config]:
         old = self.config
         with building():
             config = await asyncio.to_thread(self._load)
@@ -152,13 +193,14 @@ class Reload:
             found = await asyncio.to_thread(change, old, config, started=self._started)
             if found.objection and not may_drop:
                 raise ReloadRefused(found.objection)
+            files = await asyncio.to_thread(_files_of, config)
             await self._apply(config)
-        self.config = config
-        log_warnings(config)
-        _log_change(found)
-        set_up(level=config.log.level, format=config.log.format)
-        _log.info("reloaded", extra={"hosts": len(config.served)})
-        return Reloaded(change=found, warnings=config.warnings)
+        self.config, self.files = config, files
+        return found, config
+
+
+def _files_of(config: Config) -> FileStates:
+    return states_of(referred_files(config))
 
 
 def as_started(config: Config, started: Config) -> Config:

@@ -33,7 +33,8 @@ class RenewCommand:
             raise Refused(doubt.reason)
         if flag(request, "all"):
             return self._all(request)
-        lineages, forced = lineages_of(self._renewer, hosts_of(request)), flag(request, "force")
+        own, forced = self._certificates.own.files, flag(request, "force")
+        lineages = lineages_of(self._renewer, hosts_of(request), own=own)
         if forced and len({lineage.host for lineage in lineages}) > 1:
             raise Refused("--force takes one host: it spends what is kept for accidents")
         before = {lineage: self.wish(lineage, request, forced=forced) for lineage in lineages}

@@ -10,6 +10,7 @@ from proxyd.admin.control_socket import Refused, Request, Tell
 from proxyd.certs.certificate import Certificate
 from proxyd.core.failure import IssuanceError
 from proxyd.core.hostname import Hostname
+from proxyd.core.internal_ca import INTERNAL
 from proxyd.core.key_family import KeyFamily
 from proxyd.core.lineage import Lineage
 from proxyd.core.revocation_reason import KEY_COMPROMISE, REASONS, reason_name
@@ -60,7 +61,8 @@ class RevokeCommand:
             results = await self._revoke(left, reason, tell)  # nobody is refused by it
             complete = all(one["revoked"] for one in results)
             return {"results": results, "complete": complete, "replaced": False, "configured": False}
-        lineages, now = lineages_of(self._certificates.renewer, hosts), flag(request, "now")
+        lineages = lineages_of(self._certificates.renewer, hosts, own=self._certificates.own.files)
+        now = flag(request, "now")
         olds = self._olds(lineages)
         if not olds:
             raise Refused(f"{hosts[0]} has no certificate that could be revoked")
@@ -214,6 +216,11 @@ class RevokeCommand:
                 self._certificates.memory.note("revoked", host, issuer, serial=serial, reason=name)
                 await self._condemn(old, certificate, name, failures)
             text = f"revoked at {issuer}, {name}" if issuer else f"NOT revoked: {why}"
+            if issuer == INTERNAL:
+                text = (
+                    "never serves again; the internal CA has no revocation that clients would ask for, so who has its "
+                    f"key can use it until it ends, at {certificate.not_after:%Y-%m-%d %H:%M} UTC"
+                )
             await tell({"text": f"{old.lineage}: certificate {serial} {text}"})
         serial = f"{old.certificate.serial:x}"
         return {"host": host.text, "serial": serial, "revoked": not failures, "errors": failures}

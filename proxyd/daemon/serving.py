@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 from proxyd.config.model import Config
 from proxyd.core.clock import Clock
 from proxyd.core.counters import Counters, Document
-from proxyd.core.host_field import host_of
-from proxyd.core.host_pattern import HostTable
+from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.networks import Networks
 from proxyd.core.passive_health import Experience
+from proxyd.core.rate_limit import RateTable
 from proxyd.core.shared_counts import SharedCounts
+from proxyd.core.tls_policy import TlsPolicy
 from proxyd.daemon.access_output import AccessOutput, Told, shown
 from proxyd.daemon.listening import Sockets
+from proxyd.daemon.policies import Policies
 from proxyd.daemon.sites import Sites
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
@@ -34,6 +36,7 @@ from proxyd.issuance.challenge_board import ChallengeBoard
 from proxyd.issuance.on_demand import Outcome
 from proxyd.proxy.access_log import AccessLog
 from proxyd.proxy.date_line import DateLine
+from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.handler import Handler
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.times import Times
@@ -65,6 +68,8 @@ class Source:
     arrived: Callable[[Hostname, str, str, str], None]
     #: Answers a look of our own at port 80, or returns None.
     nonce: Callable[[str], str | None]
+    #: How often the certificate of a name was renewed.
+    renewals: Callable[[Hostname], int]
     #: Any name that is served: for who takes any.
     first: Callable[[], Hostname | None]
 
@@ -75,14 +80,15 @@ class Prepared:
 
     config: Config
     upstreams: Upstreams
+    policies: HostTable[TlsPolicy]
     sites: HostTable[Site]
 
 
 class Serving:
     """Serves the configuration that was adopted last.
 
-    `counts`: what all processes count together. `log_told` hears, in another thread, of an access log that cannot be
-    written.
+    `counts`, `rates`: what all processes count together. `log_told` hears, in another thread, of an access log that
+    cannot be written.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Serving:
         source: Source,
         traffic: Traffic,
         log_told: Told,
+        rates: RateTable,
         counts: SharedCounts | None = None,
         clock: Clock,
     ) -> None:
@@ -117,7 +124,8 @@ class Serving:
             date=date,
             count=self._handler.count,
         )
-        self._sites = Sites(counters)
+        self._sites = Sites(counters, rates, source.renewals)
+        self._policies = Policies()
         self._head_limits = _head_limits(config)
         self._https_port = 443
         self._listeners: dict[socket.socket, Listener] = {}
@@ -156,7 +164,6 @@ class Serving:
             hit=hit,
             is_crowd=lambda client: self._handler.snapshot.trusted.has(client),
         )
-        self._source.table.http2 = self._offers_http2
         tls = TlsFrontend(
             table=self._source.table,
             challenges=self._source.challenges,
@@ -205,8 +212,9 @@ class Serving:
         upstreams = await asyncio.to_thread(
             lambda: self.pools.prepare(config.served, at_once=config.limits.max_connections)
         )
-        sites = await asyncio.to_thread(lambda: self._sites.table(config, upstreams))
-        return Prepared(config=config, upstreams=upstreams, sites=sites)
+        policies = await asyncio.to_thread(lambda: self._policies.of(config))
+        sites = await asyncio.to_thread(lambda: self._sites.table(config, upstreams, policies))
+        return Prepared(config=config, upstreams=upstreams, policies=_table(policies), sites=sites)
 
     def adopt(self, prepared: Prepared) -> None:
         """Serve what was prepared, from the next request on."""
@@ -222,12 +230,14 @@ class Serving:
             access_log=config.log.access is not None,
         )
         self._plain_handler.hosts = prepared.sites
+        self._source.table.keep_to(prepared.policies)
         self.pools.adopt(prepared.upstreams)
         self._access.flush()
         self._access.show = self._output.use(config.log)
         self._head_limits = _head_limits(config)
-        if self._config.served.keys() - config.served.keys():
-            asyncio.get_running_loop().call_later(config.drain.total_seconds(), self._cut_gone)
+        for front in self._fronts:
+            front.part(self._is_over)
+        asyncio.get_running_loop().call_later(config.drain.total_seconds(), self._cut_gone)
         self._config = config
 
     def has(self, host: Hostname) -> bool:
@@ -260,6 +270,7 @@ class Serving:
         await asyncio.gather(*(front.drain(left) for front in self._fronts))
         self._arriving.cut()  # who stalls in a hello holds up no restart
         self.pools.close()
+        self._sites.attempts.passwords.close()
         await asyncio.to_thread(self._output.close)
 
     def reopen_log(self) -> None:
@@ -268,9 +279,10 @@ class Serving:
         self._output.reopen()
 
     def _cut_gone(self) -> None:
-        """Cut what is still in flight for hosts that were removed, unless they are back."""
-        for frontend in self._fronts:
-            frontend.cut(self._is_gone)
+        """Cut what is still in flight for hosts that were removed, or whose clients have to prove otherwise by now."""
+        for front in self._fronts:
+            front.part(self._is_over)  # and who was in a handshake at the change
+            front.cut(self._handler.keeps)
 
     def _leave(self, until: float) -> None:
         """End connections to where we listen no more: when they are idle, at the latest at the end of the drain."""
@@ -284,22 +296,28 @@ class Serving:
         places = (sock.getsockname()[:2] for sock in self._listeners)
         return not any(port == of and at in (host, "0.0.0.0", "::") for at, of in places)
 
-    def _is_gone(self, authority: bytes) -> bool:
-        host = host_of(authority)
-        return host is None or not self.has(host)
+    def _is_over(self, downstream: Downstream) -> bool:
+        host = downstream.host
+        return host is not None and downstream.policy != self._source.table.policy(host)
 
-    def _default_for(self, client: str) -> Hostname | None:
-        """Return whose certificate a client gets that sends no name: a proxy of ours seldom looks at it."""
+    def _default_for(self, client: str, server_name: str | None) -> Hostname | None:
+        """Return whose certificate a client gets that sends no name, or an unknown one: proxies seldom look at it."""
         snapshot = self._handler.snapshot
-        return snapshot.default_host or (self._source.first() if snapshot.trusted.has(client) else None)
-
-    def _offers_http2(self, host: Hostname) -> bool:
-        site = self._handler.snapshot.sites.get(host)
-        return site is not None and site.http2
+        is_trusted = snapshot.trusted.has(client)
+        if server_name:
+            return snapshot.default_host if is_trusted else None
+        return snapshot.default_host or (self._source.first() if is_trusted else None)
 
     def _times(self, host: Hostname | None, _client: str) -> Times:
         site = self._handler.snapshot.sites.get(host) if host is not None else None
         return site.times if site is not None else Times()
+
+
+def _table(policies: Mapping[Hostname | HostPattern, TlsPolicy]) -> HostTable[TlsPolicy]:
+    return HostTable(
+        {host: one for host, one in policies.items() if isinstance(host, Hostname)},
+        {host: one for host, one in policies.items() if isinstance(host, HostPattern)},
+    )
 
 
 def _head_limits(config: Config) -> HeadLimits:

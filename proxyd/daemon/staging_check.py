@@ -22,6 +22,7 @@ _STAGING = {"letsencrypt": "letsencrypt-staging", "google": "google-staging"}
 #: More prove no more, and the staging servers have limits too.
 _MOST_HOSTS = 20
 _LOOK_SECONDS = 0.5
+_NO_PROOF = "the internal CA certifies it, and asks for no proof"
 _MOST_SECONDS = 1200.0  # an order may take ten minutes, and a second challenge type follows
 
 
@@ -40,9 +41,11 @@ class StagingCheck:
         """Return for each name whether it was proved. Raises what the start of a daemon raises, in a group."""
         with TemporaryDirectory(prefix="proxyd-staging-") as directory:
             config, left_out = self._staged(Path(directory))
-            results: dict[str, Any] = {name: {"proved": None, "why": why} for name, why in left_out.items()}
+            results: dict[str, Any] = {
+                name: {"proved": True if why == _NO_PROOF else None, "why": why} for name, why in left_out.items()
+            }
             for name, why in left_out.items():
-                self._tell(f"{name}: not proved: {why}")
+                self._tell(f"{name}: {why}" if why == _NO_PROOF else f"{name}: not proved: {why}")
             if config.hosts:
                 daemon = Daemon(config, load=lambda: config, clock=self._clock, rng=random.Random())
                 async with asyncio.TaskGroup() as group:
@@ -57,8 +60,12 @@ class StagingCheck:
         left_out: dict[str, str] = {}
         for host, options in self._config.hosts.items():
             acme = self._config.acme if options.acme is None else overlay(self._config.acme, options.acme)
-            if isinstance(host, HostPattern):
+            if options.tls.cert is not None:
+                self._tell(f"{host}: nothing to prove: its certificate is one of your own")
+            elif isinstance(host, HostPattern):
                 left_out[host.text] = "its names get their certificates when a client asks for them"
+            elif self._config.acme_of(host).is_internal:
+                left_out[host.text] = _NO_PROOF
             elif (staged := _at_staging(acme)) is None:
                 left_out[host.text] = f"{acme.server} has no staging server"
             elif len(chosen) == _MOST_HOSTS:

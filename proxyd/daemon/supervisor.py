@@ -18,12 +18,14 @@ from functools import partial
 from typing import Any
 
 from proxyd.config.model import Config, ListenOptions
+from proxyd.core.rate_limit import SIZE, RateTable
 from proxyd.core.shared_counts import SharedCounts, size_for
 from proxyd.daemon.channel import Message, channel_pair, receive
 from proxyd.daemon.child import Child, Life, how_it_ended
 from proxyd.daemon.issuer_process import IssuerProcess
 from proxyd.daemon.listening import Listening, bound, log_listening
 from proxyd.daemon.logs import set_up, tell_repeated_now
+from proxyd.daemon.privileges import OF_WORKER, give_up_rights
 from proxyd.daemon.reload import log_warnings
 from proxyd.daemon.systemd import Watchdog, notify, stopping
 from proxyd.daemon.worker_process import WorkerProcess
@@ -53,6 +55,7 @@ class Supervisor:
         self._beats = memoryview(mmap.mmap(-1, 8 * len(self._children))).cast("Q")
         secret, memory = secrets.token_bytes(32), memoryview(mmap.mmap(-1, size_for(workers)))
         self._counts = [SharedCounts(memory, number, secret=secret) for number in range(workers)]
+        self._rates = RateTable(memoryview(mmap.mmap(-1, SIZE)), secret=secrets.token_bytes(32))
         self._selector = selectors.DefaultSelector()
         self._woken, self._wakes = socket.socketpair()
         self._status = ""
@@ -123,6 +126,8 @@ class Supervisor:
         status = 1
         try:
             self._leave_behind(number)
+            if number:
+                give_up_rights(OF_WORKER)
             life = Life(line, self._beats, number, supervisor=self._pid)
             if number:
                 status = WorkerProcess(
@@ -131,6 +136,7 @@ class Supervisor:
                     sockets=self._listening.sockets(number - 1),
                     to_issuer=self._channels[number - 1][1],
                     counts=self._counts[number - 1],
+                    rates=self._rates,
                     served=self._served,
                     life=life,
                 ).run()

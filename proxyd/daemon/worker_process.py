@@ -15,6 +15,7 @@ from uvloop import new_event_loop
 
 from proxyd.config.model import Config
 from proxyd.core.passive_health import Experience
+from proxyd.core.rate_limit import RateTable
 from proxyd.core.shared_counts import SharedCounts
 from proxyd.daemon.channel import SOCKETS, Channel, Message
 from proxyd.daemon.child import Life
@@ -47,6 +48,7 @@ class WorkerProcess:
         sockets: Sockets,
         to_issuer: socket.socket,
         counts: SharedCounts,
+        rates: RateTable,
         served: Mapping[str, Any],
         life: Life,
     ) -> None:
@@ -62,7 +64,13 @@ class WorkerProcess:
         self._mirror.remember(served)
         source = self._mirror.source()
         self._serving = Serving(
-            config, source=source, traffic=self._traffic, log_told=self._log_told, counts=counts, clock=clock
+            config,
+            source=source,
+            traffic=self._traffic,
+            log_told=self._log_told,
+            rates=rates,
+            counts=counts,
+            clock=clock,
         )
         self._log_trouble: Message | None = None
         self._prepared: dict[int, Prepared] = {}
@@ -185,6 +193,9 @@ class WorkerProcess:
         self._generation = generation
         log = prepared.config.log
         set_up(level=log.level, format=log.format)
+        file = log.access.file if log.access else None
+        if self._log_trouble is not None and self._log_trouble["log_file"] != str(file):
+            self._log_trouble = None
         self._send({"adopted": generation})
 
     async def _tell_traffic(self) -> None:

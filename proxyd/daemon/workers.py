@@ -15,9 +15,7 @@ from proxyd.core.counters import Document, of_gone, summed
 from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Channel, Message
 from proxyd.daemon.issuing import Issuing
-from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.reload import ReloadRefused
-from proxyd.store.archive import fingerprint
 
 _log = logging.getLogger("proxyd.issuer")
 _SPREAD_SECONDS = 5.0
@@ -73,13 +71,15 @@ class Workers:
         self._syncs = time.monotonic_ns()  # a late word to an issuer before is about no other news
         self._changed: set[Hostname] = set()
         self._has_new_challenges = False
+        self._renewed: set[Hostname] = set()
         self._is_flush_due = False
         self._is_read = False
         self._gone: list[Document] = []
-        self._log_files = FileTroubles()
+        self._log_files = issuing.log_files
         self._verdicts: dict[str, bool] = {}
         self._experience: dict[str, Sequence[Any]] = {}
         issuing.table.changed = self._table_changed
+        self._certificates.memory.renewals.changed = self._renewals_changed
         self._certificates.board.changed = self._certificates.challenges.changed = self._challenges_changed
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
@@ -190,6 +190,10 @@ class Workers:
         self._has_new_challenges = True
         self._flush_soon()
 
+    def _renewals_changed(self, host: Hostname) -> None:
+        self._renewed.add(host)
+        self._flush_soon()
+
     def _flush_soon(self) -> None:
         if not self._is_flush_due:
             self._is_flush_due = True
@@ -205,6 +209,9 @@ class Workers:
         if self._has_new_challenges:
             self._has_new_challenges = False
             news["challenges"] = self._challenges()
+        if self._renewed:
+            renewed, self._renewed = self._renewed, set()
+            news["renewals"] = {host.text: self._certificates.memory.renewals.of(host) for host in renewed}
         if news:
             for worker in self._joined():
                 self._send(worker, news)
@@ -215,6 +222,7 @@ class Workers:
             "state": self._references(self._issuing.table.hosts()),
             "complete": self._is_read,
             "challenges": self._challenges(),
+            "renewals": {host.text: count for host, count in self._certificates.memory.renewals.counts().items()},
             "key": self._certificates.names.self_check.key.hex(),
         }
         self._send(worker, state)
@@ -226,7 +234,7 @@ class Workers:
         table = self._issuing.table
         return {
             host.text: [
-                (fingerprint(one), [host.text, *_exact(one.names, host)][:_PLACES]) for one in table.certificates(host)
+                (one.digest, [host.text, *_exact(one.names, host)][:_PLACES]) for one in table.certificates(host)
             ]
             for host in hosts
         }
@@ -317,9 +325,9 @@ class Workers:
                 return await self._certificates.cache_read(Hostname(name)), b""
             case {"ask": "obtain", "host": str(name), "client": str(client)}:
                 return (await self._certificates.on_demand.wait(name, client)).value, b""
-            case {"ask": "hand", "host": str(name), "leaf": leaf}:
+            case {"ask": "hand", "host": str(name), "digest": digest}:
                 served = self._issuing.table.certificates(Hostname(name))
-                return None, next((one.pem for one in served if fingerprint(one) == leaf), b"")
+                return None, next((one.pem for one in served if one.digest == digest), b"")
             case _:
                 return None, b""
 

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 from proxyd.core.counters import Standing
+from proxyd.proxy.exchange import Downstream
 
 _SWEEP_SECONDS = 1.0
 _CUT_SECONDS = 1.0
@@ -16,6 +18,8 @@ _CUT_SECONDS = 1.0
 class ClientConnection(Protocol):
     """One of them. `deadline`, `late_at`: moments at which `expired` is to be called."""
 
+    @property
+    def downstream(self) -> Downstream: ...
     @property
     def deadline(self) -> float: ...
     @property
@@ -88,10 +92,16 @@ class Connections(Generic[C]):
             self._sweeper.cancel()
         self._swept()
 
-    def cut(self, is_gone: Callable[[bytes], bool]) -> None:
-        """Cut what is under way for an authority that is gone."""
+    def cut(self, keeps: Callable[[bytes, Downstream], bool]) -> None:
+        """Cut what is under way for an authority on a connection that it may not go on on."""
         for connection in [*self._connections]:
-            connection.cut(is_gone)
+            connection.cut(partial(_is_over, keeps, connection.downstream))
+
+    def part(self, is_over: Callable[[Downstream], bool]) -> None:
+        """Close connections whose handshake would be another one now, each when it is idle."""
+        for connection in [*self._connections]:
+            if is_over(connection.downstream):
+                connection.close_when_idle()
 
     def leave(self, is_left: Callable[[tuple[Any, ...]], bool], *, at_once: bool) -> bool:
         """End connections that came to an address that is left, each when it is idle; return whether there are some."""
@@ -130,3 +140,7 @@ class Connections(Generic[C]):
         for late in [one for one in self._connections if one.deadline <= now or one.late_at <= now]:
             late.expired(now)
         self._swept()
+
+
+def _is_over(keeps: Callable[[bytes, Downstream], bool], downstream: Downstream, authority: bytes) -> bool:
+    return not keeps(authority, downstream)

@@ -36,8 +36,6 @@ class H1Frontend(Connections[H1Connection]):
         self.aiohttp = None if fast_path else AiohttpFront(handler)
         self._times = times
 
-    def connection(
-        self, downstream: Downstream, host: Hostname | None = None, *, left: Callable[[], None] = lambda: None
-    ) -> H1Connection:
-        """Return the protocol of a new client connection, served for `host`; `left` is called when it was lost."""
-        return H1Connection(self, downstream, self._times(host, downstream.client), left)
+    def connection(self, downstream: Downstream, *, left: Callable[[], None] = lambda: None) -> H1Connection:
+        """Return the protocol of a new client connection; `left` is called when it was lost."""
+        return H1Connection(self, downstream, self._times(downstream.host, downstream.client), left)

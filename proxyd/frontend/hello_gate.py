@@ -11,6 +11,7 @@ from proxyd.core.client_hello import MAX_BYTES, ClientHello, NeedMore, NotClient
 from proxyd.frontend.peek import peek, peek_now
 
 _USUAL_BYTES = 2048
+_MOST_READS = 16
 #: A fatal alert record (RFC 8446 §6): plain text, as it is before any key is agreed on.
 _ALERT = b"\x15\x03\x03\x00\x02\x02"
 _UNEXPECTED_MESSAGE, _INTERNAL_ERROR, _UNRECOGNIZED_NAME = b"\x0a", b"\x50", b"\x70"
@@ -36,12 +37,23 @@ async def peek_client_hello(sock: socket.socket, *, seconds: float) -> ClientHel
     return found
 
 
+async def say_last(sock: socket.socket, data: bytes, *, seconds: float) -> None:
+    """Send the last of a connection, and close it when the client has taken that, or its time is over."""
+    with contextlib.suppress(OSError, TimeoutError), sock:
+        sock.send(data)
+        sock.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(seconds):  # closing with unread bytes would send a reset that overtakes the alert
+            for _ in range(_MOST_READS):
+                if not await asyncio.get_running_loop().sock_recv(sock, MAX_BYTES):
+                    break
+
+
 def refuse(sock: socket.socket, hello: ClientHello | None, *, for_now: bool = False) -> None:
     """Close with the alert that says why: `unrecognized_name` (RFC 6066 §3), or that this was no hello.
 
     `for_now`: the name may be served later, so the client shall not take it for unknown: `internal_error`.
 
-    Written here because asyncio and uvloop drop OpenSSL's own alert when a handshake fails; also no TLS state is made.
+    No TLS state is made for it.
     """
     alert = _UNEXPECTED_MESSAGE if hello is None else _INTERNAL_ERROR if for_now else _UNRECOGNIZED_NAME
     with contextlib.suppress(OSError), sock:

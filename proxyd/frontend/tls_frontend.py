@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -13,16 +14,19 @@ from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.chosen_http import ChosenHttp
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.h2.frontend import H2Frontend
-from proxyd.frontend.hello_gate import peek_client_hello, refuse
+from proxyd.frontend.hello_gate import peek_client_hello, refuse, say_last
 from proxyd.frontend.seats import Seat, Seats
 from proxyd.issuance.on_demand import Outcome
 from proxyd.proxy.exchange import Downstream
 from proxyd.tls.certificate_table import CertificateTable, Selection
 from proxyd.tls.challenge_table import ALPN, ChallengeTable
+from proxyd.tls.server_object import client_fault, unsent
 
 _log = logging.getLogger("proxyd.tls")
 _HELLO_SECONDS = 5.0
 _HANDSHAKE_SECONDS = 15.0
+#: So long a client may take to read why its handshake failed.
+_LAST_SECONDS = 1.0
 #: Who closes looks itself whether the client takes the rest: the loop would cut it off in the middle, after 30 s.
 _CLOSING_SECONDS = 86_400.0
 #: Exactly this list: a client that also speaks HTTP is a browser (RFC 8737 §3).
@@ -34,7 +38,8 @@ class TlsFrontend:
 
     `cache_read` waits, for a bounded time, until the cache was read for a name; false: it was not. `obtain` waits, for
     a bounded time, for the certificate of a name under a wildcard host; it is given the client's address too.
-    `default_for` says which host's certificate a client at an address gets that sends no name; None: it is refused.
+    `default_for` says whose certificate a client at an address gets that sends no name, or one that is not served;
+    None: it is refused.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class TlsFrontend:
         challenges: ChallengeTable,
         obtain: Callable[[str | None, str], Awaitable[Outcome]],
         cache_read: Callable[[Hostname], Awaitable[bool]],
-        default_for: Callable[[str], Hostname | None],
+        default_for: Callable[[str, str | None], Hostname | None],
         gate: ArrivalGate,
         seats: Seats,
         h1: H1Frontend,
@@ -102,10 +107,13 @@ class TlsFrontend:
         if hello is not None and hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
             return False
-        selection, outcome = self._select(hello, client, reached) if hello else None, Outcome.UNKNOWN
+        selection, outcome = self._select(hello, reached) if hello else None, Outcome.UNKNOWN
         if selection is None and hello is not None:
-            outcome = await self._obtain(sock, hello, client, reached)
-            selection = self._select(hello, client, reached) if outcome is Outcome.SERVED else None
+            try:
+                selection, outcome = await self._obtain(hello, client, reached)
+            except asyncio.CancelledError:
+                sock.close()
+                raise
         if selection is None:
             if hello is not None:
                 _log.debug(
@@ -114,12 +122,20 @@ class TlsFrontend:
             self._counters.handshakes[_refusal(hello, outcome)] += 1
             refuse(sock, hello, for_now=outcome is not Outcome.UNKNOWN)
             return False
-        downstream = Downstream(client=client, names=selection.certificate.names)
+        return await self._shake_hands(sock, selection, client, seat)
+
+    async def _shake_hands(self, sock: socket.socket, selection: Selection, client: str, seat: Seat) -> bool:
+        downstream = Downstream(
+            client=client, names=selection.certificate.names, host=selection.host, policy=selection.policy
+        )
+        kept = -1
         try:
+            kept = os.dup(sock.fileno())  # the loop closes its own before a client was told why
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: ChosenHttp(
-                    lambda: self._h1.connection(downstream, selection.host, left=seat.leave),
-                    lambda: self._h2.connection(downstream, selection.host, left=seat.leave),
+                    downstream,
+                    lambda: self._h1.connection(downstream, left=seat.leave),
+                    lambda: self._h2.connection(downstream, left=seat.leave),
                 ),
                 sock,
                 ssl=selection.context,
@@ -127,26 +143,47 @@ class TlsFrontend:
                 ssl_shutdown_timeout=_CLOSING_SECONDS,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-            _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
-            self._count_failed(error, "handshake_timeout")
+            self._tell_failed(selection, client, error)
             sock.close()
+            if last := unsent(error):
+                ours, kept = socket.socket(fileno=kept), -1
+                await say_last(ours, last, seconds=_LAST_SECONDS)
             return False
+        finally:
+            if kept >= 0:
+                os.close(kept)
         self._counters.handshakes["ok"] += 1
         return True
 
-    async def _obtain(self, sock: socket.socket, hello: ClientHello, client: str, reached: Hostname) -> Outcome:
-        """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel."""
+    def _tell_failed(self, selection: Selection, client: str, error: OSError) -> None:
+        if selection.policy.asks and (why := client_fault(error)) is not None:
+            fields = {"host": selection.host, "client": client, "reason": why}
+            _log.info("refused a client's certificate", extra=fields)
+            self._counters.handshakes["refused_client"] += 1
+            return
+        _log.debug("handshake failed", extra={"host": selection.host, "client": client, "reason": str(error)})
+        self._count_failed(error, "handshake_timeout")
+
+    async def _obtain(self, hello: ClientHello, client: str, reached: Hostname) -> tuple[Selection | None, Outcome]:
+        """Wait for what the cache may have, or for a name under a wildcard host; the hello stays in the kernel.
+
+        Then for whose certificate a client gets that sends no name, or may send any.
+        """
         name = hello.server_name
-        try:
-            for host in (Hostname.from_wire(name),) if name else (reached, self._default_for(client)):
-                if host is not None and not await self._cache_read(host):
-                    return Outcome.LATER
-                if self._select(hello, client, reached) is not None:
-                    return Outcome.SERVED
-            return await self._wait(hello.server_name, client)
-        except asyncio.CancelledError:
-            sock.close()
-            raise
+        own = Hostname.from_wire(name) if name else reached
+        if own is not None and not await self._cache_read(own):
+            return None, Outcome.LATER
+        if (selection := self._select(hello, reached)) is not None:
+            return selection, Outcome.SERVED
+        outcome = await self._wait(name, client)
+        if outcome is Outcome.SERVED:
+            return self._select(hello, reached), outcome
+        default = self._default_for(client, name)
+        if outcome is not Outcome.UNKNOWN or default is None:
+            return None, outcome
+        if not await self._cache_read(default):
+            return None, Outcome.LATER
+        return self._select(hello, reached, default), outcome
 
     async def _prove(self, sock: socket.socket, hello: ClientHello, client: str) -> None:
         """Show a validator the challenge certificate; nothing is spoken after the handshake (RFC 8737 §3)."""
@@ -171,9 +208,11 @@ class TlsFrontend:
         self._counters.handshakes["timeout" if is_late else "failed"] += 1
         self._counters.hit(limit if is_late else None)
 
-    def _select(self, hello: ClientHello, client: str, reached: Hostname) -> Selection | None:
-        default = None if hello.server_name else self._default_for(client)
+    def _select(self, hello: ClientHello, reached: Hostname, default: Hostname | None = None) -> Selection | None:
+        """Return what serves a client; `default`: after all else was looked for."""
         try:
+            if hello.server_name and default is not None:
+                return self._table.select_for_any_name(default)
             return self._table.select(hello.server_name, reached, default)
         except OSError as error:  # ssl.SSLError, or no descriptor left for the context
             host = hello.server_name or reached

@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from proxyd.certs.key import PrivateKey
 class AccountSigner:
     """The account key, with the account's URL once it is known."""
 
-    key: PrivateKey
+    key: PrivateKey = field(repr=False)
     url: str | None = None
 
     @cached_property

@@ -11,11 +11,15 @@ from proxyd.issuance.steady_clock import SteadyClock
 _log = logging.getLogger("proxyd.clock")
 _LOOK_SECONDS = 2.0
 _ASK_SECONDS = 60.0
+_LOOKS_ALONE = 5  # 18 minutes
 _PAUSES = (0.0, 60.0, 120.0, 300.0, 600.0, 3600.0)
 
 
 class ClockGuard:
-    """`ask` has every CA asked for its time, and raises nothing.
+    """`ask` has every CA asked for its time, and raises nothing. It returns whether there is any.
+
+    Without one the machine's clock is all there is. When it went ahead it is believed at once: a machine that keeps no
+    time while it is off has got it. When it went back, after some looks: NTP may be about to right it.
 
     `righted` hears when the time was corrected, or the machine's clock agrees again: by a wrong one the certificates of
     the CAs seem invalid too.
@@ -26,7 +30,7 @@ class ClockGuard:
         clock: SteadyClock,
         *,
         memory: Memory,
-        ask: Callable[[], Awaitable[None]],
+        ask: Callable[[], Awaitable[bool]],
         righted: Callable[[], None],
     ) -> None:
         self._clock = clock
@@ -74,7 +78,8 @@ class ClockGuard:
             self._asked += 1
             try:
                 async with asyncio.timeout(_ASK_SECONDS):
-                    await self._ask()
+                    if not await self._ask() and (self._clock.is_behind or self._asked >= _LOOKS_ALONE):
+                        self._clock.dated("this machine", None)
             except TimeoutError:
                 _log.info("no CA says what time it is", extra={"next": "asked again later"})
             self._ask_at = self._clock.monotonic() + _PAUSES[min(self._asked, len(_PAUSES) - 1)]

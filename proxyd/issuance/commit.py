@@ -86,7 +86,7 @@ class Commit:
             case NoRoom(reason=reason):
                 self._unused[lineage] = _Delayed(certificate, reason)
             case Serving():
-                pass
+                self._memory.renewals.served(lineage, certificate, before)
         return outcome
 
     async def pick_up(self, lineage: Lineage, before: Held | None, now: datetime) -> Certificate | None:

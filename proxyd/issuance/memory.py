@@ -13,6 +13,7 @@ from proxyd.core.hostname import Hostname
 from proxyd.core.journal_event import JournalEvent
 from proxyd.core.lineage import Held, Lineage
 from proxyd.core.moment import read_moment
+from proxyd.issuance.renewals import Renewals
 from proxyd.store.journal import Journal
 from proxyd.store.pending_orders import PendingOrder
 
@@ -45,6 +46,7 @@ class Memory:
         self.orders: Counter[tuple[str, str]] = Counter()
         #: Whether the time is known: by a wrong clock everything that was spent may seem to be over.
         self.is_time_sure: Callable[[], bool] = lambda: True
+        self.renewals = Renewals(keep=self.keep_document, clock=clock)
 
     @property
     def trouble(self) -> str | None:
@@ -80,6 +82,7 @@ class Memory:
         Nothing before it is known, unless it is `is_first`, before which nothing was, or `is_intact`, all of what was.
         """
         self._states = dict(states)
+        self.renewals.recall(states)
         self._given_up.clear()
         for name in sorted(states, key=lambda one: str(states[one].get("given_up"))):
             if name.startswith("lineage ") and "given_up" in states[name]:

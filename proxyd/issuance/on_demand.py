@@ -310,7 +310,8 @@ class OnDemand:
         if host in self._asked:  # a moment ago; this is the next challenge type, CA or kind of key
             return Allowed()
         held = self._fleet.held(lineage)
-        is_wanted = lineage in self._wanted
+        # With two kinds of keys the second one is ordered when the first serves, and nobody waits any more.
+        is_wanted = lineage in self._wanted or any(self._fleet.held(one) for one in self._lineages[host])
         self._wanted.discard(lineage)
         if held is None and not is_wanted:
             return NoMore("it never got a certificate, and nobody asked for it again")

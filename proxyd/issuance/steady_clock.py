@@ -27,6 +27,11 @@ class SteadyClock:
         return self._watch.doubt(self._machine.now(), self._machine.elapsed())
 
     @property
+    def is_behind(self) -> bool:
+        """Return whether the machine's clock is ahead of `now`."""
+        return self._machine.now() > self.now()
+
+    @property
     def is_confirmed(self) -> bool:
         """Return whether a CA said that `now` is right."""
         return self._watch.is_confirmed

@@ -11,12 +11,14 @@ from proxyd.upstream.group import UpstreamGroup
 _SHORTLY = 1
 _MEANING = {
     400: "The request is malformed.",
-    403: "This is not open to your address.",
+    401: "A user name and a password are needed.",
+    403: "This is not open to you.",
     408: "The request did not come in time.",
     413: "The request body is too large.",
     414: "The request target is too long.",
     417: "What the request expects cannot be met.",
     421: "This host is not served on this connection.",
+    429: "Too many requests came from your address: try again later.",
     431: "The request header is too large.",
     501: "This method is not supported.",
     502: "The application behind this server did not answer properly.",

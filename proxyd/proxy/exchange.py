@@ -10,12 +10,12 @@ from proxyd.core.tls_policy import TlsPolicy
 class Downstream:
     """The connection a request came on: the address of its other end, and the names that its certificate covers.
 
-    `client` is who asks: the peer, or whom a trusted proxy names for the request under way. `policy`: what its
-    handshake had to keep to; None: it came without TLS. `client_chain`: the certificates (DER) of a client that proved
-    who it is, its own first.
+    `client` is who asks: the peer, or whom a trusted proxy names for the request under way; `is_secure`: it used TLS.
+    `host`: for which the handshake was. `policy`: what that had to keep to; None: it came without TLS. `client_chain`:
+    the certificates (DER) of a client that proved who it is, its own first.
     """
 
-    __slots__ = ("client", "client_chain", "known", "names", "peer", "policy", "proto")
+    __slots__ = ("client", "client_chain", "host", "is_secure", "known", "names", "peer", "policy", "proto")
 
     def __init__(
         self,
@@ -23,11 +23,14 @@ class Downstream:
         client: str,
         names: frozenset[Hostname],
         proto: bytes = b"https",
+        host: Hostname | None = None,
         policy: TlsPolicy | None = None,
     ) -> None:
         self.client = self.peer = client
         self.names = names
         self.proto = proto
+        self.is_secure = proto == b"https"
+        self.host = host
         self.policy = policy
         self.client_chain: tuple[bytes, ...] = ()
         #: What was found out for the last request: most ask for the same host. Whoever keeps it knows when it is over.
@@ -35,7 +38,7 @@ class Downstream:
 
     def again(self) -> "Downstream":
         """Return the same for a request that is under way at the same time as others."""
-        other = Downstream(client=self.peer, names=self.names, proto=self.proto, policy=self.policy)
+        other = Downstream(client=self.peer, names=self.names, proto=self.proto, host=self.host, policy=self.policy)
         other.client_chain = self.client_chain
         return other
 

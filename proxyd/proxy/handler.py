@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from proxyd.core.counters import Counters
@@ -14,8 +15,10 @@ from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import Claims
 from proxyd.proxy.access_log import AccessLog, AccessRecord
 from proxyd.proxy.answer import Answer, send_answer
+from proxyd.proxy.client_access import Caller
 from proxyd.proxy.error_response import send_error
-from proxyd.proxy.exchange import Exchange
+from proxyd.proxy.exchange import Downstream, Exchange
+from proxyd.proxy.gate import Gate, Verdict, Visit
 from proxyd.proxy.relay import Relay
 from proxyd.proxy.snapshot import Site, Snapshot
 from proxyd.proxy.traffic import Traffic
@@ -23,6 +26,10 @@ from proxyd.proxy.traffic import Traffic
 _log = logging.getLogger("proxyd.proxy")
 _READY = Answer(200, b"ready\n", lines=b"\r\nCache-Control: no-store")
 _ELSEWHERE, _TOO_LARGE = Answer(421), Answer(413)
+_STRANGER, _UNVERIFIABLE = Answer(403), Answer(503)
+#: Written down for who left without an answer.
+_LEFT = 499
+_ANYBODY = Caller(b"", is_admitted=True)
 
 
 @dataclass(slots=True)
@@ -38,6 +45,12 @@ class _Known:
     forwarded: bytes
     #: Something is to be looked at before an upstream is asked.
     is_ruled: bool
+    caller: Caller = _ANYBODY
+
+    @property
+    def asked_as(self) -> bytes:
+        """Return what the client knows this host as."""
+        return self.authority if self.claims is None else believed_host(self.claims, self.authority)
 
 
 class Handler:
@@ -73,7 +86,9 @@ class Handler:
         site = known.site
         self._traffic.note(known.host, began)
         if known.is_ruled:
-            found_by_rules = self._by_rules(known, exchange)
+            found_by_rules = self._by_rules(known, exchange, request_id, began)
+            if found_by_rules is None:
+                return
             if isinstance(found_by_rules, Answer):
                 self._answer(exchange, found_by_rules, site, request_id, began)
                 return
@@ -107,52 +122,109 @@ class Handler:
         _log.debug("refused a request", extra={"client": client, "reason": why, "request_id": request_id})
         self._answer(exchange, Answer(status), None, request_id, monotonic())
 
+    def keeps(self, authority: bytes, downstream: Downstream) -> bool:
+        """Return whether what is under way for an authority may go on: its host is served, and knows the client."""
+        host = host_of(authority)
+        site = self.snapshot.sites.get(host) if host is not None else None
+        return site is not None and site.keeps(downstream)
+
     def count(self, host: Hostname | None, status: int) -> None:
         """Count an answer that somebody else gave for a host."""
         site = self.snapshot.sites.get(host) if host is not None else None
         (self._counters.elsewhere if site is None else site.counts)[status // 100] += 1
 
-    def _by_rules(self, known: _Known, exchange: Exchange) -> Answer | tuple[Site, RequestHead]:
+    def _by_rules(
+        self, known: _Known, exchange: Exchange, request_id: str, began: float
+    ) -> Answer | tuple[Site, RequestHead] | None:
+        """Return what a host's rules say, or None: a guard asks, and the request goes on when it knows."""
         request = exchange.request
         if known.snapshot.is_look(request):
             return _READY
-        site, authority = known.site, known.authority
-        if site.rules is None:
+        site, rules = known.site, known.site.rules
+        if site.policy.is_broken:
+            return _UNVERIFIABLE
+        if not known.caller.is_admitted:
+            self._turned_away(known, exchange)
+            return _STRANGER
+        if rules is None:
             return site, request
-        if known.claims is not None:
-            authority = believed_host(known.claims, authority)
-        return site.rules.apply(site, request, client=exchange.downstream.client, authority=authority)
+        client = exchange.downstream.client
+        if (refusal := rules.refusal(site, client, began)) is not None:
+            return refusal
+        if rules.guards:
+            if 0 < site.max_body < request.block.body:  # whoever asks
+                self._counters.hit("max_body")
+                return _TOO_LARGE
+            visit = Visit(request, site.host, client, known.forwarded, request_id)
+            verdict = Gate(
+                exchange, visit, rules.guards, partial(self._told_by_guards, known, exchange, request_id, began)
+            ).start()
+            if not isinstance(verdict, RequestHead):
+                return verdict
+            request = verdict
+        return rules.route(site, request, known.asked_as)
+
+    def _told_by_guards(
+        self, known: _Known, exchange: Exchange, request_id: str, began: float, verdict: Verdict | None
+    ) -> None:
+        """Go on with a request that was waited for."""
+        site, rules = known.site, known.site.rules
+        if verdict is None:
+            self._record(exchange, site, _LEFT, 0, request_id, began)
+            return
+        found = rules.route(site, verdict, known.asked_as) if rules and isinstance(verdict, RequestHead) else verdict
+        if isinstance(found, Answer):
+            self._answer(exchange, found, site, request_id, began)
+        elif isinstance(found, tuple):
+            site, request = found
+            Relay(exchange, site, request, known.forwarded, request_id, began, self._date, self._done).start()
 
     def _find(self, exchange: Exchange) -> _Known | None:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority
         host = host_of(authority)
         site = snapshot.sites.get(host) if host is not None else None
-        downstream.client = downstream.peer
+        downstream.client, downstream.is_secure = downstream.peer, downstream.proto == b"https"
         is_trusted = snapshot.trusted.has(downstream.peer)
         if host is None or site is None:
             return None
-        if not downstream.covers(host) and (not is_trusted or site.needs_own_connection):
+        if not site.admits(downstream, host, is_trusted=is_trusted):
             return None
-        if exchange.request.version == 20 and not site.http2 and not is_trusted:  # it came by the connection of another
-            return None
-        is_ruled = site.rules is not None or snapshot.ready_path is not None
+        access = site.client_access
+        caller = _ANYBODY if access is None else access.caller(downstream.client_chain)
+        is_closed = site.policy.is_broken or not caller.is_admitted
+        is_ruled = site.rules is not None or snapshot.ready_path is not None or is_closed
         if is_trusted:
-            return self._told_by_proxy(_Known(snapshot, authority, host, site, Claims(), b"", is_ruled), exchange)
-        lines = forwarded_lines(client=downstream.peer, host=authority, proto=downstream.proto)
-        return _Known(snapshot, authority, host, site, None, lines, is_ruled)
+            known = _Known(snapshot, authority, host, site, Claims(), b"", is_ruled, caller)
+            return self._told_by_proxy(known, exchange)
+        lines = forwarded_lines(client=downstream.peer, host=authority, proto=downstream.proto) + caller.lines
+        return _Known(snapshot, authority, host, site, None, lines, is_ruled, caller)
 
     def _told_by_proxy(self, known: _Known, exchange: Exchange) -> _Known:
         """Return the same for what a trusted proxy says of this request."""
         claims, downstream = exchange.request.block.claims, exchange.downstream
         asker = asker_of(downstream.peer, claims.x_forwarded_for, known.snapshot.trusted)
-        downstream.client = asker.client
+        proto = believed_proto(claims, downstream.proto)
+        downstream.client, downstream.is_secure = asker.client, proto == b"https"
         lines = forwarded_lines(
-            client=asker.client,
-            host=believed_host(claims, known.authority),
-            proto=believed_proto(claims, downstream.proto),
-            through=asker.through,
+            client=asker.client, host=believed_host(claims, known.authority), proto=proto, through=asker.through
         )
-        return _Known(known.snapshot, known.authority, known.host, known.site, claims, lines, known.is_ruled)
+        caller = known.caller
+        lines += caller.lines
+        return _Known(known.snapshot, known.authority, known.host, known.site, claims, lines, known.is_ruled, caller)
+
+    def _turned_away(self, known: _Known, exchange: Exchange) -> None:
+        self._counters.hit("client_allow")
+        identity = known.caller.identity
+        _log.info(
+            "a client's certificate is not in client_allow: 403",
+            extra={
+                "host": known.host,
+                "client": exchange.downstream.client,
+                "who": identity or "shows no certificate that can be read",
+                "fingerprint": None if identity is None else identity.fingerprint,
+                "next": "if it is to be served, add its san, subject or fingerprint to tls.client_allow",
+            },
+        )
 
     def _request_id(self) -> str:
         self._counters.begun += 1  # each request has one
@@ -162,7 +234,9 @@ class Handler:
     def _answer(self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float) -> None:
         status, body, content_type, lines = answer
         lines += self._date()
-        if body:
+        if site is not None:
+            lines = site.secured(lines, exchange.downstream)
+        if body or content_type is None:
             send_answer(exchange, status, body, content_type=content_type, lines=lines)
         else:
             send_error(exchange, status, request_id, lines=lines)

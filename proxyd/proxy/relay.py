@@ -126,6 +126,8 @@ class Relay:
         if self._connection is None or self._is_over:
             return
         if self._request.block.body == CHUNKED:
+            if trailers and self.site.reserved is not None:
+                trailers = self.site.reserved.applied(trailers)
             self._connection.write(b"0%b\r\n\r\n" % trailers)
         self._connection.finish()
         if not self.status and self._unsent < 0:
@@ -213,6 +215,8 @@ class Relay:
         self.status = head.status
         self._awaits_continue = False
         lines = head.kept if head.has_date else head.kept + self._date()
+        if self.site.security is not None:
+            lines = self.site.secured(lines, self.exchange.downstream)
         if self.site.response_fields is not None:
             lines = self.site.response_fields.applied(lines)
         if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22
@@ -349,13 +353,8 @@ class Relay:
             connection.begin(self, head, is_head=request.method == b"HEAD", has_body=False)
             exchange.expect(self.site.times.response)
         else:
-            connection.begin(
-                self,
-                head,
-                is_head=request.method == b"HEAD",
-                has_body=bool(block.body),
-                offered=block.upgrade,
-            )
+            is_head, has_body = request.method == b"HEAD", bool(block.body)
+            connection.begin(self, head, is_head=is_head, has_body=has_body, offered=block.upgrade)
             if block.expects_continue:
                 self._awaits_continue = True
                 exchange.expect(_CONTINUE_SECONDS)
@@ -380,7 +379,8 @@ class Relay:
             self.exchange.abort()
             self._end(self.status)
         else:
-            send_error(self.exchange, status, self.request_id, lines=lines + self._date())
+            lines = self.site.secured(lines + self._date(), self.exchange.downstream)
+            send_error(self.exchange, status, self.request_id, lines=lines)
             self._end(status)
 
     def _drop_upstream(self) -> None:

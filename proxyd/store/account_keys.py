@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxyd.certs.key import PrivateKey, account_key_from_pem, key_to_pem
 from proxyd.store.certificate_store import CertificateStore
@@ -19,7 +19,7 @@ _PENDING = "next-account-keys"
 class KeptKey:
     """A key that may be the CA's. `is_used`: it lies where `save` puts one; `is_own`: not another CA's for sure."""
 
-    key: PrivateKey
+    key: PrivateKey = field(repr=False)
     file: str
     is_used: bool
     is_own: bool

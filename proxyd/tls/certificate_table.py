@@ -5,15 +5,21 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from proxyd.certs.certificate import Certificate
+from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
 from proxyd.core.key_family import key_family
-from proxyd.tls.context import certificate_context
+from proxyd.core.tls_policy import TlsPolicy
+from proxyd.tls.context import ALL_SENT, Sent, certificate_context
 from proxyd.tls.memory_handshake import SAMPLE_LABEL, shown_leaf
 
 #: 24 KB each (bench): more hosts than this are rarely asked for within one ticket's life.
 _MAX_CONTEXTS = 2048
+#: Seconds that a context serves: it has the keys of its tickets, which nobody can exchange in it.
+_LONGEST = 86_400.0
+_USUAL = TlsPolicy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,21 +30,25 @@ class Selection:
     certificate: Certificate
     certificates: tuple[Certificate, ...]
     context: ssl.SSLContext
-    http2: bool
+    policy: TlsPolicy
+    made_at: float
 
 
 class CertificateTable:
-    """Exact names to certificates, one of each key family; contexts are built when asked for, the oldest forgotten."""
+    """Exact names to certificates, one of each key family; contexts are built when asked for, the oldest forgotten.
 
-    def __init__(self, *, max_contexts: int = _MAX_CONTEXTS) -> None:
+    No two hosts share a context, and one is never changed: then a session of another host, of another policy or of a
+    day ago cannot be resumed. `now`: seconds that only grow.
+    """
+
+    def __init__(self, *, max_contexts: int = _MAX_CONTEXTS, now: Callable[[], float] = monotonic) -> None:
         self._certificates: dict[Hostname, tuple[Certificate, ...]] = {}
-        self._selections: OrderedDict[Hostname, Selection] = OrderedDict()
-        self._nameless: dict[Hostname, Selection] = {}
+        self._policies: HostTable[TlsPolicy] = HostTable()
+        self._selections: OrderedDict[tuple[Hostname, Sent], Selection] = OrderedDict()
         self._max_contexts = max_contexts
+        self._now = now
         #: Hears of each host that is served with others from now on.
         self.changed: Callable[[Hostname], None] = lambda _: None
-        #: Says whether a host offers HTTP/2. What it says may change at any time.
-        self.http2: Callable[[Hostname], bool] = lambda _: False
 
     def put(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
         """Serve exactly these from the next handshake on, the preferred first. Raises ssl.SSLError, OSError.
@@ -46,10 +56,11 @@ class CertificateTable:
         ssl.SSLError: OpenSSL rejects one. What served before serves on then.
         """
         kept = tuple(certificates)
-        if host in self._selections:  # prove them before the old ones go
-            self._selections[host] = self._selection(host, kept)
+        proved = self._made(host, kept) if (host, "host") in self._selections else None  # before the old ones go
         self._certificates[host] = kept
-        self._nameless.pop(host, None)
+        self._forget(host)
+        if proved is not None:
+            self._remember(proved, "host")
         self.changed(host)
 
     async def change(self, host: Hostname, wanted: Callable[[tuple[Certificate, ...]], Sequence[Certificate]]) -> None:
@@ -62,13 +73,25 @@ class CertificateTable:
             kept = tuple(wanted(before))
             if not kept:
                 return
-            selection = await asyncio.to_thread(self._selection, host, kept)
-            if self.certificates(host) is before and tuple(wanted(before)) == kept:
+            selection = await asyncio.to_thread(self._made, host, kept)
+            is_same = self.certificates(host) is before and selection.policy == self.policy(host)
+            if is_same and tuple(wanted(before)) == kept:
                 break
         self._certificates[host] = kept
-        self._nameless.pop(host, None)
-        self._remember(selection)
+        self._forget(host)
+        self._remember(selection, "host")
         self.changed(host)
+
+    def keep_to(self, policies: HostTable[TlsPolicy]) -> None:
+        """Have handshakes keep to these policies from the next one on."""
+        self._policies = policies
+        for key, one in [*self._selections.items()]:
+            if one.policy != self.policy(one.host):
+                del self._selections[key]
+
+    def policy(self, host: Hostname) -> TlsPolicy:
+        """Return what a handshake for `host` must keep to."""
+        return self._policies.get(host) or _USUAL
 
     def restore(self, host: Hostname, certificates: Sequence[Certificate]) -> None:
         """Serve what served before; never fails. None: refuse the host again."""
@@ -107,40 +130,42 @@ class CertificateTable:
         else `default`.
         """
         host = Hostname.from_wire(server_name) if server_name else reached
-        family = self._certificates.get(host) if host is not None else None
-        if host is None or family is None:
-            return self._select_default(default) if default is not None and not server_name else None
-        if (selection := self._selections.get(host)) and selection.http2 is self.http2(host):
-            self._selections.move_to_end(host)
-            return selection
-        selection = self._selection(host, family)
-        self._remember(selection)
+        if host is not None and host in self._certificates:
+            return self._selected(host, "host")
+        if default is None or server_name or default not in self._certificates:
+            return None
+        return self._selected(default, "none")
+
+    def select_for_any_name(self, default: Hostname) -> Selection | None:
+        """Return what serves a client that may send any name, as `default`. Raises ssl.SSLError, OSError."""
+        return self._selected(default, "any") if default in self._certificates else None
+
+    def _selected(self, host: Hostname, sent: Sent) -> Selection:
+        selection = self._selections.get((host, sent))
+        if selection is None or self._now() - selection.made_at > _LONGEST:
+            selection = self._made(host, self._certificates[host], sent)
+        self._remember(selection, sent)
         return selection
 
-    def _select_default(self, host: Hostname) -> Selection | None:
-        selection = self._nameless.get(host)
-        is_out_of_date = selection is None or selection.http2 is not self.http2(host)
-        if is_out_of_date and (family := self._certificates.get(host)):
-            selection = self._nameless[host] = self._selection(host, family, nameless=True)
-        return selection
-
-    def _selection(self, host: Hostname, family: tuple[Certificate, ...], *, nameless: bool = False) -> Selection:
-        http2 = self.http2(host)
+    def _made(self, host: Hostname, certificates: tuple[Certificate, ...], sent: Sent = "host") -> Selection:
+        policy = self.policy(host)
         return Selection(
             host=host,
-            certificate=family[0],
-            certificates=family,
-            context=certificate_context(host, family, nameless=nameless, http2=http2),
-            http2=http2,
+            certificate=certificates[0],
+            certificates=certificates,
+            context=certificate_context(host, certificates, policy=policy, sent=sent),
+            policy=policy,
+            made_at=self._now(),
         )
 
     def _forget(self, host: Hostname) -> None:
-        self._selections.pop(host, None)
-        self._nameless.pop(host, None)
+        for sent in ALL_SENT:
+            self._selections.pop((host, sent), None)
 
-    def _remember(self, selection: Selection) -> None:
-        self._selections[selection.host] = selection
-        self._selections.move_to_end(selection.host)
+    def _remember(self, selection: Selection, sent: Sent) -> None:
+        key = selection.host, sent
+        self._selections[key] = selection
+        self._selections.move_to_end(key)
         if len(self._selections) > self._max_contexts:
             self._selections.popitem(last=False)
 
@@ -166,5 +191,9 @@ class CertificateTable:
         selection = self.select(None if host.is_ip_address else host.text.replace("*", SAMPLE_LABEL, 1), host)
         if selection is None or certificate not in selection.certificates:
             return False
-        kind = certificate.key_kind
-        return certificate.leaf == await asyncio.to_thread(shown_leaf, selection.context, host, key_kind=kind)
+        shown = await asyncio.to_thread(shown_leaf, selection.context, host, key_kind=certificate.key_kind)
+        if shown == certificate.leaf:
+            return True
+        # A client of TLS 1.3 cannot say which of two keys it wants.
+        others = {one.leaf for one in selection.certificates}
+        return selection.policy.min_version == "1.3" and certificate.family == "rsa" and shown in others

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxyd.core.clock import Clock
 from proxyd.core.hostname import Hostname
-from proxyd.tls.context import load_pem
+from proxyd.tls.context import load_pem, set_common
 
 ALPN = "acme-tls/1"
 _ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
@@ -85,7 +85,7 @@ class ChallengeTable:
         form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         pem = key.private_bytes(serialization.Encoding.PEM, *form)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        set_common(context)
         context.set_alpn_protocols([ALPN])
         load_pem(context, pem + certificate.public_bytes(serialization.Encoding.PEM))
         return context

@@ -4,6 +4,7 @@ import ssl
 from functools import cache
 
 from proxyd.core.hostname import Hostname
+from proxyd.tls.server_object import shown_chain
 
 #: Stands for the `*` of a wildcard.
 SAMPLE_LABEL = "proxyd-check"
@@ -27,7 +28,8 @@ def shown_leaf(server: ssl.SSLContext, host: Hostname, *, key_kind: str) -> byte
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     name = host.text.replace("*", SAMPLE_LABEL, 1)
     ours = server.wrap_bio(up, down, server_side=True)
-    theirs = client_context(key_kind).wrap_bio(down, up, server_hostname=name)
+    is_newest_only = server.minimum_version == ssl.TLSVersion.TLSv1_3
+    theirs = client_context("" if is_newest_only else key_kind).wrap_bio(down, up, server_hostname=name)
     for _ in range(_ROUNDS):
         for side in (theirs, ours):
             try:
@@ -35,7 +37,8 @@ def shown_leaf(server: ssl.SSLContext, host: Hostname, *, key_kind: str) -> byte
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLError:
-                return None
+                # Where clients must have a certificate this one is refused, and has seen the server's all the same.
+                return next(iter(shown_chain(theirs)), None)
             if side is theirs:  # what the server says after this is not about its certificate
                 return theirs.getpeercert(binary_form=True)
     return None

@@ -1,6 +1,7 @@
 """Making connections to one upstream: TCP to each of its addresses, a unix socket, TLS that is always verified."""
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -18,13 +19,15 @@ from proxyd.config.values import UpstreamAddress
 from proxyd.core.hostname import Hostname
 from proxyd.upstream.addresses import AddressBook
 from proxyd.upstream.connection import UpstreamConnection, UpstreamError
-from proxyd.upstream.tls_error import pin_reason, tls_reason
+from proxyd.upstream.tls_error import is_untrusted, pin_reason, tls_reason
 
 #: What this machine lacks: the upstream is not to blame.
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 _CLOSING_SECONDS = 2.0
 #: How long a connection to a name gets requests: the name may have other addresses by then.
 _NAMED_SECONDS = 15.0
+#: How often an upstream that cannot be verified is asked for the key that it shows, and how long that may take.
+_SHOWN_SECONDS, _SHOWING_SECONDS = 60.0, 2.0
 
 
 class ConnectFailed(UpstreamError):
@@ -50,11 +53,13 @@ class Dialer:
         self.address = address
         self.trust = trust
         self._name = str(address)
-        self._tls = tls
+        self._options = tls
         self._asked = tls.server_name.text if tls.server_name is not None else address.host
         self._book = book
         self._is_literal = Hostname(address.host).is_ip_address
         self._worked: str | None = None  # when one before it did not
+        self._shown: str | None = None
+        self._look_at = float("-inf")
 
     async def connect(self, seconds: float) -> UpstreamConnection:
         """Return a connection, made within so many seconds. Raises ConnectFailed."""
@@ -76,7 +81,25 @@ class Dialer:
             what = "TLS connection" if trust is not None else "connection"
             raise ConnectFailed(f"{self._name} did not accept a {what} within {seconds:g} s", timed_out=True) from None
         except OSError as error:
+            if isinstance(error, ssl.SSLCertVerificationError) and is_untrusted(error):
+                await self._look_at_key()
             raise self._failure(error) from None
+
+    async def _look_at_key(self) -> None:
+        """See which key an upstream shows that cannot be verified: the line to paste names it. Nothing is sent."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return
+        self._look_at = now + _SHOWN_SECONDS
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with contextlib.suppress(OSError, ValueError):
+            async with asyncio.timeout(_SHOWING_SECONDS):
+                literal = self.address.host if self._is_literal else None
+                host = literal or self._worked or (await self._book.addresses(self.address.host))[-1]
+                transport, connection = await self._tls(host, context)
+                self._shown = _shown_by(transport)
+                connection.abort()
 
     async def _to_socket(self, path: str) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
@@ -107,7 +130,16 @@ class Dialer:
     async def _to(self, host: str, trust: ssl.SSLContext | None) -> UpstreamConnection:
         if trust is None:
             return (await self._tcp(host))[1]
-        transport, connection = await asyncio.get_running_loop().create_connection(
+        transport, connection = await self._tls(host, trust)
+        if self._options.pin is not None and (shown := _shown_by(transport)) != self._options.pin:
+            connection.abort()
+            raise OSError(pin_reason(shown))
+        return connection
+
+    def _tls(
+        self, host: str, trust: ssl.SSLContext
+    ) -> Coroutine[Any, Any, tuple[asyncio.Transport, UpstreamConnection]]:
+        return asyncio.get_running_loop().create_connection(
             partial(UpstreamConnection, self._name),
             host,
             self.address.port,
@@ -115,16 +147,10 @@ class Dialer:
             server_hostname=self._asked,
             ssl_shutdown_timeout=_CLOSING_SECONDS,
         )
-        if self._tls.pin is not None:
-            shown = _pin_of(transport.get_extra_info("ssl_object").getpeercert(binary_form=True))
-            if shown != self._tls.pin:
-                connection.abort()
-                raise OSError(pin_reason(shown))
-        return connection
 
     def _failure(self, error: OSError) -> ConnectFailed:
         if isinstance(error, ssl.SSLError):
-            reason = tls_reason(error, asked=self._asked, options=self._tls)
+            reason = tls_reason(error, asked=self._asked, options=self._options, shown=self._shown)
             return ConnectFailed(f"{self._name} is not connected to: {reason}")
         if error.errno in _OURS:
             reason = os.strerror(error.errno or 0)
@@ -141,6 +167,8 @@ class Dialer:
         return ConnectFailed(f"{self._name} cannot be reached: {reason}" + (f"; {hint}" if hint else ""))
 
 
-def _pin_of(certificate: bytes) -> str:
+def _shown_by(transport: asyncio.Transport) -> str:
+    """Return the pin of the key that the other side showed."""
+    certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
     key = x509.load_der_x509_certificate(certificate).public_key()
     return f"sha256:{hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()}"

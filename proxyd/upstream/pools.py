@@ -112,7 +112,7 @@ class Pools:
         `at_once`: so many requests can be under way.
         """
         found = Upstreams()
-        for host, options in hosts.items():
+        for host, options in _all_asked(hosts):
             for addresses in _upstreams(options):
                 if _speak_tls(addresses) and options.upstream_tls not in found.trust:
                     found.trust[options.upstream_tls] = self._trusted(options.upstream_tls)
@@ -206,6 +206,16 @@ class Pools:
             extra = {"key": f"upstream_tls.{error.key}", "reason": str(error), "then": then}
             _log.error("a file for verifying upstreams cannot be used", extra=extra)
             return kept or _Trust(files, error)
+
+
+def _all_asked(
+    hosts: Mapping[Hostname | HostPattern, HostOptions],
+) -> Iterable[tuple[Hostname | HostPattern, HostOptions]]:
+    """Yield hosts with their upstreams, and with the servers that say who may pass as if they were such."""
+    for host, options in hosts.items():
+        yield host, options
+        if (server := options.auth_server) is not None:
+            yield host, server
 
 
 def _asked_for(host: Hostname | HostPattern, options: HostOptions) -> bytes | None:

@@ -10,8 +10,13 @@ _UNKNOWN_CA = {2, 18, 19, 20, 21, 27}
 _WRONG_NAME, _WRONG_ADDRESS = 62, 64
 
 
-def tls_reason(error: ssl.SSLError, *, asked: str, options: UpstreamTls) -> str:
-    """Return what is wrong with the upstream whose certificate must be for `asked`."""
+def is_untrusted(error: ssl.SSLCertVerificationError) -> bool:
+    """Return whether no CA that is trusted signed the certificate."""
+    return error.verify_code in _UNKNOWN_CA
+
+
+def tls_reason(error: ssl.SSLError, *, asked: str, options: UpstreamTls, shown: str | None = None) -> str:
+    """Return what is wrong with the upstream whose certificate must be for `asked`; `shown`: the pin of its key."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return refusal(error)
     code, detail = error.verify_code, error.verify_message
@@ -22,7 +27,8 @@ def tls_reason(error: ssl.SSLError, *, asked: str, options: UpstreamTls) -> str:
             why = (
                 "this machine trusts no CA that signed it: set upstream_tls.ca to the root certificate of its CA (PEM)"
             )
-        return f"its certificate does not chain to a trusted CA ({detail}); {why}"
+        instead = f"; or, if that is its own certificate, trust its key alone: {_line(shown)}" if shown else ""
+        return f"its certificate does not chain to a trusted CA ({detail}); {why}{instead}"
     if code in (_WRONG_NAME, _WRONG_ADDRESS):
         instead = "set upstream_tls.server_name to a name that is in it"
         return f"its certificate is not for {asked}: {instead}"
@@ -35,7 +41,11 @@ def tls_reason(error: ssl.SSLError, *, asked: str, options: UpstreamTls) -> str:
 
 def pin_reason(found: str) -> str:
     """Return that the upstream shows another key than the pinned one."""
-    return f"its key is not the one in upstream_tls.pin but {found}: change the pin if that is right"
+    return f"its key is not the one in upstream_tls.pin but {found}: if that is right, write {_line(found)}"
+
+
+def _line(pin: str) -> str:
+    return f'`upstream_tls: {{pin: "{pin}"}}`'
 
 
 def refusal(error: ssl.SSLError) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import load_pem_x509_certificate
 
 from proxyd.cli.main import cli
-from tests.support.cached import NO_CA, for_anybody, get, seen, start_cached, tls
+from tests.support.cached import NO_CA, get, seen, start_cached, tls, tls_leaf
 from tests.support.certs import make_pem
 from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess
@@ -94,7 +93,7 @@ def test_what_another_program_obtained_serves_at_once(
     daemon.start()
     leaf = load_pem_x509_certificate(chain).public_bytes(serialization.Encoding.DER)
     for host in (HOST, ALIAS):
-        assert _leaf(daemon, host) == leaf
+        assert tls_leaf(daemon.https_port, host) == leaf
     rows = command(daemon, "status", "--json").json["hosts"]
     assert {host: row["state"] for host, row in rows.items()} == {HOST: "ready", ALIAS: "ready"}
 
@@ -140,11 +139,3 @@ def _without_file(arguments: list[str]) -> tuple[str, ...]:
     return tuple(
         word for index, word in enumerate(arguments) if word != "-c" and (not index or arguments[index - 1] != "-c")
     )
-
-
-def _leaf(daemon: DaemonProcess, host: str) -> bytes:
-    with (
-        socket.create_connection(("127.0.0.1", daemon.https_port), 10) as raw,
-        for_anybody().wrap_socket(raw, server_hostname=host) as connection,
-    ):
-        return connection.getpeercert(binary_form=True) or b""

@@ -224,5 +224,5 @@ def test_who_does_not_begin(limited: Limited) -> None:
 
 def test_no_limit_is_left_out_here() -> None:
     elsewhere = {"max_connections", "max_connections_per_ip", "max_upstream_connections"}
-    elsewhere |= {"proxy_header_timeout", "hello_timeout", "handshake_timeout"}
+    elsewhere |= {"proxy_header_timeout", "hello_timeout", "handshake_timeout", "client_allow"}
     assert {limit for limit, _, _ in CASES.values()} | elsewhere == set(get_args(Limit))

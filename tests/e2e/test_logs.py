@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from pebble.server import free_port
 from tests.support.cached import NO_CA, get, keep_certificates, plain, start_cached, status, tls
+from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess, eventually
 from tests.support.journal import Journal
 from tests.support.processes import issuer, workers
+from tests.support.scrape import scrape
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
@@ -167,14 +170,22 @@ def test_a_file_that_cannot_be_written_is_told_once_and_all_is_served(
     daemon: DaemonProcess, upstream: Upstream, tmp_path: Path, number: int
 ) -> None:
     file = tmp_path / "logs" / "access.log"
-    start_cached(daemon, {HOST: upstream.port}, log={"access": {"file": str(file)}}, workers=number)
+    port, log = free_port(), {"access": {"file": str(file)}}
+    admin = {"listen": f"127.0.0.1:{port}"}
+    start_cached(daemon, {HOST: upstream.port}, log=log, workers=number, admin=admin)
     daemon.wait_for("the access log cannot be written")
+    told = command(daemon, "status")
+    assert told.status == 1
+    assert f"the access log {file} cannot be written: No such file or directory: make the directory" in told.out
+    assert scrape(port)["proxyd_trouble", "access_log"] == 1
     assert [ask(daemon) for _ in range(20)] == [200] * 20
     assert daemon.log().count("the access log cannot be written") == 1
     assert f'reason="No such file or directory: make the directory {file.parent}"' in daemon.log()
     file.parent.mkdir()
     eventually(lambda: ask(daemon) == 200 and "the access log is written again" in daemon.log(), what=daemon.log)
     assert daemon.log().count("the access log is written again") == 1
+    assert command(daemon, "status").status == 0
+    assert scrape(port)["proxyd_trouble", "access_log"] == 0
 
 
 def test_a_reload_moves_the_log_elsewhere(daemon: DaemonProcess, upstream: Upstream, tmp_path: Path) -> None:

@@ -1,16 +1,25 @@
-"""A later version used the directory, and the one before it is back: it passes over what it does not know."""
+"""Directories of other versions: what one before it left is served, what a later one added is passed over."""
 
 import json
 import sqlite3
+import tarfile
 from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 
+import pytest
+from cryptography import x509
+
+from tests.support.cached import tls_leaf
 from tests.support.command import command
-from tests.support.daemon import DaemonProcess, HttpsClient
+from tests.support.daemon import ROOT, DaemonProcess, HttpsClient
 from tests.support.fake_ca import FakeCa
+from tests.support.kept_cache import ALIAS, HOSTS, LOST, ONE, SERVER, SHARED, TWO
 from tests.support.upstream import Upstream
 
 HOST = "one.example.test"
+#: Each was made by the version in its name (tests/support/kept_cache.py).
+CACHES = sorted((ROOT / "tests" / "caches").glob("*.tar.gz"))
 
 
 def use_as_a_later_version(daemon: DaemonProcess) -> None:
@@ -60,3 +69,34 @@ def test_version_n_serves_from_the_directory_of_the_one_after_it(daemon: DaemonP
     assert (daemon.cache / "+proxyd" / "novelty").exists()
     assert (daemon.cache / f"{HOST}+novelty").exists()
     assert daemon.journal("SELECT count(*) FROM event WHERE kind = 'novelty seen'") == [(1,)]
+
+
+def _leaf(file: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificates(file.read_bytes())[0]
+
+
+@pytest.mark.parametrize("packed", CACHES, ids=lambda one: one.name.removesuffix(".tar.gz"))
+def test_what_an_earlier_version_left_is_served_and_known(packed: Path, daemon: DaemonProcess) -> None:
+    with tarfile.open(packed) as one:
+        one.extractall(daemon.directory, filter="data")
+    files = {one.name: one.read_bytes() for one in daemon.cache.iterdir() if one.is_file()}
+    assert files.keys() == {"acme_account+key", ONE, TWO, f"{TWO}+rsa", SHARED}
+    daemon.configure(HOSTS, acme={"server": SERVER})
+    daemon.start()
+    for host in (ONE, TWO, SHARED, ALIAS):
+        file = daemon.cache / (SHARED if host == ALIAS else host)
+        assert x509.load_der_x509_certificate(tls_leaf(daemon.https_port, host)) == _leaf(file)
+    rows = command(daemon, "status", "--json").json["hosts"]
+    for host in (ONE, TWO, SHARED, ALIAS):
+        row = rows[host]
+        assert (row["state"], row["issuer"], row["failures"]) == ("ready", SERVER, 0)
+        assert row["renew_at"].startswith("2040-01-")  # in the CA's window, which is not asked for again
+    assert rows[LOST]["state"] in ("waiting", "ordering")
+    assert "unauthorized (HTTP 403): not for you" in command(daemon, "explain", LOST).out
+    told = command(daemon, "explain", ONE).out
+    assert told.count(f"{SERVER} gave certificate") == 2
+    assert daemon.stop() == 0
+    assert {one.name: one.read_bytes() for one in daemon.cache.iterdir() if one.is_file()} == files
+    assert not [*(daemon.cache / "+proxyd" / "aside").iterdir()]
+    for word in ("Traceback", "broken", "order placed"):
+        assert word not in daemon.log()

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import socket
 import ssl
 import threading
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.cached import NO_CA, get, reload, start_cached, status, tls
+from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.private_ca import PrivateCa
 from tests.support.small_server import threaded_server
@@ -74,6 +77,21 @@ def test_tls_to_an_upstream_is_verified(daemon: DaemonProcess, tmp_path: Path) -
         ):
             assert status(ask(daemon, host)) == 502
             daemon.wait_for(says)
+
+
+def test_the_pin_of_a_self_signed_upstream_is_in_the_log(daemon: DaemonProcess, tmp_path: Path) -> None:
+    own = tmp_path / "appliance.pem"
+    own.write_bytes(make_pem("appliance.test"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own)
+    with threaded_server("an appliance", tls=context) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        start_cached(daemon, {HOST: url})
+        assert status(ask(daemon)) == 502
+        eventually(lambda: "upstream_tls: {pin: " in daemon.log(), what=daemon.log)
+        (line,) = {*re.findall(r"`(upstream_tls: .*?)`", daemon.log().replace("\\", ""))}
+        reconfigure(daemon, {HOST: {"upstream": url, **yaml.safe_load(line)}})
+        assert body(ask(daemon)) == "an appliance"
 
 
 @pytest.mark.parametrize("says_goodbye", [True, False])

@@ -2,9 +2,14 @@
 
 import json
 import socket
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+
 from pebble.server import Pebble, free_port
+from tests.support.certs import make_pem
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, HttpsClient, eventually
 from tests.support.private_ca import PrivateCa
@@ -50,6 +55,53 @@ def test_a_host_without_a_certificate_is_told_once_over_restarts_and_its_end_too
     assert resolved["troubles"][0]["hosts"] == [HOST]
     assert "s3cret" not in daemon.log()
     assert "/a/path" not in daemon.log()
+
+
+def test_it_is_told_ever_more_urgently_as_the_certificate_runs_out(
+    tmp_path: Path, daemon: DaemonProcess, upstream: Upstream
+) -> None:
+    """A certificate of two minutes with forty seconds left; each reload has the troubles looked at."""
+    life, left = timedelta(seconds=120), timedelta(seconds=40)
+    with (
+        Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble,
+        receiver() as server,
+    ):
+        pebble.set_dns("set-default-ipv4", ip="127.0.0.9")
+        daemon.configure({HOST: upstream.port}, pebble=pebble, alerts=[{"webhook": server.url}], resolvers=[pebble.dns])
+        daemon.cache.mkdir(mode=0o700)
+        (daemon.cache / HOST).write_bytes(make_pem(HOST, lifetime=life, begin=datetime.now(UTC) + left - life))
+        (daemon.cache / HOST).chmod(0o600)
+        ends = x509.load_pem_x509_certificates((daemon.cache / HOST).read_bytes())[0].not_valid_after_utc
+        daemon.start()
+        looked = 0.0
+
+        def has_run_out() -> bool:
+            nonlocal looked
+            if (now := time.monotonic()) - looked > 1:
+                looked = now
+                daemon.reload()
+            return any(one["escalation"] == "nothing_serves" for one in server.documents)
+
+        eventually(has_run_out, what=daemon.log, seconds=60)
+        pebble.set_dns("set-default-ipv4", ip="127.0.0.1")
+        assert command(daemon, "renew", HOST).status == 0
+        eventually(lambda: server.documents[-1]["event"] == "resolved", what=daemon.log)
+        assert daemon.stop() == 0
+    steps = ["noticed", "one_fifth_left", "one_tenth_left", "one_twentieth_left", "nothing_serves"]
+    *problems, resolved = server.documents
+    assert [one["escalation"] for one in problems] == steps
+    assert [one["severity"] for one in problems] == ["warning"] * 2 + ["critical"] * 3
+    assert {one["kind"] for one in server.documents} == {"renewal_failed"}
+    assert {one["event"] for one in problems} == {"problem"}
+    for one, share in zip(problems[:-1], (1, 5, 10, 20), strict=True):
+        (trouble,) = one["troubles"]
+        assert datetime.fromisoformat(trouble["runs_out_at"]) == ends
+        assert datetime.fromisoformat(one["at"]) >= ends - life / share
+        assert f"Runs out of road at {ends:%Y-%m-%d %H:%M} UTC: from then on clients are refused." in one["text"]
+        assert f"A and AAAA records of {HOST}" in trouble["to_do"]
+    assert problems[-1]["troubles"][0]["runs_out_at"] is None
+    assert "clients are refused" in problems[-1]["summary"]
+    assert resolved["troubles"][0]["hosts"] == [HOST]
 
 
 def test_channels_that_fail_in_every_way_are_said_once_and_disturb_nothing(

@@ -61,6 +61,7 @@ def test_a_new_certificate_is_exported_and_then_told_once_over_restarts(
         assert "SECRET_TOKEN" not in environment
         eventually(lambda: "and said: reloaded mail" in command(daemon, "explain", HOST).out, what=daemon.log)
         assert "copies for other programs were written" in command(daemon, "explain", HOST).out
+        assert 'said="reloaded mail"' in next(one for one in daemon.log().splitlines() if "on_renew ended well" in one)
         daemon.stop()
         daemon.start()
         assert command(daemon, "renew", HOST).status == 0

@@ -111,6 +111,7 @@ class SimClock:
             return Failure(kind=FailureKind.LOCAL, message="the clock is not the CA's")
         return None
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> bool:
         if self._reaches() and abs(self._machine.offset) <= _TLS_FAILS:
             self.steady.dated(self._ca, self._timeline.now)
+        return True

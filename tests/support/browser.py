@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import subprocess
 import urllib.request
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,18 +32,46 @@ _OPTIONS += [
 
 
 class Browser:
-    """One page of a Chromium with a profile of its own, and `options`. What it asks for and complains of is noted."""
+    """One page of a Chromium with a profile of its own. What it asks for and complains of is noted.
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    `local`: names that are this machine for it. What `trust` and `import_pair` put into its store holds from its start.
+    """
+
+    def __init__(self, directory: Path, *options: str, local: Sequence[str] = ()) -> None:
         self._profile = directory / "profile"
-        self._options = options
+        self._home = directory / "home"
+        here = [f"--host-resolver-rules={', '.join(f'MAP {name} 127.0.0.1' for name in local)}"] if local else []
+        self._options = [*options, *here]
         self._number = 0
         self.asked: list[str] = []
         self.complaints: list[str] = []
 
+    def trust(self, root: Path) -> None:
+        """Have it believe a CA."""
+        self._in_store("certutil", "-A", "-t", "C,,", "-n", root.name, "-i", str(root))
+
+    def import_pair(self, pkcs12: Path) -> None:
+        """Give it a certificate of its own, from a file without a password."""
+        self._in_store("pk12util", "-i", str(pkcs12), "-W", "")
+
+    def _in_store(self, program: str, *arguments: str) -> None:
+        store = self._home / ".pki" / "nssdb"
+        if not store.exists():
+            store.mkdir(parents=True)
+            subprocess.run(["certutil", "-d", f"sql:{store}", "-N", "--empty-password"], check=True, timeout=SECONDS)
+        done = subprocess.run(
+            [program, "-d", f"sql:{store}", *arguments], capture_output=True, text=True, timeout=SECONDS
+        )
+        assert not done.returncode, done
+
     def __enter__(self) -> "Browser":
         command = ["chromium", *_OPTIONS, *self._options, f"--user-data-dir={self._profile}", "about:blank"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command,
+            env={**os.environ, "HOME": str(self._home)} if self._home.exists() else None,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         with ExitStack() as ending:
             ending.callback(self._end)
             self._page = ending.enter_context(connect(self._address(), max_size=None, compression=None))
@@ -75,6 +105,11 @@ class Browser:
         self.call("Page.navigate", url=address)
         while self._told().get("method") != "Page.loadEventFired":
             pass
+
+    def opens(self, address: str) -> str | None:
+        """Go to a page; return why it cannot be had, or None."""
+        error: str | None = self.call("Page.navigate", url=address).get("errorText")
+        return error
 
     def value(self, script: str) -> Any:
         """Return what an expression is in the page, once it is known."""

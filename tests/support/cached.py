@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from tests.support.certs import make_pem
@@ -14,19 +15,27 @@ NO_CA = {"server": "https://127.0.0.1:1/dir"}
 
 
 def start_cached(
-    daemon: DaemonProcess, hosts: Mapping[str, Any], *, prepare: Callable[[], None] | None = None, **more: Any
+    daemon: DaemonProcess,
+    hosts: Mapping[str, Any],
+    *,
+    prepare: Callable[[], None] | None = None,
+    covers_all: bool = False,
+    **more: Any,
 ) -> None:
-    """Start it with a self-signed certificate for each host, and wait until all are served."""
-    keep_certificates(daemon, *hosts)
+    """Start it with a self-signed certificate for each host (`covers_all`: one), and wait until all are served."""
+    keep_certificates(daemon, *hosts, covers_all=covers_all)
     daemon.configure({**hosts}, acme=NO_CA, **more)
     daemon.start(prepare=prepare)
 
 
-def keep_certificates(daemon: DaemonProcess, *hosts: str) -> None:
-    """Put self-signed certificates into the cache."""
+def keep_certificates(
+    daemon: DaemonProcess, *hosts: str, covers_all: bool = False, begin: datetime | None = None
+) -> None:
+    """Put self-signed certificates of 90 days into the cache; `covers_all`: the same one for all of them."""
+    common = make_pem(*hosts, begin=begin) if covers_all else b""
     daemon.cache.mkdir(mode=0o700, exist_ok=True)
     for host in hosts:
-        (daemon.cache / host).write_bytes(make_pem(host))
+        (daemon.cache / host).write_bytes(common or make_pem(host, begin=begin))
         (daemon.cache / host).chmod(0o600)
 
 
@@ -61,6 +70,15 @@ def tls(port: int, name: str | None, request: bytes, *, source: str = "127.0.0.1
         with for_anybody().wrap_socket(raw, server_hostname=name) as connection:
             connection.sendall(request)
             return _all(connection)
+
+
+def tls_leaf(port: int, name: str) -> bytes:
+    """Return the certificate that a client is shown, DER."""
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as raw,
+        for_anybody().wrap_socket(raw, server_hostname=name) as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
 
 
 def for_anybody() -> ssl.SSLContext:

@@ -78,6 +78,34 @@ def commands(file: Path) -> Iterator[list[str]]:
     yield from filter(None, map(_arguments, lines))
 
 
+def service_commands() -> dict[str, str]:
+    """Return each `systemctl …` and `journalctl …` that people are told to type, without `sudo`, and one place of it.
+
+    From the documents, what units say of themselves, and what alerts tell to do. A form without a unit is none.
+    """
+    found = dict[str, str]()
+    for file in documents():
+        lines = [line for one in snippets(file) if one.kind == "sh" for line in shell_lines(one.text)]
+        for line in (*lines, *codes(file)):
+            found.setdefault(_of_service(line), str(file))
+    for path in (*(ROOT / "systemd").iterdir(), ROOT / "docs" / "prometheus-alerts.yaml"):
+        text = path.read_text("utf-8")
+        lines = [*re.findall(r"^#\s+(\w+ctl .+)$", text, re.MULTILINE), *re.findall(r'do: "(.+)"', text)]
+        for line in (*(part for one in lines for part in one.split("; ")), *_CODE.findall(text)):
+            found.setdefault(_of_service(line), path.name)
+    found.pop("", None)
+    return found
+
+
+def _of_service(line: str) -> str:
+    """Return a command for systemd as it is typed, or nothing; what the shell has for itself is left in it."""
+    if not re.match(r"(sudo )?(systemctl|journalctl) ", line) or "…" in line:
+        return ""
+    words = shlex.split(line.removeprefix("sudo "), comments=True)
+    has_unit = words[0] == "journalctl" or any("proxyd" in one or "." in one for one in words[1:])
+    return re.sub(r"\s+#.*$", "", line.removeprefix("sudo ")).strip() if has_unit else ""
+
+
 def mentions(file: Path) -> Iterator[list[str]]:
     """Yield the same of each within the text, where a command may stand for itself; a form (`[HOST…]`) is none."""
     yield from (found for one in codes(file) if not re.search(r"[\[…]", one) and (found := _arguments(one)))
@@ -124,7 +152,7 @@ def _prose(file: Path) -> str:
     return "\n".join(kept)
 
 
-def run(block: Snippet, places: Mapping[str, object]) -> str:
+def run(block: Snippet, places: Mapping[str, object], *, cwd: Path | None = None) -> str:
     """Run a block, with other words for some of its own, in a shell that stops at a failure; return its output."""
     text = block.text
     for written, real in places.items():
@@ -135,6 +163,7 @@ def run(block: Snippet, places: Mapping[str, object]) -> str:
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=cwd,
     )
     assert done.returncode == 0, f"{block}: {done.stderr}"
     return done.stdout

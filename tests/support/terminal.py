@@ -5,7 +5,7 @@ import pty
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tests.support.daemon import ROOT, DaemonProcess
 
@@ -14,16 +14,22 @@ def at_terminal(
     daemon: DaemonProcess, *arguments: str, columns: int = 100, environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
     """Run `proxyd ARGUMENTS -c FILE` at a terminal; return its exit status and what is on the screen."""
+    command = [sys.executable, "-m", "proxyd", *arguments, "-c", str(daemon.file)]
+    return screen(command, columns=columns, environment={"NO_COLOR": "", **(environment or {})})
+
+
+def screen(command: Sequence[str], *, columns: int = 100, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run any command at a terminal."""
     ours, its = pty.openpty()
     try:
         termios.tcsetwinsize(its, (40, columns))
         process = subprocess.Popen(
-            [sys.executable, "-m", "proxyd", *arguments, "-c", str(daemon.file)],
+            command,
             cwd=ROOT,
             stdin=its,
             stdout=its,
             stderr=its,
-            env={**os.environ, "TERM": "xterm", "NO_COLOR": "", **(environment or {})},
+            env={**os.environ, "TERM": "xterm", **environment},
         )
     finally:
         os.close(its)

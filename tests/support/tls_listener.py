@@ -55,7 +55,7 @@ async def our_listener(
             challenges=ChallengeTable(clock=clock, arrived=lambda *_: None),
             obtain=on_demand.wait,
             cache_read=cache_read,
-            default_for=lambda _: None,
+            default_for=lambda *_: None,
             gate=ArrivalGate(balancers),
             seats=Seats(most=1000, most_each=0, counters=Counters()),
             h1=h1,

@@ -16,7 +16,7 @@ import yaml
 
 from pebble.server import Pebble
 from tests.support.daemon import HttpsClient, eventually
-from tests.support.documents import snippet
+from tests.support.documents import shell_lines, snippet
 from tests.support.upstream import Upstream
 from tests.systemd.service import (
     CACHE,
@@ -29,6 +29,7 @@ from tests.systemd.service import (
     children,
     configure,
     journal,
+    kinds,
     load,
     main_pid,
     one_of,
@@ -124,6 +125,16 @@ def test_it_starts_and_gets_a_certificate(pebble: Pebble, application: Upstream,
     assert int(shown("NFileDescriptorStore")) == 8  # two families, two ports, two workers
 
 
+def test_keys_stay_in_memory_and_who_serves_has_no_rights() -> None:
+    assert (shown("LimitCORE"), shown("MemorySwapMax"), shown("NoNewPrivileges")) == ("0", "0", "yes")
+    rights = {}
+    for pid, kind in kinds().items():
+        status = Path(f"/proc/{pid}/status").read_text()
+        rights[kind] = re.findall("Cap(?:Eff|Prm|Amb):\t0*([0-9a-f]+)\n", status)
+        assert Path(f"/proc/{pid}/fd").stat().st_uid == 0
+    assert rights == {"worker": ["0"] * 3, "issuer": ["400"] * 3}  # CAP_NET_BIND_SERVICE
+
+
 def test_who_fails_is_named_in_the_status(pebble: Pebble, application: Upstream) -> None:
     pebble.set_dns("add-a", host="lost.example.test", addresses=["127.0.0.2"])
     configure(pebble, application, HOST, "lost.example.test", listen={"https": "127.0.0.1:443", "http": "127.0.0.1:80"})
@@ -159,12 +170,13 @@ def test_a_restart_loses_nobody(pebble: Pebble, application: Upstream, client: H
 
 
 def test_a_restart_with_the_socket_unit_loses_nobody(client: HttpsClient) -> None:
-    run("systemctl", "stop", "proxyd")
-    run("systemctl", "enable", "--now", "proxyd.socket")
+    *before, start = shell_lines(snippet("install.md", "proxyd.socket\n").text.replace("sudo ", ""))
+    run("bash", "-euc", "\n".join(before))
     assert shown("ActiveState") == "inactive"
     with load(client):  # the first of them starts it
         eventually(lambda: shown("ActiveState") == "active", what=journal)
         run("systemctl", "restart", "proxyd")
+    run("bash", "-euc", start)
     assert shown("NFileDescriptorStore") == "0"
     run("systemctl", "disable", "--now", "proxyd.socket", "proxyd.service")
     drop_in = UNITS / "proxyd.socket.d" / "override.conf"

@@ -155,6 +155,7 @@ def test_it_is_removed_and_what_it_has_obtained_stays(client: HttpsClient) -> No
     CONFIG.write_text(f"{written}cache: /srv/proxyd\nlog: {{access: {{file: /var/log/proxyd/access.log}}}}\n")
     said = run("scripts/install", "--uninstall", "--purge", "--dry-run")
     assert "this stays, delete it yourself: /srv/proxyd (cache, with certificates and keys)\n" in said
+    assert "nothing was done; without --dry-run: removed, with configuration" in said
     CONFIG.write_text(written)
     assert served(client)
     run("scripts/install", "--uninstall")

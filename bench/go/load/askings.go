@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 const large = 100 << 20
@@ -24,19 +25,28 @@ var askings = map[string]func(host string, number int) asking{
 		head := plain("POST", "/form", host, "Content-Type: application/octet-stream\r\nContent-Length: 10240\r\n")
 		return sending(append(head, bytes.Repeat([]byte("y"), 10240)...))
 	},
-	"websocket": websocket,
+	"websocket":   websocket,
+	"h2":          overH2(8, plainFields("/")),
+	"h2-browser":  overH2(8, browserFields),
+	"h2-download": overH2(1, plainFields("/large")),
+	"h2-idle":     overH2(1, plainFields("/")),
 }
 
 func plain(method, target, host, more string) []byte {
 	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: load/1\r\nAccept: */*\r\n%s\r\n", method, target, host, more)
 }
 
+func answered(reader *bufio.Reader) (time.Duration, bool, error) {
+	closes, err := readAnswer(reader)
+	return 0, closes, err
+}
+
 func sending(request []byte) asking {
-	return func(connection *tls.Conn, reader *bufio.Reader) (bool, error) {
+	return func(connection *tls.Conn, reader *bufio.Reader) (time.Duration, bool, error) {
 		if _, err := connection.Write(request); err != nil {
-			return false, err
+			return 0, false, err
 		}
-		return readAnswer(reader)
+		return answered(reader)
 	}
 }
 
@@ -50,28 +60,28 @@ func browser(host string, number int) asking {
 		"Referer: https://%[1]s/page/%[2]s\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n" +
 		"Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\nCookie: session=0123456789abcdef0123456789abcdef; seen=%[2]s\r\n\r\n"
 	made := number * 1_000_000
-	return func(connection *tls.Conn, reader *bufio.Reader) (bool, error) {
+	return func(connection *tls.Conn, reader *bufio.Reader) (time.Duration, bool, error) {
 		made++
 		if _, err := fmt.Fprintf(connection, lines, host, fmt.Sprintf("%010d", made)); err != nil {
-			return false, err
+			return 0, false, err
 		}
-		return readAnswer(reader)
+		return answered(reader)
 	}
 }
 
 func upload(host string, _ int) asking {
 	head := plain("POST", "/file", host, fmt.Sprintf("Content-Length: %d\r\n", large))
 	block := make([]byte, 256<<10)
-	return func(connection *tls.Conn, reader *bufio.Reader) (bool, error) {
+	return func(connection *tls.Conn, reader *bufio.Reader) (time.Duration, bool, error) {
 		if _, err := connection.Write(head); err != nil {
-			return false, err
+			return 0, false, err
 		}
 		for left := large; left > 0; left -= len(block) {
 			if _, err := connection.Write(block); err != nil {
-				return false, err
+				return 0, false, err
 			}
 		}
-		return readAnswer(reader)
+		return answered(reader)
 	}
 }
 
@@ -87,25 +97,25 @@ func websocket(host string, _ int) asking {
 	}
 	answer := make([]byte, 4+1024)
 	var opened *tls.Conn
-	return func(connection *tls.Conn, reader *bufio.Reader) (bool, error) {
+	return func(connection *tls.Conn, reader *bufio.Reader) (time.Duration, bool, error) {
 		if connection != opened {
 			if _, err := connection.Write(request); err != nil {
-				return false, err
+				return 0, false, err
 			}
 			if status, _, _, err := readHead(reader); err != nil || status != 101 {
-				return false, fmt.Errorf("no WebSocket: status %d, error %v", status, err)
+				return 0, false, fmt.Errorf("no WebSocket: status %d, error %v", status, err)
 			}
 			opened = connection
 		}
 		if _, err := connection.Write(frame); err != nil {
-			return false, err
+			return 0, false, err
 		}
 		if _, err := io.ReadFull(reader, answer); err != nil {
-			return false, err
+			return 0, false, err
 		}
 		if !bytes.Equal(answer[4:], payload) {
-			return false, errors.New("another message came back")
+			return 0, false, errors.New("another message came back")
 		}
-		return false, nil
+		return 0, false, nil
 	}
 }

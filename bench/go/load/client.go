@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// An asking makes one request on an open connection and takes its answer; `closes`: the connection is of no use then.
-type asking func(connection *tls.Conn, reader *bufio.Reader) (closes bool, err error)
+// An asking makes one request on an open connection and takes its answer; `took` is 0 when that was all it did, `closes`:
+// the connection is of no use then.
+type asking func(connection *tls.Conn, reader *bufio.Reader) (took time.Duration, closes bool, err error)
 
 // A client has at most one connection, verified, never resumed.
 type client struct {
@@ -29,18 +30,18 @@ func newClient(address, host string, config *tls.Config) *client {
 }
 
 // use makes a request, on a new connection if there is none.
-func (one *client) use(ask asking) error {
+func (one *client) use(ask asking) (time.Duration, error) {
 	if one.connection == nil {
 		if err := one.connect(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	closes, err := ask(one.connection, one.reader)
+	took, closes, err := ask(one.connection, one.reader)
 	if closes || err != nil {
 		_ = one.connection.Close()
 		one.connection = nil
 	}
-	return err
+	return took, err
 }
 
 func (one *client) connect() error {

@@ -16,6 +16,7 @@ import (
 	"log"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -44,7 +45,7 @@ type worker struct {
 
 func main() {
 	log.SetFlags(0)
-	mode := flag.String("mode", "keepalive", "keepalive, browser, connect, download, upload, post, websocket or idle")
+	mode := flag.String("mode", "keepalive", "keepalive, browser, connect, download, upload, post, websocket, idle, h2, h2-browser, h2-download or h2-idle")
 	address := flag.String("address", "", "HOST:PORT to connect to")
 	host := flag.String("host", "", "name to ask for")
 	root := flag.String("root", "", "PEM file of the root that the certificate must chain to")
@@ -67,6 +68,9 @@ func main() {
 		NextProtos:       []string{"http/1.1"},
 		CurvePreferences: []tls.CurveID{tls.X25519},
 	}
+	if strings.HasPrefix(*mode, "h2") {
+		config.NextProtos = []string{"h2"}
+	}
 	ask, found := askings[*mode]
 	if !found {
 		log.Fatalf("no mode %q", *mode)
@@ -74,7 +78,7 @@ func main() {
 	workers := make([]*worker, *connections)
 	each(len(workers), opening, func(index int) {
 		one := &worker{client: newClient(*address, *host, config), ask: ask(*host, index)}
-		if err := one.client.use(one.ask); err != nil {
+		if _, err := one.client.use(one.ask); err != nil {
 			log.Fatal(err)
 		}
 		workers[index] = one
@@ -113,7 +117,8 @@ func (one *worker) run(until time.Time, count int) {
 		if (count > 0 && made >= count) || (count == 0 && !began.Before(until)) {
 			return
 		}
-		if err := one.client.use(one.ask); err != nil {
+		took, err := one.client.use(one.ask)
+		if err != nil {
 			if one.errors++; one.first == nil {
 				one.first = err
 			}
@@ -122,7 +127,10 @@ func (one *worker) run(until time.Time, count int) {
 			}
 			continue
 		}
-		one.times = append(one.times, time.Since(began))
+		if took == 0 {
+			took = time.Since(began)
+		}
+		one.times = append(one.times, took)
 	}
 }
 

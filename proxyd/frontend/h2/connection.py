@@ -105,6 +105,11 @@ class H2Connection(asyncio.Protocol):
     # For the frontend
 
     @property
+    def downstream(self) -> Downstream:
+        """Who is at the other end."""
+        return self._engine.downstream
+
+    @property
     def late_at(self) -> float:
         """When something of a request is due."""
         return self._engine.late_at

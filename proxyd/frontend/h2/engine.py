@@ -98,8 +98,7 @@ class Engine:
         self.outbox = Outbox(
             wake=wake, forced=lambda: glitch("windows of a few bytes"), most_controls=limits.max_control_frames
         )
-        self._handler = handler
-        self._limits = limits
+        self._handler, self._limits = handler, limits
         self._times = times
         self._each_own = each_own
         self._reader = FrameReader(

@@ -42,11 +42,9 @@ class H2Frontend(Connections[H2Connection]):
         self._is_crowd = is_crowd
         self._encoder = HpackEncoder()
 
-    def connection(
-        self, downstream: Downstream, host: Hostname | None = None, *, left: Callable[[], None] = lambda: None
-    ) -> H2Connection:
-        """Return the protocol of a new client connection, served for `host`; `left` is called when it was lost."""
-        return H2Connection(self, downstream, self._times(host, downstream.client), left)
+    def connection(self, downstream: Downstream, *, left: Callable[[], None] = lambda: None) -> H2Connection:
+        """Return the protocol of a new client connection; `left` is called when it was lost."""
+        return H2Connection(self, downstream, self._times(downstream.host, downstream.client), left)
 
     def engine(self, downstream: Downstream, times: Times, wake: Callable[[], object]) -> Engine:
         """Return what speaks HTTP/2 with a client; `wake` is called when it has something to send."""

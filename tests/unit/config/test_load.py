@@ -93,6 +93,8 @@ def test_anchors_merges_and_x_keys() -> None:
         ("hosts:\n\ta: b\n", "tabs"),
         ("hosts:\n  *.example.com: 80\n", 'write "*.example.com": 80'),
         (HOST + "cahce: /tmp\n", "f:3:1: cahce: unknown key: did you mean cache?"),
+        ("hosts:a [b: 8080\n", "f:1:1: hosts:a [b: unknown key"),
+        (ONE + "paths: {'/[a]/': {upstreamm: 80}}}\n", "paths./[a]/.upstreamm: unknown key: did you mean upstream?"),
         (HOST + "  Example.COM.: 80\n", "f:3:3: hosts.Example.COM.: example.com is listed twice"),
         (HOST + "  example.com: 80\n", "f:3:3: hosts.example.com: written twice, first on line 2"),
         ("hosts:\n  https://example.com/: 80\n", "f:2:3: hosts.https://example.com/: 'https://example.com/' is a URL"),
@@ -129,7 +131,6 @@ def test_anchors_merges_and_x_keys() -> None:
             HOST + "limits: {http2: {stream_window: 1KiB}}\n",
             "http2.stream_window: must be greater than or equal to 65535",
         ),
-        ("hosts:\n  example.com: {upstream: 80, hsts: true}\n", "hosts.example.com.hsts: not in this version yet"),
         (HOST + "  *: 80\n", 'write "*": 80'),
         (
             "hosts:\n  example.com: [80, 81, http://127.0.0.1:80]\n",
@@ -159,6 +160,10 @@ def test_anchors_merges_and_x_keys() -> None:
             "f:2:57: hosts.example.com.upstream_tls: key needs cert",
         ),
         (
+            "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {insecure_skip_verify: true}}\n",
+            "upstream_tls.insecure_skip_verify: unknown key: upstreams are always verified",
+        ),
+        (
             "hosts:\n  example.com: {upstream: https://a.test, upstream_tls: {pin: 'sha256:00'}}\n",
             "upstream_tls.pin: must be sha256: and the hash of the public key",
         ),
@@ -166,8 +171,11 @@ def test_anchors_merges_and_x_keys() -> None:
             f"hosts:\n  a.b.com: {{upstream: https://a.test, upstream_tls: {{ca: /a, pin: 'sha256:{'a' * 64}'}}}}\n",
             "upstream_tls: pin replaces ca: remove one of them",
         ),
-        ("hosts:\n  nas.local: 80\n", "no public CA certifies nas.local"),
-        ("hosts:\n  192.0.2.1: 80\n", "no public CA certifies 192.0.2.1"),
+        (
+            "hosts:\n  nas.local: {upstream: 80, tls: {issuer: acme}}\n",
+            "f:2:3: hosts.nas.local: no public CA certifies nas.local: remove `issuer: acme`",
+        ),
+        ("defaults: {tls: {issuer: acme}}\nhosts:\n  192.0.2.1: 80\n", "no public CA certifies 192.0.2.1"),
         ("hosts:\n  8.8.8.8: 80\n", "only with `acme: {profile: shortlived}`"),
         (HOST + "acme: {fallback: [{email: a@b.test}]}\n", "acme.fallback[0]: needs a server of its own"),
         (HOST + "acme: {server: http://ca.example/dir}\n", "write https://ca.example/dir"),
@@ -237,7 +245,13 @@ def test_mistakes_have_a_place_and_a_next_step(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["tls: {min_version: 1.3}", "hsts: ramp"])
+def test_what_hosts_have_in_common_may_be_an_anchor() -> None:
+    common = "x-common: &common {timeouts: {connect: 1s, idle: 5s}, headers: {response: {set: {X-A: a, X-B: b}}}}\n"
+    hosts = "".join(f"  h{number}.example.com: {{<<: *common, upstream: 80}}\n" for number in range(2000))
+    assert len(parse(f"{common}hosts:\n{hosts}", "f").names) == 2000
+
+
+@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}", "http2: true"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(f"{ONE}{option}}}\n", "f")
@@ -435,6 +449,20 @@ def test_upstream_tls_without_an_https_upstream_is_hardly_meant() -> None:
     assert warning.startswith("f:2:65: hosts.a.example.com.upstream_tls: warning: has no effect: no TLS is spoken to")
 
 
+def test_an_upstream_beside_a_redirect_is_never_asked() -> None:
+    both = "hosts:\n  a.example.com: {upstream: 8080, redirect: https://b.example.com, paths: {/a/: 8081}}\n"
+    (warning,) = parse(both, "f").warnings
+    assert warning == (
+        "f:2:29: hosts.a.example.com.upstream: warning: is never asked: every request outside of paths is redirected "
+        "to https://b.example.com; remove one of the two"
+    )
+    common = "defaults: {redirect: https://b.example.com}\nhosts:\n  a.example.com: 8080\n"
+    (warning,) = parse(common, "f").warnings
+    assert "is never asked: every request is redirected to https://b.example.com" in warning
+    assert parse(f"{common}  c.example.com: {{upstream: 1, redirect: false}}\n", "f").warnings == (warning,)
+    assert parse("defaults: {upstream: 1}\nhosts: {a.example.com: {redirect: https://b.test}}\n", "f").warnings == ()
+
+
 def test_a_pin_is_read_in_both_forms() -> None:
     text = "hosts:\n  a.example.com: {{upstream: https://10.0.0.1, upstream_tls: {{pin: '{}'}}}}\n"
     digest = bytes(range(32))
@@ -446,9 +474,43 @@ def test_a_pin_is_read_in_both_forms() -> None:
 @pytest.mark.parametrize("written", ["1.2", '"1.2"', "tls1.2", "TLSv1.2", "TLS1.2"])
 def test_versions_as_people_write_them(written: str) -> None:
     text = f"hosts: {{a.example.com: {{upstream: 80, tls: {{min_version: {written}}}}}}}"
-    assert parse(text, "f").hosts[Hostname("a.example.com")].tls.min_version == "1.2"
-    with pytest.raises(ConfigError, match=r"min_version: not in this version yet: remove the line, or write 1\.2$"):
-        parse(text.replace("1.2", "1.3"), "f")
+    for version in ("1.2", "1.3"):
+        parsed = parse(text.replace("1.2", version), "f")
+        assert parsed.hosts[Hostname("a.example.com")].tls.min_version == version
+    with pytest.raises(ConfigError, match=r"must be '1.2' or '1.3' \(written: "):
+        parse(text.replace("1.2", "1.1"), "f")
+
+
+@pytest.mark.parametrize(
+    ("written", "requests", "seconds", "burst"),
+    [
+        ("{requests: 100}", 100, 1, None),
+        ("{requests: 5, per: 2m, burst: 9}", 5, 120, 9),
+        ("100/s", 100, 1, None),
+        ("10/min", 10, 60, None),
+        ("7 / 10m", 7, 600, None),
+    ],
+)
+def test_a_rate_limit_as_people_write_it(written: str, requests: int, seconds: int, burst: int | None) -> None:
+    limit = (
+        parse(f"hosts: {{a.example.com: {{upstream: 80, rate_limit: {written}}}}}", "f")
+        .hosts[Hostname("a.example.com")]
+        .rate_limit
+    )
+    assert limit is not None
+    assert (limit.requests, limit.per.total_seconds(), limit.burst) == (requests, seconds, burst)
+
+
+@pytest.mark.parametrize("written", ["{requests: 0}", "{per: 1s}", "{requests: 1, per: 0s}", "{requests: 1, burst: 0}"])
+def test_a_rate_limit_that_would_let_nobody_in_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match="rate_limit"):
+        parse(f"hosts: {{a.example.com: {{upstream: 80, rate_limit: {written}}}}}", "f")
+
+
+@pytest.mark.parametrize("written", ["100/x", "100", "often", "0/s"])
+def test_a_rate_limit_that_is_none_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match="rate_limit"):
+        parse(f"hosts: {{a.example.com: {{upstream: 80, rate_limit: {written}}}}}", "f")
 
 
 def test_false_is_off_as_null_is() -> None:

@@ -53,7 +53,10 @@ def test_an_empty_mapping_is_the_defaults_and_null_is_off() -> None:
         (ASK + 'hosts:\n  "*.10.0.0.1": 80\n', "IP addresses have no names under them"),
         (ASK + 'hosts:\n  "*.": 80\n', "the host name is empty"),
         (ASK + f'hosts:\n  "*.{"a" * 63}.{"b" * 63}.{"c" * 63}.{"d" * 60}": 80\n', "leaves no room for a label"),
-        (ASK + 'hosts:\n  "*.a.local": 80\n', "no public CA certifies names under *.a.local"),
+        (
+            ASK + 'hosts:\n  "*.a.local": {upstream: 80, tls: {issuer: acme}}\n',
+            "no public CA certifies names under *.a.local",
+        ),
         (ASK + 'hosts:\n  "*.a.com": {upstream: 1, certificate: shared}\n', "each gets a certificate of its own"),
         (ASK + 'hosts:\n  "*.a.com": 80\n  "*.A.com.": 80\n', "*.a.com is listed twice"),
         (ASK + 'hosts:\n  b.com: {upstream: 1, aliases: ["*.a.com"]}\n', "is a wildcard: give it an entry of its own"),

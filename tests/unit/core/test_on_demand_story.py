@@ -70,7 +70,7 @@ def test_a_wildcard_host() -> None:
     lines = [line for one in explain_pattern(view(names=22), [], NOW) for line in one.lines]
     assert lines[0] == (
         f"Each name under *.apps.example.com gets a certificate when a client first asks for it, if {ASK} allows it: "
-        "at most 10 new names in 24 hours, from letsencrypt, else from zerossl, proved by http-01."
+        "at most 10 new names in 24 hours, from letsencrypt, else from zerossl; proved by http-01."
     )
     assert lines[1].endswith("n19.apps.example.com, and 2 more.")
     assert view(names=1).words == "on demand: 1 name is served; 3 of 10 new names in 24 h used"

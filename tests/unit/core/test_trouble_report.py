@@ -12,6 +12,7 @@ from proxyd.core.clock_watch import Doubt
 from proxyd.core.failure import Failure, FailureKind
 from proxyd.core.hostname import Hostname
 from proxyd.core.lineage import Held, Lineage, Plan
+from proxyd.core.notice import _WHAT
 from proxyd.core.renewal import Validity
 from proxyd.core.status import Facts
 from proxyd.core.trouble import Trouble, TroubleKind, Urgency
@@ -139,3 +140,18 @@ def test_alarms_cache_and_clock() -> None:
         TroubleKind.SELF_HANDSHAKE_FAILED,
     ]
     assert found[2].reason == "example.com: not confirmed"
+
+
+def test_what_is_wrong_with_the_whole_is_one_of_a_kind() -> None:
+    refused = Alarm(reason="the file was refused", to_do="Mend it.", kind=TroubleKind.RELOAD_REFUSED)
+    log = Alarm(reason="the log takes nothing", to_do="Make room.", kind=TroubleKind.ACCESS_LOG_FAILED)
+    found = troubles([], NOW, others=[refused, log])
+    assert [(one.key, one.reason, one.to_do) for one in found] == [
+        ("reload_refused", refused.reason, refused.to_do),
+        ("access_log_failed", log.reason, log.to_do),
+    ]
+    assert {one.urgency for one in found} == {Urgency.NOTICED}
+
+
+def test_every_kind_has_its_words() -> None:
+    assert set(_WHAT) == set(TroubleKind)

@@ -2,16 +2,24 @@
 
 import asyncio
 import ssl
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from pebble.server import free_port
 from proxyd.certs.certificate import Certificate
+from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
+from proxyd.core.tls_policy import TlsPolicy
 from proxyd.daemon.handshake_check import Seen, look, place
+from proxyd.daemon.system_clock import SystemClock
+from proxyd.issuance.memory import Memory
+from proxyd.store.journal import Journal
+from proxyd.tls.certificate_table import CertificateTable
 from proxyd.tls.context import certificate_context, load_pem
 from tests.support.certs import make_pem
-from tests.support.tls_listener import another_program, silence
+from tests.support.tls_listener import another_program, our_listener, silence
 
 HOST, WILDCARD = Hostname("example.com"), Hostname("*.example.com")
 
@@ -51,6 +59,27 @@ async def test_the_leaf_is_seen_where_clients_must_have_certificates() -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     async with another_program(context) as address:
         assert await look(address, HOST, one) == (Seen.RIGHT, "")
+
+
+@pytest.mark.parametrize("floor", ["1.2", "1.3"])
+@pytest.mark.parametrize("asks", [False, True])
+async def test_policies_do_not_hide_what_is_shown(tmp_path: Path, floor: Literal["1.2", "1.3"], asks: bool) -> None:
+    """A client that wants RSA has TLS 1.2, and there it is refused before the end where it needs a certificate."""
+    modern, old = certificate(), certificate(rsa_key=True)
+    ca = make_pem("clients.example") if asks else b""
+    policy = TlsPolicy(min_version=floor, client_auth="require" if asks else "none", client_ca=ca)
+    table = CertificateTable()
+    table.keep_to(HostTable({HOST: policy}))
+    clock = SystemClock()
+    async with our_listener(table, Memory(Journal(tmp_path / "journal", clock=clock), clock=clock)) as address:
+        for served in ([old], [modern], [modern, old]):
+            table.put(HOST, served)
+            for one in served:
+                assert await look(address, HOST, one) == (Seen.RIGHT, "")
+                assert await table.confirm(HOST, one)
+            other = certificate(rsa_key=served[0] is old)
+            assert await look(address, HOST, other) == (Seen.WRONG, "")
+            assert not await table.confirm(HOST, other)
 
 
 async def test_a_wildcard_is_asked_for_with_a_sample_label() -> None:

@@ -132,9 +132,12 @@ def test_a_disk_that_stands_still_costs_bounded_memory(tmp_path: Path) -> None:
 
 def test_several_processes_tell_once(caplog: pytest.LogCaptureFixture) -> None:
     troubles, path = FileTroubles(), Path("/x")
+    troubles.use(path)
     for place in range(3):
         troubles.heard(place, path, "No space left on device: make room", 0)
     assert [one.getMessage() for one in caplog.records] == ["the access log cannot be written"]
+    assert troubles.alarm
+    assert troubles.alarm.reason == "the access log /x cannot be written: No space left on device: make room"
     troubles.heard(0, path, None, 5)
     troubles.gone(1)
     assert len(caplog.records) == 1
@@ -143,3 +146,12 @@ def test_several_processes_tell_once(caplog: pytest.LogCaptureFixture) -> None:
         "the access log is written again",
         12,
     )
+    assert troubles.alarm is None
+
+
+def test_a_file_that_is_written_no_more_is_no_trouble() -> None:
+    troubles = FileTroubles()
+    for path in (Path("/x"), Path("/y"), None):
+        troubles.use(path)
+        troubles.heard(0, Path("/x"), "Permission denied", 0)
+        assert (troubles.alarm is not None) is (path == Path("/x"))

@@ -12,11 +12,16 @@ from proxyd.core.hostname import Hostname
 from proxyd.daemon.channel import Message
 from proxyd.daemon.mirror import Mirror
 from proxyd.issuance.on_demand import Outcome
-from proxyd.store.archive import fingerprint
 from tests.support.certs import make_pem
 from tests.support.clock import FakeClock
 
 A, B = Hostname("a.example"), Hostname("b.example")
+
+
+def with_chain(one: Certificate) -> Certificate:
+    """Return it with one more certificate behind the leaf."""
+    other = make_pem("ca.example")
+    return Certificate.parse(one.pem + other[other.index(b"-----BEGIN CERTIFICATE") :])
 
 
 def certificate(*names: Hostname) -> Certificate:
@@ -40,13 +45,12 @@ class Issuer:
 
     def tell(self, *served: tuple[Hostname, Certificate | None]) -> None:
         news = {
-            host.text: [] if one is None else [(fingerprint(one), [host.text, *map(str, one.names)])]
-            for host, one in served
+            host.text: [] if one is None else [(one.digest, [host.text, *map(str, one.names)])] for host, one in served
         }
         self.mirror.heard({"serve": news}, b"")
 
     def tell_all(self, *served: tuple[Hostname, Certificate], complete: bool = True) -> None:
-        state = {host.text: [(fingerprint(one), [host.text])] for host, one in served}
+        state = {host.text: [(one.digest, [host.text])] for host, one in served}
         news = {"state": state, "complete": complete, "challenges": {"http": [], "tls": []}, "key": "00" * 32}
         self.mirror.heard(news, b"")
 
@@ -166,7 +170,7 @@ async def test_a_new_issuer_takes_nothing_away_before_it_has_read_the_cache(issu
 async def test_what_was_served_before_it_began_is_served_without_an_issuer(issuer: Issuer) -> None:
     one = certificate(A, B)
     issuer.keep(one, A)
-    issuer.mirror.remember({B.text: [[fingerprint(one), [B.text, A.text]]]})
+    issuer.mirror.remember({B.text: [[one.digest, [B.text, A.text]]]})
     assert await issuer.source.cache_read(B)
     assert issuer.mirror.table.certificate(B) == one
     assert issuer.asked == []

@@ -9,6 +9,7 @@ import pytest
 
 from proxyd.core.host_pattern import HostTable
 from proxyd.core.hostname import Hostname
+from proxyd.core.tls_policy import TlsPolicy
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.h1_connection import H1Connection
 from proxyd.proxy.exchange import Downstream
@@ -34,7 +35,7 @@ async def served(*upstream: str, fast_path: bool) -> AsyncIterator[int]:
             site = Site(host=HOST, upstream=group, times=Times())
             handler.snapshot = Snapshot(sites=HostTable({HOST: site}), access_log=True)
             frontend = H1Frontend(handler, fast_path=fast_path)
-            downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}))
+            downstream = Downstream(client="127.0.0.1", names=frozenset({HOST}), policy=TlsPolicy())
             server = await asyncio.get_running_loop().create_server(
                 lambda: frontend.connection(downstream), "127.0.0.1", 0
             )

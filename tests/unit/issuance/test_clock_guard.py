@@ -29,16 +29,17 @@ class World:
         self.asked = 0
         self.righted: list[datetime] = []
         self.wrong = timedelta(0)  # of the CA
-        self.answers = True
+        self.answers = self.has_ca = True
         self.guard = ClockGuard(
             self.clock, memory=self.memory, ask=self._ask, righted=lambda: self.righted.append(self.clock.now())
         )
         self._real = FakeClock()
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> bool:
         self.asked += 1
         if self.answers:
             self.clock.dated("ca", self._real.now() + self.wrong)
+        return self.has_ca
 
     async def look(self, after: timedelta) -> None:
         self.machine.advance(after)
@@ -128,3 +129,24 @@ async def test_nothing_is_ordered_between_the_right_clock_and_the_look_that_noti
     assert (world.guard.doubt, world.guard.holds, world.righted) == (None, True, [])
     await world.look(timedelta(seconds=2))
     assert (world.guard.holds, len(world.righted)) == (False, 1)
+
+
+async def test_without_a_ca_a_clock_that_got_the_time_is_believed(world: World) -> None:
+    world.answers = world.has_ca = False
+    world.machine.jump(timedelta(days=30))
+    await world.look(timedelta(seconds=2))
+    assert world.clock.now() == world.machine.now()
+    assert world.guard.doubt is None
+    assert world.righted
+
+
+async def test_without_a_ca_a_clock_that_went_back_is_believed_after_a_while(world: World) -> None:
+    world.answers = world.has_ca = False
+    world.clock.found([Validity(not_before=world.machine.now(), not_after=world.machine.now() + YEARS)])
+    world.machine.jump(-timedelta(days=2))
+    await world.look(timedelta(seconds=2))
+    assert world.clock.now() > world.machine.now()
+    for _ in range(10):
+        await world.look(timedelta(minutes=5))
+    assert world.clock.now() == world.machine.now()
+    assert not world.guard.holds

@@ -11,6 +11,7 @@ import pytest
 
 from proxyd.config.host import Timeouts
 from proxyd.core.host_pattern import HostTable
+from proxyd.core.tls_policy import TlsPolicy
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.snapshot import Site, Snapshot
@@ -28,7 +29,7 @@ async def served(group: UpstreamGroup, **timeouts: str) -> AsyncIterator[int]:
     site = Site(host=HOST, upstream=group, times=Times.of(Timeouts.model_validate(timeouts)))
     handler.snapshot = Snapshot(sites=HostTable({HOST: site}))
     frontend = H1Frontend(handler)
-    downstream = Downstream(client="192.0.2.1", names=frozenset({HOST}))
+    downstream = Downstream(client="192.0.2.1", names=frozenset({HOST}), policy=TlsPolicy())
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: frontend.connection(downstream), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from proxyd.certs.certificate import Certificate
+from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
-from proxyd.tls.certificate_table import CertificateTable
+from proxyd.core.tls_policy import TlsPolicy
+from proxyd.tls.certificate_table import CertificateTable, Selection
 from proxyd.tls.context import certificate_context
 from tests.support.certs import make_pem
 
@@ -182,10 +184,76 @@ def test_who_sends_no_name_gets_the_default_and_never_an_old_one() -> None:
     assert table.select(None, None, one) is None
 
 
+def test_of_a_policy_that_changes_nothing_is_selected_any_more() -> None:
+    table, one, newer = CertificateTable(), certificate(HOST, OTHER), TlsPolicy(min_version="1.3")
+    for host in (HOST, OTHER):
+        table.put(host, [one])
+
+    def selected() -> list[Selection | None]:
+        named = [table.select(host.text) for host in (HOST, OTHER)]
+        return [*named, table.select(None, None, HOST), table.select_for_any_name(HOST)]
+
+    before = selected()
+    table.keep_to(HostTable({OTHER: TlsPolicy()}))
+    assert all(old is new for old, new in zip(before, selected(), strict=True))
+    table.keep_to(HostTable({HOST: newer}))
+    after = selected()
+    assert [old is new for old, new in zip(before, after, strict=True)] == [False, True, False, False]
+    assert [one.policy if one else None for one in after] == [newer, TlsPolicy(), newer, newer]
+    assert [one.context.minimum_version.name if one else "" for one in after] == [
+        "TLSv1_3",
+        "TLSv1_2",
+        "TLSv1_3",
+        "TLSv1_3",
+    ]
+
+
+def test_names_under_a_wildcard_host_have_its_policy() -> None:
+    table, under = CertificateTable(), Hostname("a.example.com")
+    table.put(under, [certificate(WILDCARD)])
+    table.keep_to(HostTable({}, {HostPattern("*.example.com"): TlsPolicy(min_version="1.3")}))
+    selection = table.select(under.text)
+    assert selection
+    assert selection.policy.min_version == "1.3"
+
+
+async def test_a_policy_that_changes_during_a_change_is_kept_to() -> None:
+    table, one = CertificateTable(), certificate(HOST)
+    change = asyncio.create_task(table.change(HOST, lambda _: [one]))
+    await asyncio.sleep(0)  # it is in its thread
+    table.keep_to(HostTable({HOST: TlsPolicy(min_version="1.3")}))
+    await change
+    selection = table.select(HOST.text)
+    assert selection
+    assert selection.policy.min_version == "1.3"
+    assert selection.context.minimum_version is ssl.TLSVersion.TLSv1_3
+
+
+def test_no_context_is_older_than_a_day() -> None:
+    times = iter([0.0, 86_399.0, 86_402.0, 86_402.0, 86_403.0])
+    table = CertificateTable(now=lambda: next(times))
+    table.put(HOST, [certificate(HOST)])
+    first, second, third, fourth = (table.select(HOST.text) for _ in range(4))
+    assert first is second
+    assert third is not second
+    assert third is fourth
+
+
+def test_who_may_send_any_name_is_served_as_the_default() -> None:
+    table = CertificateTable()
+    assert table.select_for_any_name(HOST) is None
+    table.put(HOST, [certificate(HOST)])
+    selection = table.select_for_any_name(HOST)
+    assert selection
+    assert selection.host == HOST
+    for name in (None, "unknown.example", HOST.text):
+        assert handshake(selection.context, name)
+
+
 def test_a_context_for_no_name_serves_no_name() -> None:
     host = Hostname("one.example")
     certificate = Certificate.parse(make_pem(host.text))
-    nameless = certificate_context(host, [certificate], nameless=True)
+    nameless = certificate_context(host, [certificate], sent="none")
     named = certificate_context(host, [certificate])
     assert handshake(nameless, None)
     assert handshake(named, "one.example")

@@ -51,6 +51,7 @@ async def test_a_ca_that_nobody_trusts_is_refused(ca: PrivateCa, tmp_path: Path)
     says = await outcome(ca, "127.0.0.1")
     assert "its certificate does not chain to a trusted CA" in says
     assert "set upstream_tls.ca to the root certificate of its CA (PEM)" in says
+    assert 'trust its key alone: `upstream_tls: {pin: "sha256:' in says
     other = PrivateCa(tmp_path / "other")
     says = await outcome(ca, "127.0.0.1", ca=str(other.root))
     assert f"no CA in {other.root} (upstream_tls.ca) signed it" in says
@@ -85,7 +86,13 @@ async def test_a_pin_replaces_chain_and_name(ca: PrivateCa) -> None:
             assert await failure(group.pools[0]) == "connected"
         async with made_group(url, upstream_tls={"pin": "sha256:" + "0" * 64}) as group:
             says = await failure(group.pools[0])
-        assert f"its key is not the one in upstream_tls.pin but {pin_of(made)}" in says
+        line = f'`upstream_tls: {{pin: "{pin_of(made)}"}}`'
+        assert f"its key is not the one in upstream_tls.pin but {pin_of(made)}: if that is right, write {line}" in says
+        async with made_group(url) as group:
+            assert line in await failure(group.pools[0]), "nothing is configured: the line to paste"
+            before = server.connections
+            assert line in await failure(group.pools[0])
+            assert server.connections <= before + 1, "looked at once a minute"
         assert server.heads == []
 
 

@@ -1,0 +1,24 @@
+"""Whether a certificate of a client was revoked since its handshake, which looked at that too."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from cryptography import x509
+
+_LIST = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+
+
+def is_revoked(leaf: bytes, lists: bytes) -> bool:
+    """Return whether a certificate (DER) is on one of the revocation lists (PEM) of who signed it."""
+    certificate = x509.load_der_x509_certificate(leaf)
+    return any(
+        one.issuer == certificate.issuer
+        and one.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+        for one in _parsed(lists)
+    )
+
+
+@lru_cache(maxsize=4)
+def _parsed(lists: bytes) -> Sequence[x509.CertificateRevocationList]:
+    return [x509.load_pem_x509_crl(one) for one in _LIST.findall(lists)]
