@@ -297,8 +297,9 @@ class Serving:
         return not any(port == of and at in (host, "0.0.0.0", "::") for at, of in places)
 
     def _is_over(self, downstream: Downstream) -> bool:
+        """Return whether the handshake of a connection would be another one now; a host that is gone has none."""
         host = downstream.host
-        return host is not None and downstream.policy != self._source.table.policy(host)
+        return host is not None and self.has(host) and downstream.policy != self._source.table.policy(host)
 
     def _default_for(self, client: str, server_name: str | None) -> Hostname | None:
         """Return whose certificate a client gets that sends no name, or an unknown one: proxies seldom look at it."""

@@ -251,7 +251,7 @@ def test_what_hosts_have_in_common_may_be_an_anchor() -> None:
     assert len(parse(f"{common}hosts:\n{hosts}", "f").names) == 2000
 
 
-@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}", "http2: true"])
+@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(f"{ONE}{option}}}\n", "f")
