@@ -5,9 +5,11 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from pebble.server import free_port
 from tests.support.daemon import eventually
 from tests.support.h2_client import (
     CALM,
@@ -31,6 +33,7 @@ from tests.support.h2_client import (
 from tests.support.prober import probed
 from tests.support.raw_client import Truncated
 from tests.support.raw_upstream import Ended, Peer, answer
+from tests.support.scrape import risen, scrape
 from tests.support.wire import Wire
 
 _STREAMS = 100
@@ -107,6 +110,16 @@ FLOODS: dict[str, Callable[[H2Client], Iterator[bytes]]] = {
 }
 
 
+#: What they are counted as; the others as glitches.
+LIMITS = {"continuations": "http2_header_block", "a bomb": "http2_header_list"} | dict.fromkeys(
+    [
+        *("rapid reset", "windows that grow by nothing", "windows that overflow", "too long bodies"),
+        *("heads after the end", "priorities of another size"),
+    ],
+    "http2_resets",
+)
+
+
 def _repeated(first: bytes, then: bytes) -> Iterator[bytes]:
     yield first
     while True:
@@ -143,14 +156,23 @@ def _ok(one: Answer) -> None:
     assert one.status == 200
 
 
-@pytest.mark.parametrize("attack", FLOODS.values(), ids=FLOODS)
-def test_a_flood_is_ended(wire: Wire, attack: Callable[[H2Client], Iterator[bytes]]) -> None:
+@pytest.fixture(scope="module")
+def daemon_options() -> dict[str, Any]:
+    return {"admin": {"listen": f"127.0.0.1:{free_port()}"}}
+
+
+@pytest.mark.parametrize("attack", FLOODS)
+def test_a_flood_is_ended(wire: Wire, daemon_options: dict[str, Any], attack: str) -> None:
     wire.upstream.script = _large
+    admin = int(daemon_options["admin"]["listen"].rpartition(":")[2])
+    before = scrape(admin)
     with _cheap_and_unnoticed(wire), wire.h2_client() as client:
-        assert client.flood(attack(client), most=20_000) == CALM
+        assert client.flood(FLOODS[attack](client), most=20_000) == CALM
         with contextlib.suppress(Truncated):
             client.raw.rest(seconds=3.0)
         assert client.raw.how_it_ended
+    counted = (LIMITS.get(attack, "http2_glitches"),)
+    eventually(lambda: risen(before, scrape(admin), "proxyd_limits_hit_total").get(counted) == 1)
 
 
 class _Counted:
