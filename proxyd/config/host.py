@@ -251,7 +251,7 @@ class HostOptions(Options):
     upstream_tls: UpstreamTls = option(UpstreamTls(), "how an https upstream is verified")
     tls: HostTls = option(HostTls(), "TLS towards clients")
     acme: AcmeOptions | None = option(None, "overrides any key of the top-level acme")
-    http2: bool = option(True, "offer HTTP/2", today=[False])
+    http2: bool = option(True, "offer HTTP/2")
     hsts: _Hsts = option(
         None, "browsers use https only: {max_age: 365d, include_subdomains: true}, or ramp: longer with each renewal"
     )

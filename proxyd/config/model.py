@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from proxyd.config.acme import AcmeOptions, Challenge, OnDemand
 from proxyd.config.alert import AlertOptions
 from proxyd.config.host import HostOptions
+from proxyd.config.http2_limits import Http2Limits
 from proxyd.config.option import Options, option, overlay, switch
 from proxyd.config.origin import Origin
 from proxyd.config.values import Count, DnsServers, Duration, File, Listen, Name, Networks, Patterns, Size
@@ -34,7 +35,7 @@ class ListenOptions(Options):
 
     https: Listen = option(":443", 'one or a list of HOST:PORT; ":443" is both families')
     http: Listen = option(":80", "ACME HTTP-01 first, always; then 308 to https. [] turns it off")
-    http2: bool = option(True, "offer HTTP/2", today=[False])
+    http2: bool = option(True, "offer HTTP/2")
     proxy_protocol: Networks = option((), "CIDRs whose connections start with a PROXY header")
 
     @staticmethod
@@ -55,7 +56,7 @@ class Limits(Options):
     max_uri: Size = option("8KiB", "its target")
     max_connections: Count = option(10000, "open client connections")
     max_connections_per_ip: Annotated[int, Field(ge=0)] = option(0, "of one client address (IPv6: /64); 0: no limit")
-    http2: dict[str, Any] = option(doc="HTTP/2 attack limits by name", factory=dict, today=[{}])
+    http2: Http2Limits = option(Http2Limits(), "what one HTTP/2 connection may use")
 
 
 class AdminOptions(Options):

@@ -43,6 +43,17 @@ _MOST_SIZES = 4096
 _LONGEST_KNOWN_SIZE = 8
 
 
+def kept_trailer(line: bytes) -> bytes:
+    """Return a trailer as it is passed on, after a CRLF, or nothing: it means something to us. Raises MalformedBody."""
+    name, colon, _ = line.partition(b":")
+    action = _ACTIONS[name]
+    if name.lower() in _DECIDED:
+        raise MalformedBody("framing or Host after the body")
+    if not colon or action == MALFORMED or line.translate(None, IN_LINES):
+        raise MalformedBody("a trailer that is no header field")
+    return b"" if action == DROP or name.lower().startswith(_FORBIDDEN_PREFIXES) else b"\r\n" + line
+
+
 class ChunkedBody:
     """The state between two reads. `trailers` is the block of trailer lines to pass on, once the end was found."""
 
@@ -141,14 +152,7 @@ class ChunkedBody:
         self._trailer_bytes += len(line) + 2
         if self._trailer_bytes > _MAX_TRAILERS or len(self._trailer_lines) >= _MAX_TRAILER_LINES:
             raise MalformedBody("too many trailers")
-        name, colon, _ = line.partition(b":")
-        action = _ACTIONS[name]
-        if name.lower() in _DECIDED:
-            raise MalformedBody("framing or Host after the body")
-        if not colon or action == MALFORMED or line.translate(None, IN_LINES):
-            raise MalformedBody("a trailer that is no header field")
-        kept = action != DROP and not name.lower().startswith(_FORBIDDEN_PREFIXES)
-        self._trailer_lines.append(b"\r\n" + line if kept else b"")
+        self._trailer_lines.append(kept_trailer(line))
 
 
 def _few(pieces: list[bytes]) -> list[bytes]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-#: By their options in the file; the last three are fixed.
+#: By their options in the file, those of `limits.http2` with its name in front; the last three are fixed.
 Limit = Literal[
     "max_connections",
     "max_connections_per_ip",
@@ -21,6 +21,12 @@ Limit = Literal[
     "basic_auth",
     "max_upstream_connections",
     "client_allow",
+    "http2_streams",
+    "http2_resets",
+    "http2_glitches",
+    "http2_header_block",
+    "http2_header_list",
+    "http2_control_frames",
     "header_timeout",
     "idle_timeout",
     "keepalive_timeout",

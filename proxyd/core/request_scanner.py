@@ -67,22 +67,23 @@ class RequestBlock:
     user_agent: bytes
 
 
-_HOST: Final = 2
-_CONNECTION: Final = 3
-_USER_AGENT: Final = 4
-_LENGTH: Final = 5
-_CODING: Final = 6
-_EXPECT: Final = 7
-_UPGRADE: Final = 8
-_TE: Final = 9
-_FOR: Final = 10
-_PROTO: Final = 11
-_FOR_HOST: Final = 12
-_ACTIONS = FieldTable(
+HOST: Final = 2
+CONNECTION: Final = 3
+USER_AGENT: Final = 4
+LENGTH: Final = 5
+CODING: Final = 6
+EXPECT: Final = 7
+UPGRADE: Final = 8
+TE: Final = 9
+FORWARDED_FOR: Final = 10
+FORWARDED_PROTO: Final = 11
+FORWARDED_HOST: Final = 12
+#: What to do with each field of a request, in any HTTP version.
+REQUEST_FIELDS: Final = FieldTable(
     dict.fromkeys(HOP_BY_HOP | OURS, DROP)
-    | {b"host": _HOST, b"connection": _CONNECTION, b"user-agent": _USER_AGENT, b"content-length": _LENGTH}
-    | {b"transfer-encoding": _CODING, b"expect": _EXPECT, b"upgrade": _UPGRADE, b"te": _TE}
-    | {b"x-forwarded-for": _FOR, b"x-forwarded-proto": _PROTO, b"x-forwarded-host": _FOR_HOST},
+    | {b"host": HOST, b"connection": CONNECTION, b"user-agent": USER_AGENT, b"content-length": LENGTH}
+    | {b"transfer-encoding": CODING, b"expect": EXPECT, b"upgrade": UPGRADE, b"te": TE}
+    | {b"x-forwarded-for": FORWARDED_FOR, b"x-forwarded-proto": FORWARDED_PROTO, b"x-forwarded-host": FORWARDED_HOST},
     aliases=HOP_BY_HOP | OURS,
 )
 #: What may stand in a request target (RFC 9112 §3.2): no space, no control character, no fragment. Others that RFC 3986
@@ -113,6 +114,12 @@ def scan_line(line: bytes, *, max_target: int = 8192) -> RequestLine:
     if number is None:
         known = _VERSION.fullmatch(version) is not None
         raise MalformedRequest("an HTTP version that is not spoken here", 505 if known else 400)
+    check_line(method, target, max_target=max_target)
+    return method, target, number
+
+
+def check_line(method: bytes, target: bytes, *, max_target: int) -> None:
+    """Raise MalformedRequest where a method is not served, or a target has bytes that none may have."""
     if method not in _USUAL_METHODS and (method in _REFUSED_METHODS or _METHOD.fullmatch(method) is None):
         is_one = is_token(method)
         raise MalformedRequest("a method that is not served" if is_one else "no method", 501 if is_one else 400)
@@ -120,7 +127,6 @@ def scan_line(line: bytes, *, max_target: int = 8192) -> RequestLine:
         raise MalformedRequest("the request target is too long", 414, "max_uri")
     if not target or target.translate(None, _IN_TARGET):
         raise MalformedRequest("the request target has bytes that must be escaped")
-    return method, target, number
 
 
 def scan_block(block: bytes, *, max_count: int) -> tuple[RequestBlock, bytes]:
@@ -147,40 +153,39 @@ def scan_block(block: bytes, *, max_count: int) -> tuple[RequestBlock, bytes]:
     next(rest)
     for line in rest:
         name, colon, value = line.partition(b":")
-        action = _ACTIONS[name]
+        action = REQUEST_FIELDS[name]
         if colon and not action:
             continue
         if not colon or action == MALFORMED:
             raise MalformedRequest("a header line without a proper name")
         value = value.strip(b" \t")
-        if action == _USER_AGENT:
+        if action == USER_AGENT:
             user_agent = value
             continue
         dropped.append(line)
-        if action == _HOST:
+        if action == HOST:
             if authority is not None:
                 raise MalformedRequest("more than one Host")
             authority = value
-        elif action == _CONNECTION:
+        elif action == CONNECTION:
             if value == b"keep-alive":  # what browsers write, all of them
                 keeps = True
                 continue
             nominated |= connection_options(value)
-        elif action == _LENGTH:
+        elif action == LENGTH:
             if length is not None:
                 raise MalformedRequest("more than one Content-Length")
             length = value
-        elif action == _CODING:
+        elif action == CODING:
             if coding is not None:
                 raise MalformedRequest("more than one Transfer-Encoding")
             coding = value
-        elif action == _EXPECT:
-            if value.lower() != b"100-continue":
-                raise MalformedRequest("an expectation that cannot be met", 417)
+        elif action == EXPECT:
+            check_expectation(value)
             expects = True
-        elif action == _UPGRADE:
+        elif action == UPGRADE:
             upgrades.append(value)
-        elif action == _TE:
+        elif action == TE:
             trailers = trailers or _has_trailers(value)
         elif action != DROP:
             claimed.append((action, value))
@@ -210,10 +215,16 @@ def scan_block(block: bytes, *, max_count: int) -> tuple[RequestBlock, bytes]:
         expects and body != NO_BODY,
         upgrade,
         trailers,
-        _claims(claimed) if claimed else _NO_CLAIMS,
+        claims_of(claimed),
         user_agent or b"",
     )
     return said, b"\r\n".join(lines)
+
+
+def check_expectation(value: bytes) -> None:
+    """Raise MalformedRequest when nobody can meet it (RFC 9110 §10.1.1)."""
+    if value.lower() != b"100-continue":
+        raise MalformedRequest("an expectation that cannot be met", 417)
 
 
 def target_path(line: RequestLine, block: RequestBlock) -> tuple[bytes, bytes]:
@@ -288,8 +299,12 @@ def _may_be_tunnelled(protocol: bytes) -> bool:
     return is_token(name) and name.lower() not in _HTTP_AGAIN and (not slash or is_token(version))
 
 
-def _claims(claimed: list[tuple[int, bytes]]) -> Claims:
+def claims_of(claimed: list[tuple[int, bytes]]) -> Claims:
+    """Return the values of the fields that only a trusted proxy may send, given with what is to be done with them."""
+    if not claimed:
+        return _NO_CLAIMS
+
     def values(wanted: int) -> tuple[bytes, ...]:
         return tuple(value for action, value in claimed if action == wanted)
 
-    return Claims(values(_FOR), values(_PROTO), values(_FOR_HOST))
+    return Claims(values(FORWARDED_FOR), values(FORWARDED_PROTO), values(FORWARDED_HOST))

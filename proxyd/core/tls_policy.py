@@ -12,6 +12,7 @@ class TlsPolicy:
     """
 
     min_version: Literal["1.2", "1.3"] = "1.2"
+    http2: bool = False
     client_auth: Literal["none", "optional", "require"] = "none"
     client_ca: bytes = field(default=b"", repr=False)
     client_crl: bytes = field(default=b"", repr=False)

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from proxyd.config.client_trust import ClientTrustError, Key, read_trust
-from proxyd.config.host import HostTls
+from proxyd.config.host import HostOptions, HostTls
 from proxyd.config.model import Config
 from proxyd.core.host_pattern import HostPattern
 from proxyd.core.hostname import Hostname
@@ -27,10 +28,8 @@ class Policies:
 
         It is a broken one where a file cannot be read, and never could.
         """
-        reading = _Reading(self._last.values())
-        found = {
-            host: reading.policy(host, options.tls, self._last.get(host)) for host, options in config.served.items()
-        }
+        reading = _Reading(self._last.values(), offers_http2=config.listen.http2)
+        found = {host: reading.policy(host, options, self._last.get(host)) for host, options in config.served.items()}
         reading.tell()
         self._last = found
         return found
@@ -39,14 +38,16 @@ class Policies:
 class _Reading:
     """One look at all files, each read once."""
 
-    def __init__(self, last: Iterable[TlsPolicy]) -> None:
+    def __init__(self, last: Iterable[TlsPolicy], *, offers_http2: bool) -> None:
+        self._offers_http2 = offers_http2
         self._files: dict[tuple[Key, Path], bytes | ClientTrustError] = {}
         self._made = {one: one for one in last}
         self._lacking: dict[tuple[Key, Path, bool], list[str]] = {}
 
-    def policy(self, host: Hostname | HostPattern, options: HostTls, last: TlsPolicy | None) -> TlsPolicy:
+    def policy(self, host: Hostname | HostPattern, options: HostOptions, last: TlsPolicy | None) -> TlsPolicy:
         """Return what holds for a host for which `last` held."""
-        made = self._policy(host, options, last)
+        asked = self._asked(host, options.tls, last)
+        made = replace(asked, min_version=options.tls.min_version, http2=self._offers_http2 and options.http2)
         return self._made.setdefault(made, made)  # requests compare them: the same are one object
 
     def tell(self) -> None:
@@ -63,14 +64,15 @@ class _Reading:
             host = ", ".join(hosts[:_MOST_NAMED]) + more
             _log.error("clients cannot be verified with a file", extra={"host": host, "key": f"tls.{key}", **fields})
 
-    def _policy(self, host: Hostname | HostPattern, options: HostTls, last: TlsPolicy | None) -> TlsPolicy:
+    def _asked(self, host: Hostname | HostPattern, options: HostTls, last: TlsPolicy | None) -> TlsPolicy:
+        """Return what clients are asked for."""
         if options.client_ca is None or options.client_auth == "none":
-            return TlsPolicy(min_version=options.min_version)
+            return TlsPolicy()
         ca = self._content(host, "client_ca", options.client_ca, last)
         crl = self._content(host, "client_crl", options.client_crl, last) if options.client_crl is not None else b""
         if ca is None or crl is None:
-            return TlsPolicy(min_version=options.min_version, client_auth=options.client_auth)
-        return TlsPolicy(min_version=options.min_version, client_auth=options.client_auth, client_ca=ca, client_crl=crl)
+            return TlsPolicy(client_auth=options.client_auth)
+        return TlsPolicy(client_auth=options.client_auth, client_ca=ca, client_crl=crl)
 
     def _content(self, host: Hostname | HostPattern, key: Key, file: Path, last: TlsPolicy | None) -> bytes | None:
         """Return what a file says, else what it said for this host, else None."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -24,6 +25,7 @@ from proxyd.daemon.sites import Sites
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.h2.frontend import H2Frontend
 from proxyd.frontend.head_reader import HeadLimits
 from proxyd.frontend.listener import Listener
 from proxyd.frontend.plain import PlainFrontend
@@ -153,6 +155,15 @@ class Serving:
             times=self._times,
             hit=hit,
         )
+        self._h2 = H2Frontend(
+            self._handler,
+            swept=self._access.flush,
+            limits=lambda: self._config.limits.http2,
+            heads=lambda: self._head_limits,
+            times=self._times,
+            hit=hit,
+            is_crowd=lambda client: self._handler.snapshot.trusted.has(client),
+        )
         tls = TlsFrontend(
             table=self._source.table,
             challenges=self._source.challenges,
@@ -162,6 +173,7 @@ class Serving:
             gate=gate,
             seats=self.seats,
             h1=self._h1,
+            h2=self._h2,
             counters=self.counters,
             arriving=self._arriving,
         )
@@ -172,6 +184,7 @@ class Serving:
             times=lambda _, client: Times() if self._handler.snapshot.trusted.has(client) else _STRANGERS_TIMES,
             hit=hit,
         )
+        self._fronts = self._h1, self._h2, self._plain_h1
         plain = PlainFrontend(gate=gate, seats=self.seats, h1=self._plain_h1, arriving=self._arriving)
         self._accepted = tls.accepted, plain.accepted
         self.listen(sockets)
@@ -222,7 +235,8 @@ class Serving:
         self._access.flush()
         self._access.show = self._output.use(config.log)
         self._head_limits = _head_limits(config)
-        self._h1.part(self._is_over)
+        for front in self._fronts:
+            front.part(self._is_over)
         asyncio.get_running_loop().call_later(config.drain.total_seconds(), self._cut_gone)
         self._config = config
 
@@ -232,7 +246,7 @@ class Serving:
 
     def counted(self) -> Document:
         """Return what was counted so far."""
-        return self.counters.document(self.pools.states(), self._h1.standing() + self._plain_h1.standing())
+        return self.counters.document(self.pools.states(), sum((one.standing() for one in self._fronts), Counter()))
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -249,12 +263,11 @@ class Serving:
         """Accept no more, finish what is in flight, and cut what takes longer than `drain`."""
         self.stop()
         seconds, began = self._config.drain.total_seconds(), monotonic()
-        fronts = self._h1, self._plain_h1
-        for front in fronts:
+        for front in self._fronts:
             front.begin_drain()
         await self.seats.vacated(min(seconds, _ARRIVING_SECONDS))
         left = max(0.0, began + seconds - monotonic())
-        await asyncio.gather(*(front.drain(left) for front in fronts))
+        await asyncio.gather(*(front.drain(left) for front in self._fronts))
         self._arriving.cut()  # who stalls in a hello holds up no restart
         self.pools.close()
         self._sites.attempts.passwords.close()
@@ -267,14 +280,14 @@ class Serving:
 
     def _cut_gone(self) -> None:
         """Cut what is still in flight for hosts that were removed, or whose clients have to prove otherwise by now."""
-        self._h1.part(self._is_over)  # and who was in a handshake at the change
-        for frontend in (self._h1, self._plain_h1):
-            frontend.cut(self._handler.keeps)
+        for front in self._fronts:
+            front.part(self._is_over)  # and who was in a handshake at the change
+            front.cut(self._handler.keeps)
 
     def _leave(self, until: float) -> None:
         """End connections to where we listen no more: when they are idle, at the latest at the end of the drain."""
         is_over = monotonic() >= until
-        left = [one.leave(self._is_left, at_once=is_over) for one in (self._h1, self._plain_h1)]
+        left = [one.leave(self._is_left, at_once=is_over) for one in self._fronts]
         if any(left) and not is_over:
             asyncio.get_running_loop().call_later(_LEAVE_SECONDS, self._leave, until)
 
@@ -284,8 +297,9 @@ class Serving:
         return not any(port == of and at in (host, "0.0.0.0", "::") for at, of in places)
 
     def _is_over(self, downstream: Downstream) -> bool:
+        """Return whether the handshake of a connection would be another one now; a host that is gone has none."""
         host = downstream.host
-        return host is not None and downstream.policy != self._source.table.policy(host)
+        return host is not None and self.has(host) and downstream.policy != self._source.table.policy(host)
 
     def _default_for(self, client: str, server_name: str | None) -> Hostname | None:
         """Return whose certificate a client gets that sends no name, or an unknown one: proxies seldom look at it."""

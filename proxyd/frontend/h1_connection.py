@@ -20,7 +20,6 @@ from proxyd.frontend.response_head import response_head
 from proxyd.frontend.response_writer import ResponseWriter
 from proxyd.proxy.exchange import Downstream, RequestSink
 from proxyd.proxy.times import Times
-from proxyd.tls.server_object import client_chain
 from proxyd.upstream.unsent import unsent
 
 if TYPE_CHECKING:
@@ -83,9 +82,6 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self._transport.set_write_buffer_limits(high=_MOST_UNSENT)
-        policy = self.downstream.policy
-        if policy is not None and policy.asks:
-            self.downstream.client_chain = client_chain(transport.get_extra_info("ssl_object"))
         self.deadline = monotonic() + self._times.header
         self._owner.made(self)
 
@@ -238,16 +234,6 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         return STANDING[self._phase]
 
     @property
-    def serves(self) -> bytes | None:
-        """The authority that a request under way, or a tunnel, is for."""
-        return None if self._sink is None else self.request.authority
-
-    @property
-    def tunnel(self) -> RequestSink | None:
-        """Who has the other end of a tunnel."""
-        return self._sink if self._phase is TUNNEL else None
-
-    @property
     def came_to(self) -> tuple[Any, ...] | None:
         """The address of ours that the client reached."""
         return None if self._transport is None else self._transport.get_extra_info("sockname")
@@ -258,6 +244,14 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
             self._close()
         elif not self._answers:
             self._keeps = False
+
+    def cut(self, is_gone: Callable[[bytes], bool] | None = None) -> None:
+        """Cut it, a tunnel with last words; `is_gone`: only what is under way for such an authority."""
+        sink = self._sink
+        if is_gone is not None and (sink is None or not is_gone(self.request.authority)):
+            return
+        if sink is None or self._phase is not TUNNEL or not sink.leave():
+            self.abandon()
 
     def abandon(self) -> None:
         """Cut the connection."""

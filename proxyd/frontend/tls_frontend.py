@@ -11,7 +11,9 @@ from proxyd.core.counters import Counters, Handshake, Limit
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
+from proxyd.frontend.chosen_http import ChosenHttp
 from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.h2.frontend import H2Frontend
 from proxyd.frontend.hello_gate import peek_client_hello, refuse, say_last
 from proxyd.frontend.seats import Seat, Seats
 from proxyd.issuance.on_demand import Outcome
@@ -51,6 +53,7 @@ class TlsFrontend:
         gate: ArrivalGate,
         seats: Seats,
         h1: H1Frontend,
+        h2: H2Frontend,
         counters: Counters,
         arriving: Arriving,
     ) -> None:
@@ -62,6 +65,7 @@ class TlsFrontend:
         self._gate = gate
         self._seats = seats
         self._h1 = h1
+        self._h2 = h2
         self._counters = counters
         self._arriving = arriving
 
@@ -128,7 +132,11 @@ class TlsFrontend:
         try:
             kept = os.dup(sock.fileno())  # the loop closes its own before a client was told why
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._h1.connection(downstream, left=seat.leave),
+                lambda: ChosenHttp(
+                    downstream,
+                    lambda: self._h1.connection(downstream, left=seat.leave),
+                    lambda: self._h2.connection(downstream, left=seat.leave),
+                ),
                 sock,
                 ssl=selection.context,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,

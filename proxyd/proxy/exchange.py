@@ -36,6 +36,12 @@ class Downstream:
         #: What was found out for the last request: most ask for the same host. Whoever keeps it knows when it is over.
         self.known: object = None
 
+    def again(self) -> "Downstream":
+        """Return the same for a request that is under way at the same time as others."""
+        other = Downstream(client=self.peer, names=self.names, proto=self.proto, host=self.host, policy=self.policy)
+        other.client_chain = self.client_chain
+        return other
+
     def covers(self, host: Hostname) -> bool:
         """Return whether the connection's certificate is for `host` (RFC 9110 §7.4: else 421)."""
         return host in self.names or Hostname(f"*.{host.text.partition('.')[2]}") in self.names

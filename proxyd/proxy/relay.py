@@ -206,6 +206,11 @@ class Relay:
             self.exchange.interim(100, b"")
 
     def response(self, head: ResponseHead, body: int) -> None:
+        if self._request.version == 20 and self._request.block.upgrade and head.status < 300:
+            # RFC 8441 §5: the client would take that for the tunnel.
+            self._drop_upstream()
+            self.failed(UpstreamError("the upstream did not change protocols", kind="malformed"))
+            return
         self._answered()
         self.status = head.status
         self._awaits_continue = False
@@ -348,13 +353,8 @@ class Relay:
             connection.begin(self, head, is_head=request.method == b"HEAD", has_body=False)
             exchange.expect(self.site.times.response)
         else:
-            connection.begin(
-                self,
-                head,
-                is_head=request.method == b"HEAD",
-                has_body=bool(block.body),
-                offered=block.upgrade,
-            )
+            is_head, has_body = request.method == b"HEAD", bool(block.body)
+            connection.begin(self, head, is_head=is_head, has_body=has_body, offered=block.upgrade)
             if block.expects_continue:
                 self._awaits_continue = True
                 exchange.expect(_CONTINUE_SECONDS)

@@ -225,4 +225,6 @@ def test_who_does_not_begin(limited: Limited) -> None:
 def test_no_limit_is_left_out_here() -> None:
     elsewhere = {"max_connections", "max_connections_per_ip", "max_upstream_connections"}
     elsewhere |= {"proxy_header_timeout", "hello_timeout", "handshake_timeout", "client_allow"}
+    elsewhere |= {"basic_auth", "rate_limit"}
+    elsewhere |= {limit for limit in get_args(Limit) if limit.startswith("http2_")}  # tests/wire/test_h2_attacks.py
     assert {limit for limit, _, _ in CASES.values()} | elsewhere == set(get_args(Limit))

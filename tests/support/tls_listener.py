@@ -15,6 +15,7 @@ from proxyd.daemon.system_clock import SystemClock
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.h1 import H1Frontend
+from proxyd.frontend.h2.frontend import H2Frontend
 from proxyd.frontend.listener import Listener, bind, local_address_of
 from proxyd.frontend.seats import Seats
 from proxyd.frontend.tls_frontend import TlsFrontend
@@ -58,6 +59,7 @@ async def our_listener(
             gate=ArrivalGate(balancers),
             seats=Seats(most=1000, most_each=0, counters=Counters()),
             h1=h1,
+            h2=H2Frontend(make_handler()),
             counters=Counters(),
             arriving=Arriving(tasks),
         )

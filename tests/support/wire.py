@@ -14,6 +14,7 @@ import pytest
 from tests.support import wire_message
 from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess
+from tests.support.h2_client import H2Client
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream
 from tests.support.wire_message import Message
@@ -61,12 +62,17 @@ class Wire:
     upstream: RawUpstream
     context: ssl.SSLContext
     other_context: ssl.SSLContext
+    h2_context: ssl.SSLContext
     #: What was refused: when, connections that have to end soon, and what was sent on them.
     refused: list[tuple[float, RawClient, bytes]] = field(default_factory=list)
 
     def client(self, name: str = HOST, *, receive_buffer: int = 0) -> RawClient:
         context = self.other_context if name == OTHER else self.context
         return RawClient(self.daemon.https_port, context, name, receive_buffer=receive_buffer)
+
+    def h2_client(self, name: str = HOST, *, receive_buffer: int = 0, **settings: int) -> H2Client:
+        raw = RawClient(self.daemon.https_port, self.h2_context, name, receive_buffer=receive_buffer)
+        return H2Client(raw, name, settings)
 
     def get(self, target: bytes = b"/", *lines: bytes) -> Message:
         """Return the answer to an ordinary request on a connection of its own."""
@@ -188,10 +194,15 @@ def running(
         daemon.configure(hosts, acme={"server": "https://127.0.0.1:9/directory"}, **daemon_options)
         daemon.start(environment=environment)
         # One context for each: they have the same subject, and OpenSSL finds issuers by it.
-        context, other_context = (ssl.create_default_context(cadata=leaf) for leaf in leaves)
-        for each in (context, other_context):  # an end without close_notify is no end; not every Python's default
+        context, other_context, h2_context = (ssl.create_default_context(cadata=leaf) for leaf in (*leaves, leaves[0]))
+        h2_context.set_alpn_protocols(["h2"])
+        for each in (
+            context,
+            other_context,
+            h2_context,
+        ):  # an end without close_notify is no end; not every Python's default
             each.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
-        one = Wire(daemon, upstream, context, other_context)
+        one = Wire(daemon, upstream, context, other_context, h2_context)
         try:
             yield one
             one.refused_have_ended(before=time.monotonic())

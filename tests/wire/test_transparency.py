@@ -248,7 +248,7 @@ def _beside(daemon: DaemonProcess, wire: Wire, port: int) -> Wire:
         (daemon.cache / file).chmod(0o600)
     daemon.configure({"host.example.test": port}, acme={"server": "https://127.0.0.1:9/directory"})
     daemon.start()
-    return Wire(daemon, wire.upstream, wire.context, wire.other_context)
+    return Wire(daemon, wire.upstream, wire.context, wire.other_context, wire.h2_context)
 
 
 def test_an_idle_connection_costs_little(wire: Wire) -> None:

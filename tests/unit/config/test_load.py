@@ -121,7 +121,16 @@ def test_anchors_merges_and_x_keys() -> None:
         (HOST + "drain: soon\n", "f:3:8: drain: must be a duration with a unit"),
         (HOST + "listen: {https: foo}\n", "f:3:17: listen.https[0]: must be HOST:PORT"),
         (HOST + "workers: 0\n", "f:3:10: workers: must be auto, or a number from 1 to 64 (written: 0)"),
-        (HOST + "listen: {http2: true}\n", "listen.http2: not in this version yet"),
+        (HOST + "listen: {http2: 2}\n", "f:3:17: listen.http2: must be true or false"),
+        (
+            HOST + "limits: {http2: {max_stream: 5}}\n",
+            "limits.http2.max_stream: unknown key: did you mean max_streams?",
+        ),
+        (HOST + "limits: {http2: {resets: 0}}\n", "f:3:26: limits.http2.resets: must be greater than or equal to 1"),
+        (
+            HOST + "limits: {http2: {stream_window: 1KiB}}\n",
+            "http2.stream_window: must be greater than or equal to 65535",
+        ),
         (HOST + "  *: 80\n", 'write "*": 80'),
         (
             "hosts:\n  example.com: [80, 81, http://127.0.0.1:80]\n",
@@ -242,7 +251,7 @@ def test_what_hosts_have_in_common_may_be_an_anchor() -> None:
     assert len(parse(f"{common}hosts:\n{hosts}", "f").names) == 2000
 
 
-@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}", "http2: true"])
+@pytest.mark.parametrize("option", ["acme: {dns: {provider: exec}}"])
 def test_what_is_not_in_this_version_is_said_once(option: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(f"{ONE}{option}}}\n", "f")

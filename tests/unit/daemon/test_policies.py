@@ -38,15 +38,16 @@ def test_a_policy_has_what_matters_in_the_files(ca: ClientCa, tmp_path: Path) ->
     found = Policies().of(parse(config(file, "optional", "1.3", f", client_crl: {crl}"), "f"))
     policy = found[ONE]
     assert policy == TlsPolicy(
+        http2=True,
         min_version="1.3",
         client_auth="optional",
         client_ca=ca.file.read_bytes(),
         client_crl=crl.read_bytes(),
     )
     assert policy.asks
-    assert found[TWO] == TlsPolicy()
+    assert found[TWO] == TlsPolicy(http2=True)
     assert not found[TWO].asks
-    assert Policies().of(parse(config(file, "none"), "f"))[ONE] == TlsPolicy()
+    assert Policies().of(parse(config(file, "none"), "f"))[ONE] == TlsPolicy(http2=True)
 
 
 def test_hosts_that_say_the_same_share_an_object(ca: ClientCa) -> None:
@@ -67,7 +68,7 @@ def test_a_file_that_breaks_holds_on_for_its_host(
         assert policies.of(parse(config(file), "f"))[ONE] == good
     stricter = policies.of(parse(config(tmp_path / "other.pem", floor="1.3"), "f"))[ONE]
     assert (stricter.client_ca, stricter.min_version) == (good.client_ca, "1.3")
-    assert policies.of(parse(config(file, "none"), "f"))[ONE] == TlsPolicy()
+    assert policies.of(parse(config(file, "none"), "f"))[ONE] == TlsPolicy(http2=True)
     broken = policies.of(parse(config(file), "f"))[ONE]
     assert broken.is_broken
     assert not broken.asks

@@ -1,0 +1,400 @@
+"""An HTTP/2 connection without a socket: bytes in, exchanges for the handler, bytes out (RFC 9113)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from proxyd.config.http2_limits import Http2Limits
+from proxyd.core.counters import Limit
+from proxyd.core.request_scanner import MalformedRequest
+from proxyd.frontend.h2 import frames
+from proxyd.frontend.h2.conduct import Conduct
+from proxyd.frontend.h2.exchange import NEVER, H2Exchange
+from proxyd.frontend.h2.fault import ConnectionFault, StreamFault
+from proxyd.frontend.h2.field import Field
+from proxyd.frontend.h2.frame_reader import FrameReader
+from proxyd.frontend.h2.hpack_decoder import TABLE_SIZE, HpackDecoder
+from proxyd.frontend.h2.hpack_encoder import HpackEncoder
+from proxyd.frontend.h2.inbox_window import InboxWindow
+from proxyd.frontend.h2.outbox import Outbox
+from proxyd.frontend.h2.request_reader import RequestReader, trailer_lines, unreadable
+from proxyd.frontend.head_reader import HeadLimits
+from proxyd.proxy.exchange import Downstream, ExchangeHandler
+from proxyd.proxy.times import Times
+
+#: Streams of which frames may still come that were sent before the client knew of their end.
+_MOST_RECENT: Final = 256
+_WATCH_SECONDS: Final = 1.0
+#: A piece of a body that is smaller costs the client something, unless it is the last.
+_TINY, _TINY_COSTS, _LATE_COSTS = 128, 0.25, 0.1
+#: So many settings cost as much as their frame.
+_SETTINGS_EACH: Final = 10
+#: WINDOW_UPDATE frames that a client can save up.
+_MOST_UPDATES: Final = 4000
+_LARGEST_FRAME: Final = 16_777_215
+_LAST_CALL: Final = b"last one"
+
+
+class Engine:
+    """Implements FrameSink. `late_at`: when `look` is to be called. Nothing here waits, or knows of a socket.
+
+    `wake`: there is something to `take`. `hit` hears of each limit that the client is over. `each_own`: behind the
+    connection are many clients, so that each request has a Downstream of its own. `now`: monotonic seconds.
+    """
+
+    __slots__ = (
+        "_conduct",
+        "_decoder",
+        "_each_own",
+        "_ghosts",
+        "_handler",
+        "_has_failed",
+        "_is_left",
+        "_is_told",
+        "_last_is_told",
+        "_limits",
+        "_reader",
+        "_recent",
+        "_requests",
+        "_times",
+        "_window",
+        "downstream",
+        "encoder",
+        "glitch",
+        "hit",
+        "last",
+        "late_at",
+        "now",
+        "outbox",
+        "stream_window",
+        "streams",
+        "why",
+    )
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        *,
+        handler: ExchangeHandler,
+        encoder: HpackEncoder,
+        limits: Http2Limits,
+        heads: HeadLimits,
+        times: Times,
+        wake: Callable[[], object],
+        hit: Callable[[Limit | None], None],
+        now: Callable[[], float],
+        each_own: bool = False,
+    ) -> None:
+        self.downstream = downstream
+        self.encoder = encoder
+        self.hit = hit
+        self.now = now
+        self.streams: dict[int, H2Exchange] = {}
+        self.last = 0  # stream of the client
+        self.late_at = NEVER
+        self.why = ""  # it had to end
+        self.stream_window = limits.stream_window
+        self._conduct = Conduct(limits, now)
+        self.glitch = glitch = self._conduct.glitch
+        self.outbox = Outbox(
+            wake=wake, forced=lambda: glitch("windows of a few bytes"), most_controls=limits.max_control_frames
+        )
+        self._handler, self._limits = handler, limits
+        self._times = times
+        self._each_own = each_own
+        self._reader = FrameReader(
+            self, most_block=limits.max_header_block, most_continued=limits.max_continuations, now=now
+        )
+        self._decoder = HpackDecoder(max_size=heads.size, max_count=heads.fields)
+        self._requests = RequestReader(max_target=heads.target)
+        self._window = InboxWindow(limits.connection_window, self.outbox.put)
+        self._ghosts = 0  # taken back in this turn: their upstream connections are not closed yet
+        self._recent: dict[int, None] = {}
+        self._has_failed = self._is_told = self._last_is_told = self._is_left = False
+        self._greet(heads)
+
+    # Bytes
+
+    def receive(self, data: bytes) -> None:
+        """Take what came from the client."""
+        if self._has_failed:
+            return
+        try:
+            self._reader.feed(data)
+        except ConnectionFault as fault:
+            self._fail(fault)
+            return
+        if self._reader.block_began is not None:
+            self.watch()
+
+    def take(self) -> bytes:
+        """Return what goes to the client in this turn of the event loop."""
+        self._ghosts = 0
+        try:
+            return self.outbox.take()
+        except ConnectionFault as fault:
+            self._fail(fault)
+            return self.outbox.take()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is to be closed, when all that was taken went out."""
+        return self._has_failed or ((self._last_is_told or self._is_left) and not self.streams)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the client was told that it gets no further requests served."""
+        return self._is_told or self._is_left or self._has_failed
+
+    # The end
+
+    def leave(self) -> None:
+        """Tell the client to ask elsewhere; what it has sent by then is served (RFC 9113 §6.8)."""
+        if not self._is_told and not self._has_failed:
+            self._is_told = True
+            self.outbox.put(frames.goaway(frames.MAX_WINDOW, frames.NO_ERROR))
+            self.outbox.put(frames.ping(_LAST_CALL))
+
+    def leave_now(self) -> None:
+        """Serve what came until now, and no more."""
+        self._is_told = True
+        if not self._last_is_told and not self._has_failed:
+            self._last_is_told = True
+            self.outbox.put(frames.goaway(self.last, frames.NO_ERROR))
+
+    def cut(self, is_gone: Callable[[bytes], bool] | None) -> None:
+        """End what is under way, or only that for authorities that are gone; tunnels with last words."""
+        for exchange in [*self.streams.values()]:
+            if is_gone is None or is_gone(exchange.request.authority):
+                exchange.cut()
+
+    def lost(self) -> None:
+        """The client is gone: nothing goes out any more."""
+        self._end()
+        self.outbox.close()
+
+    # Time
+
+    def watch(self) -> None:
+        """Have `look` called soon."""
+        self.late_at = min(self.late_at, self.now() + _WATCH_SECONDS)
+
+    def look(self, now: float) -> None:
+        """Do what is due: see H2Exchange."""
+        self.late_at = NEVER
+        if self._has_failed:
+            return
+        began = self._reader.block_began
+        if began is not None and now - began >= self._times.header:
+            self._fail(ConnectionFault(frames.ENHANCE_YOUR_CALM, "a head that does not end", "header_timeout"))
+            return
+        is_watched = began is not None
+        for exchange in [*self.streams.values()]:
+            exchange.look(now, self._times.idle)
+            self.late_at = min(self.late_at, exchange.late_at)
+            is_watched = is_watched or exchange.is_waited_for
+        if is_watched:
+            self.watch()
+
+    # From exchanges
+
+    def consumed(self, exchange: H2Exchange, size: int) -> None:
+        """So much of a body was taken: the client gets room for more (RFC 9113 §5.2.2, §6.9)."""
+        self._window.give(size)
+        if exchange.is_complete or exchange.is_done:
+            return
+        exchange.credit += size
+        if exchange.credit >= self.stream_window // 2:
+            exchange.room += exchange.credit
+            self.outbox.put(frames.window_update(exchange.id, exchange.credit))
+            exchange.credit = 0
+
+    def ended(self, exchange: H2Exchange) -> None:
+        """All of a response went out."""
+        if self.streams.pop(exchange.id, None) is None:
+            return
+        if exchange.taken:
+            self._window.give(exchange.gone())
+        if not exchange.is_complete:  # RFC 9113 §8.1: nobody needs the rest of the request
+            self._forget(exchange.id)
+            self.outbox.put(frames.rst_stream(exchange.id, frames.NO_ERROR))
+
+    def reset(self, exchange: H2Exchange, code: int) -> None:
+        """End a stream, by no fault of the client's."""
+        if self.streams.pop(exchange.id, None) is not None:
+            self._window.give(exchange.gone())
+            self._forget(exchange.id)
+            self.outbox.put(frames.rst_stream(exchange.id, code))
+
+    # FrameSink
+
+    def headers(self, stream: int, block: bytes, *, ends: bool, depends_on_itself: bool) -> None:
+        fields, limit = self._decoder.decode(block)  # even of what is ignored: the table must stay the client's
+        exchange = self.streams.get(stream)
+        if exchange is not None:
+            if exchange.is_complete:  # RFC 9113 §5.1
+                raise StreamFault(frames.STREAM_CLOSED, "HEADERS after the end of the request")
+            if not ends or limit:  # RFC 9113 §8.1
+                raise StreamFault(frames.PROTOCOL_ERROR, "trailers that are none")
+            exchange.received_trailers(trailer_lines(fields))
+            return
+        if stream <= self.last:
+            if stream not in self._recent:  # RFC 9113 §5.1
+                raise ConnectionFault(frames.STREAM_CLOSED, "HEADERS on a closed stream")
+            return
+        if self._last_is_told:  # RFC 9113 §6.8
+            return
+        self.last = stream
+        if depends_on_itself:
+            raise StreamFault(frames.PROTOCOL_ERROR, "a stream that depends on itself")
+        if len(self.streams) + self._ghosts >= self._limits.max_streams:  # RFC 9113 §5.1.2
+            self.hit("http2_streams")
+            raise StreamFault(frames.REFUSED_STREAM, "too many requests at a time")
+        self._open(stream, fields, limit, ends=ends)
+
+    def data(self, stream: int, payload: bytes, size: int, *, ends: bool) -> None:
+        self._window.fill(size)
+        exchange = self.streams.get(stream)
+        if exchange is None:
+            self._window.give(size)
+            self._check_closed(stream, "DATA")
+            return
+        if len(payload) < _TINY and not ends and not (payload and exchange.is_tunnel):
+            self.glitch("tiny pieces of bodies", _TINY_COSTS if payload else 1.0)
+        try:
+            if size > exchange.room:  # RFC 9113 §6.9.1
+                raise StreamFault(frames.FLOW_CONTROL_ERROR, "more than the stream's window")
+            exchange.room -= size
+            exchange.received(payload, size, ends=ends)
+        except StreamFault:
+            self._window.give(size)
+            raise
+
+    def rst_stream(self, stream: int) -> None:
+        exchange = self.streams.pop(stream, None)
+        if exchange is None:
+            if stream > self.last and not self._last_is_told:  # RFC 9113 §6.4
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+            self.glitch("RST_STREAM on closed streams")
+            return
+        if exchange.sink is not None:
+            self._ghosts += 1
+        self._window.give(exchange.gone())
+        self._conduct.reset("requests that are taken back")
+
+    def settings(self, values: list[tuple[int, int]]) -> None:
+        self.glitch("SETTINGS frames", 1 + len(values) / _SETTINGS_EACH)
+        outbox = self.outbox
+        for key, value in values:  # RFC 9113 §6.5.3: in order
+            if key == frames.INITIAL_WINDOW_SIZE:
+                outbox.resize(value, self.streams.values())
+            elif key == frames.HEADER_TABLE_SIZE:  # RFC 7541 §4.2
+                outbox.drops_table = outbox.drops_table or value < TABLE_SIZE
+            elif key == frames.MAX_FRAME_SIZE and not frames.MAX_FRAME <= value <= _LARGEST_FRAME:
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "a MAX_FRAME_SIZE that may not be")  # RFC 9113 §6.5.2
+            elif key in (frames.ENABLE_PUSH, frames.ENABLE_CONNECT_PROTOCOL) and value > 1:
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "a switch that is neither on nor off")
+        outbox.control(frames.SETTINGS_ACK)
+
+    def ping(self, payload: bytes, *, ack: bool) -> None:
+        if not ack:  # RFC 9113 §6.7
+            self.glitch("PING frames")
+            self.outbox.control(frames.ping(payload, ack=True))
+        elif payload == _LAST_CALL and self._is_told:
+            self.leave_now()
+        else:
+            self.glitch("answers to no PING")
+
+    def goaway(self) -> None:
+        self.glitch("GOAWAY frames")
+        self._is_left = True
+        self.outbox.wake()
+
+    def window_update(self, stream: int, amount: int) -> None:
+        outbox = self.outbox
+        outbox.updates = min(outbox.updates, _MOST_UPDATES) - 1
+        if outbox.updates < 0:
+            self.glitch("WINDOW_UPDATE frames for nothing")
+        if not stream:
+            if not amount:  # RFC 9113 §6.9
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "a window that grows by nothing")
+            outbox.widen(amount)
+            return
+        exchange = self.streams.get(stream)
+        if exchange is None:
+            if stream > self.last and not self._last_is_told:  # RFC 9113 §5.1
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
+        elif not amount:
+            raise StreamFault(frames.PROTOCOL_ERROR, "a window that grows by nothing")
+        else:
+            outbox.widen_stream(exchange, amount)
+
+    def broken(self, stream: int, fault: StreamFault) -> None:
+        exchange = self.streams.pop(stream, None)
+        if exchange is not None:
+            if exchange.sink is not None:
+                self._ghosts += 1
+            self._window.give(exchange.gone())
+        self._forget(stream)
+        self.outbox.control(frames.rst_stream(stream, fault.code))
+        self._conduct.reset(f"broken requests, the last one with {fault}")
+
+    # Inside
+
+    def _greet(self, heads: HeadLimits) -> None:
+        """RFC 9113 §3.4: our settings come first."""
+        values = {
+            frames.MAX_CONCURRENT_STREAMS: self._limits.max_streams,
+            frames.INITIAL_WINDOW_SIZE: self.stream_window,
+            frames.MAX_HEADER_LIST_SIZE: heads.size,
+            frames.ENABLE_CONNECT_PROTOCOL: 1,
+        }
+        self.outbox.put(frames.settings(values) + self._window.first())
+
+    def _open(self, stream: int, fields: list[Field], limit: Limit | None, *, ends: bool) -> None:
+        downstream = self.downstream.again() if self._each_own else self.downstream
+        try:
+            if limit is not None:
+                raise MalformedRequest("the request head is too large", 431, limit)
+            request = self._requests.read(fields, ends=ends)
+        except MalformedRequest as error:
+            self.hit(error.limit)
+            exchange = H2Exchange(self, stream, unreadable(fields), downstream, complete=ends)
+            self.streams[stream] = exchange
+            self._handler.refuse(exchange, error.status, str(error))
+            return
+        exchange = self.streams[stream] = H2Exchange(self, stream, request, downstream, complete=ends)
+        if not ends:
+            self.watch()
+        self._handler.handle(exchange)
+
+    def _check_closed(self, stream: int, what: str) -> None:
+        """A frame came on a stream that is not open: is that a fault? (RFC 9113 §5.1)."""
+        if stream in self._recent:
+            self.glitch(f"{what} on streams that were reset", _LATE_COSTS)
+        elif stream <= self.last:
+            raise ConnectionFault(frames.STREAM_CLOSED, f"{what} on a closed stream")
+        elif not self._last_is_told:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, f"{what} on an idle stream")
+
+    def _forget(self, stream: int) -> None:
+        """Let pass what the client sent before it hears of the end (RFC 9113 §5.1)."""
+        self._recent[stream] = None
+        if len(self._recent) > _MOST_RECENT:
+            del self._recent[next(iter(self._recent))]
+
+    def _fail(self, fault: ConnectionFault) -> None:
+        self.hit(fault.limit)
+        self.why = str(fault)
+        self._end()
+        self.outbox.put(frames.goaway(self.last, fault.code))
+
+    def _end(self) -> None:
+        """Serve nothing any more."""
+        if self._has_failed:
+            return
+        self._has_failed = True
+        self.late_at = NEVER
+        del self._reader  # which knows us: who is gone leaves nothing to the garbage collector
+        streams, self.streams = self.streams, {}
+        for exchange in streams.values():
+            exchange.gone()
