@@ -1,6 +1,6 @@
 """An HTTP/2 connection without a socket: bytes in, exchanges for the handler, bytes out (RFC 9113)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxyd.config.http2_limits import Http2Limits
@@ -350,7 +350,7 @@ class Engine:
         }
         self.outbox.put(frames.settings(values) + self._window.first())
 
-    def _open(self, stream: int, fields: list[Field], limit: Limit | None, *, ends: bool) -> None:
+    def _open(self, stream: int, fields: Sequence[Field], limit: Limit | None, *, ends: bool) -> None:
         downstream = self.downstream.again() if self._each_own else self.downstream
         try:
             if limit is not None:

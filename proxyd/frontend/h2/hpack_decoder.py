@@ -1,5 +1,6 @@
 """HPACK, the reading half (RFC 7541): from a field block to fields. One for each connection."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from proxyd.core.counters import Limit
@@ -13,6 +14,8 @@ TABLE_SIZE: Final = 4096
 _STATIC = len(STATIC_FIELDS)
 #: A list this many times over what was announced is no mistake of anybody.
 _BOMB = 4
+#: A block of these says nothing that is not in a table.
+_INDEXED = bytes(range(0x80, 0x100))
 #: Bits of an integer beyond its prefix.
 _MOST_SHIFT = 21
 
@@ -20,30 +23,42 @@ _MOST_SHIFT = 21
 class HpackDecoder:
     """`max_size`: bytes of a list of fields as RFC 9113 §6.5.2 counts them; `max_count`: fields in it."""
 
-    __slots__ = ("_fields", "_room", "_size", "max_count", "max_size")
+    __slots__ = ("_fields", "_known", "_known_block", "_room", "_size", "max_count", "max_size")
 
     def __init__(self, *, max_size: int, max_count: int) -> None:
         self.max_size, self.max_count = max_size, max_count
         self._fields: list[Field] = []  # the dynamic table, the newest last (RFC 7541 §2.3.2)
         self._size = 0
         self._room = TABLE_SIZE
+        self._known_block = b""  # the last one that was only indices, until the table changes
+        self._known: tuple[Field, ...] = ()
 
     @property
     def size(self) -> int:
         """How much of the table is in use (RFC 7541 §4.1)."""
         return self._size
 
-    def decode(self, block: bytes) -> tuple[list[Field], Limit | None]:
-        """Return the fields, and the limit that they are over: then some are left out. Raises ConnectionFault."""
+    def decode(self, block: bytes) -> tuple[Sequence[Field], Limit | None]:
+        """Return the fields, and the limit that they are over: then some are left out. Raises ConnectionFault.
+
+        A tuple may come again, the same object: nothing in it was literal.
+        """
+        if block and block == self._known_block:
+            return self._known, None
         try:
-            return self._decode(block)
+            fields, limit = self._decode(block)
         except IndexError:
             raise ConnectionFault(COMPRESSION_ERROR, "a field block that ends too early") from None
         except MalformedString as error:
             raise ConnectionFault(COMPRESSION_ERROR, str(error)) from None
+        if limit is None and not block.translate(None, _INDEXED):
+            self._known_block, self._known = block, tuple(fields)
+            return self._known, None
+        return fields, limit
 
     def _decode(self, block: bytes) -> tuple[list[Field], Limit | None]:
         at, end, size = 0, len(block), 0
+        dynamic = self._fields
         found: list[Field] = []
         while at < end:
             first = block[at]
@@ -52,7 +67,12 @@ class HpackDecoder:
                 at += 1
                 if index == 0x7F:
                     index, at = _integer(block, at, 0x7F)
-                field = STATIC_FIELDS[index] if 0 < index < _STATIC else self._indexed(index)
+                if 0 < index < _STATIC:
+                    field = STATIC_FIELDS[index]
+                elif _STATIC <= index < _STATIC + len(dynamic):
+                    field = dynamic[_STATIC - 1 - index]
+                else:
+                    field = self._indexed(index)
             elif first & 0xE0 == 0x20:  # RFC 7541 §6.3
                 at = self._resize(block, at, is_first=not found and not size)
                 continue
@@ -90,6 +110,7 @@ class HpackDecoder:
 
     def _keep(self, field: Field) -> None:
         """Put it into the table; what does not fit empties it (RFC 7541 §4.4)."""
+        self._known_block = b""
         self._evict(self._room - field.size)
         if field.size <= self._room:
             self._fields.append(field)
@@ -110,7 +131,7 @@ class HpackDecoder:
             room, at = _integer(block, at, 0x1F)
         if not is_first or room > TABLE_SIZE:  # RFC 7541 §4.2, §6.3
             raise ConnectionFault(COMPRESSION_ERROR, "a change of the table's size where none may be")
-        self._room = room
+        self._room, self._known_block = room, b""
         self._evict(room)
         return at
 

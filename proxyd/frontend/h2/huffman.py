@@ -3,6 +3,8 @@
 Nothing that was read is remembered: strings may be secrets.
 """
 
+from typing import Any, Final
+
 from proxyd.frontend.h2.huffman_codes import CODES
 
 _END = 256
@@ -27,35 +29,42 @@ def _tree() -> list[list[int]]:
     return nodes
 
 
-class _Automaton(dict[int, tuple[int, bytes]]):
-    """From a node (above the lowest eight bits) and a byte to the next node and the symbols in between.
+class _Automaton:
+    """A row for each node of the tree: by the next byte, the row that follows and the symbols in between.
 
-    Made when asked for: all 65,536 are seldom needed, and take long.
+    Rows are filled when they are asked for: all 65,536 entries are seldom needed, and take long. Where the end of a
+    string comes inside it, there is no entry but an error (RFC 7541 §5.2).
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self._nodes = _tree()
+        #: (row, symbols), which a type cannot say of itself.
+        self.rows: Final[list[list[Any]]] = [[] for _ in self._nodes]
+        self.start = self.rows[0]
+        self._numbers = {id(row): number for number, row in enumerate(self.rows)}
         at = 0
         ends = set()
         for _ in range(8):  # RFC 7541 §5.2: padding is the beginning of the code of the end, shorter than a byte
-            ends.add(at << 8)
+            ends.add(id(self.rows[at]))
             at = self._nodes[at][1]
         self.ends = frozenset(ends)
 
-    def __missing__(self, key: int) -> tuple[int, bytes]:
-        at, byte = key >> 8, key & 0xFF
+    def fill(self, row: list[Any]) -> None:
+        """Make a row complete."""
+        number = self._numbers[id(row)]
+        row[:] = [self._entry(number, byte) for byte in range(256)]
+
+    def _entry(self, at: int, byte: int) -> tuple[list[Any], bytes] | None:
         symbols = []
         for shift in range(7, -1, -1):
             at = self._nodes[at][byte >> shift & 1]
             if at < 0:
                 symbol = -1 - at
-                if symbol == _END:  # RFC 7541 §5.2: an error
-                    raise MalformedString("the end of a string inside it")
+                if symbol == _END:
+                    return None
                 symbols.append(symbol)
                 at = 0
-        found = self[key] = at << 8, bytes(symbols)
-        return found
+        return self.rows[at], bytes(symbols)
 
 
 _AUTOMATON = _Automaton()
@@ -63,12 +72,18 @@ _AUTOMATON = _Automaton()
 
 def decoded(data: bytes) -> bytes:
     """Return what `data` is the code of. Raises MalformedString."""
-    automaton = _AUTOMATON
-    state = 0
-    parts = []
-    for byte in data:
-        state, symbols = automaton[state | byte]
-        parts.append(symbols)
-    if state not in automaton.ends:
-        raise MalformedString("padding that is none")
-    return b"".join(parts)
+    while True:
+        row = _AUTOMATON.start
+        parts = []
+        try:
+            for byte in data:
+                row, symbols = row[byte]
+                parts.append(symbols)
+        except IndexError:  # the first one that comes here
+            _AUTOMATON.fill(row)
+            continue
+        except TypeError:
+            raise MalformedString("the end of a string inside it") from None
+        if id(row) not in _AUTOMATON.ends:
+            raise MalformedString("padding that is none")
+        return b"".join(parts)

@@ -4,7 +4,7 @@ What two readers could understand in two ways ends here: the upstream speaks HTT
 for that let pass.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -43,15 +43,22 @@ _Said = tuple[bytes, int, bool, bool, bytes, bool, list[tuple[int, bytes]], byte
 class RequestReader:
     """Of one connection: what one request says besides its path the next one mostly says too."""
 
-    __slots__ = ("_block", "_said", "max_target")
+    __slots__ = ("_block", "_fields", "_head", "_said", "max_target")
 
     def __init__(self, *, max_target: int) -> None:
         self.max_target = max_target
         self._said: _Said | None = None
         self._block = UNREADABLE.block
+        self._fields: Sequence[Field] = ()  # that the last head without a body was made of
+        self._head = UNREADABLE
 
-    def read(self, fields: Iterable[Field], *, ends: bool) -> RequestHead:
-        """Return the head; `ends`: nothing follows it. Raises StreamFault, MalformedRequest."""
+    def read(self, fields: Sequence[Field], *, ends: bool) -> RequestHead:
+        """Return the head; `ends`: nothing follows it. Raises StreamFault, MalformedRequest.
+
+        Of fields that may come again, which are a tuple, it is remembered; no other secrets are.
+        """
+        if fields is self._fields and ends:
+            return self._head
         pseudo: dict[int, bytes] = {}
         lines: list[bytes] = []
         claimed: list[tuple[int, bytes]] = []
@@ -113,7 +120,10 @@ class RequestReader:
             self._block = RequestBlock(
                 authority, body, is_zero, False, False, said[3], upgrade, trailers, claims_of(claimed), agent
             )
-        return RequestHead(method, path, path, authority, _VERSION, self._block, b"".join(lines))
+        head = RequestHead(method, path, path, authority, _VERSION, self._block, b"".join(lines))
+        if ends and isinstance(fields, tuple):
+            self._fields, self._head = fields, head
+        return head
 
 
 def unreadable(fields: Iterable[Field]) -> RequestHead:

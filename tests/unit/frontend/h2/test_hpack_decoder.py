@@ -93,3 +93,17 @@ def test_lists_have_a_limit() -> None:
     with pytest.raises(ConnectionFault) as raised:
         decoder.decode(encoder.encode([("x", "y" * 4000)]))
     assert (raised.value.code, raised.value.limit) == (ENHANCE_YOUR_CALM, "http2_header_list")
+
+
+def test_what_is_asked_for_again_is_the_same_until_the_table_changes() -> None:
+    decoder = _decoder()
+    secret, again = b"\x82\x10\x06cookie\x01a", b"\x82\xbe"
+    assert decoder.decode(secret)[0] is not decoder.decode(secret)[0]  # nothing literal is remembered
+    decoder.decode(b"\x40\x01a\x01b")
+    first = decoder.decode(again)[0]
+    assert decoder.decode(again)[0] is first
+    decoder.decode(b"\x40\x01c\x01d")
+    assert [one.name for one in decoder.decode(again)[0]] == [b":method", b"c"]
+    decoder.decode(b"\x20\x82")
+    with pytest.raises(ConnectionFault):
+        decoder.decode(again)

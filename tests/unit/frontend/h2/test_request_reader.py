@@ -78,6 +78,16 @@ def test_what_is_said_again_is_not_made_again() -> None:
     assert other.block is not heads[0].block
 
 
+def test_a_head_of_fields_that_may_come_again_is_not_made_again() -> None:
+    reader = RequestReader(max_target=100)
+    fields = tuple(field_of(*one) for one in _START)
+    head = reader.read(fields, ends=True)
+    assert reader.read(fields, ends=True) is head
+    assert reader.read(fields, ends=False).block.body == CHUNKED
+    assert reader.read([*fields, field_of(b"x", b"y")], ends=True).kept == b"\r\nx: y"
+    assert reader.read(fields, ends=True) is head
+
+
 @pytest.mark.parametrize("missing", [b":method", b":scheme", b":path"])
 def test_pseudo_fields_are_there(missing: bytes) -> None:
     with pytest.raises(StreamFault):
