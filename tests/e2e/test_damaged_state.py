@@ -90,8 +90,10 @@ def test_what_a_kill_left_is_damaged(origin: Origin, name: str, part: str) -> No
         client.wait_for([CUT, REVOKED], daemon=origin.daemon)
         eventually(lambda: origin.daemon.log().count("certificate issued") >= len(placed), what=origin.daemon.log)
         assert (client.leaf(REVOKED) == origin.leaves[REVOKED]) is (name == "missing")
+        # An order is forgotten when its certificate is seen to serve, after it is told.
+        orders = private / "orders"
+        eventually(lambda: not [one for one in orders.iterdir() if one.is_file() or one.is_symlink()])
     assert origin.ca.orders() - before == len(placed)
-    assert not [one for one in (private / "orders").iterdir() if one.is_file() or one.is_symlink()]
     assert said(origin, "an interrupted order cannot be read") is (name not in (*READABLE, "missing"))
     # The files of a transaction: SQLite passes over those that it cannot use.
     assert said(origin, "the journal is broken and is set aside") is (name in NOT_FILES)
