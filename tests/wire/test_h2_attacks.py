@@ -262,7 +262,7 @@ def _endless(peer: Peer) -> None:
 def test_small_answers_pass_large_ones(wire: Wire) -> None:
     """Four downloads share their connection with small requests."""
     wire.upstream.script = _endless
-    with wire.h2_client(window=1 << 30) as client:
+    with wire.h2_client(window=1 << 30, receive_buffer=65_536) as client:
         for number in range(4):
             client.get(f"/large/{number}")
         while len(client.streams) < 4 or not all(client.streams[one].body for one in (1, 3, 5, 7)):
