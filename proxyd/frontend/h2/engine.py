@@ -16,6 +16,7 @@ from proxyd.frontend.h2.hpack_decoder import TABLE_SIZE, HpackDecoder
 from proxyd.frontend.h2.hpack_encoder import HpackEncoder
 from proxyd.frontend.h2.inbox_window import InboxWindow
 from proxyd.frontend.h2.outbox import Outbox
+from proxyd.frontend.h2.request_memo import RequestMemo
 from proxyd.frontend.h2.request_reader import RequestReader, trailer_lines, unreadable
 from proxyd.frontend.head_reader import HeadLimits
 from proxyd.proxy.exchange import Downstream, ExchangeHandler
@@ -30,7 +31,6 @@ _TINY, _TINY_COSTS, _LATE_COSTS = 128, 0.25, 0.1
 _SETTINGS_EACH: Final = 10
 #: WINDOW_UPDATE frames that a client can save up.
 _MOST_UPDATES: Final = 4000
-_LARGEST_FRAME: Final = 16_777_215
 _LAST_CALL: Final = b"last one"
 
 
@@ -105,7 +105,7 @@ class Engine:
             self, most_block=limits.max_header_block, most_continued=limits.max_continuations, now=now
         )
         self._decoder = HpackDecoder(max_size=heads.size, max_count=heads.fields)
-        self._requests = RequestReader(max_target=heads.target)
+        self._requests = RequestMemo(self._decoder, RequestReader(max_target=heads.target))
         self._window = InboxWindow(limits.connection_window, self.outbox.put)
         self._ghosts = 0  # taken back in this turn: their upstream connections are not closed yet
         self._recent: dict[int, None] = {}
@@ -228,18 +228,10 @@ class Engine:
     # FrameSink
 
     def headers(self, stream: int, block: bytes, *, ends: bool, depends_on_itself: bool) -> None:
-        fields, limit = self._decoder.decode(block)  # even of what is ignored: the table must stay the client's
-        exchange = self.streams.get(stream)
-        if exchange is not None:
-            if exchange.is_complete:  # RFC 9113 §5.1
-                raise StreamFault(frames.STREAM_CLOSED, "HEADERS after the end of the request")
-            if not ends or limit:  # RFC 9113 §8.1
-                raise StreamFault(frames.PROTOCOL_ERROR, "trailers that are none")
-            exchange.received_trailers(trailer_lines(fields))
-            return
+        request = self._requests.find(block) if ends and stream > self.last else None
+        fields, limit = self._decoder.decode(block) if request is None else ((), None)
         if stream <= self.last:
-            if stream not in self._recent:  # RFC 9113 §5.1
-                raise ConnectionFault(frames.STREAM_CLOSED, "HEADERS on a closed stream")
+            self._trailers(stream, fields, limit, ends=ends)
             return
         if self._last_is_told:  # RFC 9113 §6.8
             return
@@ -249,7 +241,21 @@ class Engine:
         if len(self.streams) + self._ghosts >= self._limits.max_streams:  # RFC 9113 §5.1.2
             self.hit("http2_streams")
             raise StreamFault(frames.REFUSED_STREAM, "too many requests at a time")
-        self._open(stream, fields, limit, ends=ends)
+        downstream = self.downstream.again() if self._each_own else self.downstream
+        try:
+            if limit is not None:
+                raise MalformedRequest("the request head is too large", 431, limit)
+            if request is None:
+                request = self._requests.read(block, fields, ends=ends)
+        except MalformedRequest as error:
+            self.hit(error.limit)
+            exchange = self.streams[stream] = H2Exchange(self, stream, unreadable(fields), downstream, complete=ends)
+            self._handler.refuse(exchange, error.status, str(error))
+            return
+        exchange = self.streams[stream] = H2Exchange(self, stream, request, downstream, complete=ends)
+        if not ends:
+            self.watch()
+        self._handler.handle(exchange)
 
     def data(self, stream: int, payload: bytes, size: int, *, ends: bool) -> None:
         self._window.fill(size)
@@ -289,10 +295,6 @@ class Engine:
                 outbox.resize(value, self.streams.values())
             elif key == frames.HEADER_TABLE_SIZE:  # RFC 7541 §4.2
                 outbox.drops_table = outbox.drops_table or value < TABLE_SIZE
-            elif key == frames.MAX_FRAME_SIZE and not frames.MAX_FRAME <= value <= _LARGEST_FRAME:
-                raise ConnectionFault(frames.PROTOCOL_ERROR, "a MAX_FRAME_SIZE that may not be")  # RFC 9113 §6.5.2
-            elif key in (frames.ENABLE_PUSH, frames.ENABLE_CONNECT_PROTOCOL) and value > 1:
-                raise ConnectionFault(frames.PROTOCOL_ERROR, "a switch that is neither on nor off")
         outbox.control(frames.SETTINGS_ACK)
 
     def ping(self, payload: bytes, *, ack: bool) -> None:
@@ -350,22 +352,18 @@ class Engine:
         }
         self.outbox.put(frames.settings(values) + self._window.first())
 
-    def _open(self, stream: int, fields: Sequence[Field], limit: Limit | None, *, ends: bool) -> None:
-        downstream = self.downstream.again() if self._each_own else self.downstream
-        try:
-            if limit is not None:
-                raise MalformedRequest("the request head is too large", 431, limit)
-            request = self._requests.read(fields, ends=ends)
-        except MalformedRequest as error:
-            self.hit(error.limit)
-            exchange = H2Exchange(self, stream, unreadable(fields), downstream, complete=ends)
-            self.streams[stream] = exchange
-            self._handler.refuse(exchange, error.status, str(error))
-            return
-        exchange = self.streams[stream] = H2Exchange(self, stream, request, downstream, complete=ends)
-        if not ends:
-            self.watch()
-        self._handler.handle(exchange)
+    def _trailers(self, stream: int, fields: Sequence[Field], limit: Limit | None, *, ends: bool) -> None:
+        """More fields came on a stream (RFC 9113 §8.1)."""
+        exchange = self.streams.get(stream)
+        if exchange is None:
+            if stream not in self._recent:  # RFC 9113 §5.1
+                raise ConnectionFault(frames.STREAM_CLOSED, "HEADERS on a closed stream")
+        elif exchange.is_complete:  # RFC 9113 §5.1
+            raise StreamFault(frames.STREAM_CLOSED, "HEADERS after the end of the request")
+        elif not ends or limit:
+            raise StreamFault(frames.PROTOCOL_ERROR, "trailers that are none")
+        else:
+            exchange.received_trailers(trailer_lines(fields))
 
     def _check_closed(self, stream: int, what: str) -> None:
         """A frame came on a stream that is not open: is that a fault? (RFC 9113 §5.1)."""

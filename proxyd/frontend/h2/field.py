@@ -1,5 +1,6 @@
 """A header field of a request, with what it means: found out once, when it comes in, or enters HPACK's table."""
 
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from proxyd.core.field_names import DROP, IN_LINES, MALFORMED, PASS
@@ -41,6 +42,12 @@ class Field(NamedTuple):
     size: int
 
 
+size_of: Final = attrgetter("size")
+line_of: Final = attrgetter("line")
+#: PASS is 0: what is left when a list is filtered by it means more.
+action_of: Final = attrgetter("action")
+
+
 class _Names(dict[bytes, int]):
     """What to do with a field by its name, found out once for each, within a bound."""
 
@@ -73,7 +80,7 @@ _new = tuple.__new__  # half of what the class itself takes
 def field_of(name: bytes, value: bytes) -> Field:
     """Return the field with what it means."""
     action = _NAMES[name]
-    if value.translate(None, IN_LINES) or value.strip(b" \t") != value:  # RFC 9113 §8.2.1
+    if value.translate(None, IN_LINES) or value.strip(b" \t") is not value:  # RFC 9113 §8.2.1
         return Field(MALFORMED, name, value, b"", len(name) + len(value) + OVERHEAD)
     if action == TE and value.lower() != b"trailers":  # RFC 9113 §8.2.2
         action = MALFORMED

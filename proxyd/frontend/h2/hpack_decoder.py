@@ -1,137 +1,131 @@
 """HPACK, the reading half (RFC 7541): from a field block to fields. One for each connection."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from proxyd.core.counters import Limit
 from proxyd.frontend.h2.fault import ConnectionFault
-from proxyd.frontend.h2.field import STATIC_FIELDS, Field, field_of
+from proxyd.frontend.h2.field import STATIC_FIELDS, Field, field_of, size_of
 from proxyd.frontend.h2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 from proxyd.frontend.h2.huffman import MalformedString, decoded
+from proxyd.frontend.h2.usual_values import USUAL_VALUES
 
 #: What every client may fill (RFC 9113 §6.5.2); another size is not agreed on.
 TABLE_SIZE: Final = 4096
-_STATIC = len(STATIC_FIELDS)
+#: An index counts from the end: what is new comes before these (RFC 7541 §2.3.3).
+_STATIC = [*reversed(STATIC_FIELDS[1:])]
+_STATIC_COUNT = len(_STATIC)
 #: A list this many times over what was announced is no mistake of anybody.
 _BOMB = 4
-#: A block of these says nothing that is not in a table.
-_INDEXED = bytes(range(0x80, 0x100))
 #: Bits of an integer beyond its prefix.
 _MOST_SHIFT = 21
 
 
 class HpackDecoder:
-    """`max_size`: bytes of a list of fields as RFC 9113 §6.5.2 counts them; `max_count`: fields in it."""
+    """`max_size`: bytes of a list of fields as RFC 9113 §6.5.2 counts them; `max_count`: fields in it.
 
-    __slots__ = ("_fields", "_known", "_known_block", "_room", "_size", "max_count", "max_size")
+    `changes`: of the table. While there are none, the same index means the same.
+    """
+
+    __slots__ = ("_room", "_size", "_table", "changes", "max_count", "max_size")
 
     def __init__(self, *, max_size: int, max_count: int) -> None:
         self.max_size, self.max_count = max_size, max_count
-        self._fields: list[Field] = []  # the dynamic table, the newest last (RFC 7541 §2.3.2)
+        self._table = _STATIC.copy()  # before that the dynamic one, the oldest first (RFC 7541 §2.3.2)
         self._size = 0
         self._room = TABLE_SIZE
-        self._known_block = b""  # the last one that was only indices, until the table changes
-        self._known: tuple[Field, ...] = ()
+        self.changes = 0
 
     @property
     def size(self) -> int:
-        """How much of the table is in use (RFC 7541 §4.1)."""
+        """How much of the dynamic table is in use (RFC 7541 §4.1)."""
         return self._size
 
-    def decode(self, block: bytes) -> tuple[Sequence[Field], Limit | None]:
-        """Return the fields, and the limit that they are over: then some are left out. Raises ConnectionFault.
-
-        A tuple may come again, the same object: nothing in it was literal.
-        """
-        if block and block == self._known_block:
-            return self._known, None
+    def decode(self, block: bytes) -> tuple[list[Field], Limit | None]:
+        """Return the fields, and the limit that they are over. Raises ConnectionFault."""
         try:
-            fields, limit = self._decode(block)
+            fields = self._decode(block)
         except IndexError:
-            raise ConnectionFault(COMPRESSION_ERROR, "a field block that ends too early") from None
+            raise ConnectionFault(COMPRESSION_ERROR, "an index that leads nowhere, or an end too early") from None
         except MalformedString as error:
             raise ConnectionFault(COMPRESSION_ERROR, str(error)) from None
-        if limit is None and not block.translate(None, _INDEXED):
-            self._known_block, self._known = block, tuple(fields)
-            return self._known, None
-        return fields, limit
+        size = sum(map(size_of, fields))
+        if size > self.max_size:
+            if size > _BOMB * self.max_size:
+                raise ConnectionFault(ENHANCE_YOUR_CALM, "a bomb of header fields", "http2_header_list")
+            return fields, "max_header"
+        if len(fields) > self.max_count:
+            return fields, "max_header_count"
+        return fields, None
 
-    def _decode(self, block: bytes) -> tuple[list[Field], Limit | None]:
-        at, end, size = 0, len(block), 0
-        dynamic = self._fields
+    def _decode(self, block: bytes) -> list[Field]:
+        at, end = 0, len(block)
+        table = self._table
         found: list[Field] = []
         while at < end:
             first = block[at]
-            if first >= 0x80:  # RFC 7541 §6.1: indexed
-                index = first & 0x7F
-                at += 1
-                if index == 0x7F:
+            at += 1
+            if first > 0x80:  # RFC 7541 §6.1: indexed
+                if first == 0xFF:
                     index, at = _integer(block, at, 0x7F)
-                if 0 < index < _STATIC:
-                    field = STATIC_FIELDS[index]
-                elif _STATIC <= index < _STATIC + len(dynamic):
-                    field = dynamic[_STATIC - 1 - index]
+                    found.append(table[-index])
                 else:
-                    field = self._indexed(index)
+                    found.append(table[0x80 - first])
+            elif first == 0x80:
+                raise ConnectionFault(COMPRESSION_ERROR, "an index that leads nowhere")
             elif first & 0xE0 == 0x20:  # RFC 7541 §6.3
-                at = self._resize(block, at, is_first=not found and not size)
-                continue
-            else:  # RFC 7541 §6.2
-                is_kept = first & 0x40
-                mask = 0x3F if is_kept else 0x0F
-                index = first & mask
-                at += 1
-                if index == mask:
-                    index, at = _integer(block, at, mask)
-                if not index:
-                    name, at = _string(block, at)
-                elif index < _STATIC:
-                    name = STATIC_FIELDS[index].name
-                else:
-                    name = self._indexed(index).name
-                value, at = _string(block, at)
-                field = field_of(name, value)
-                if is_kept:
-                    self._keep(field)
-            size += field.size
-            if size <= self.max_size:
+                at = self._resize(block, at, first, is_first=not found)
+            else:
+                field, at = self._literal(block, at, first)
                 found.append(field)
-            elif size > _BOMB * self.max_size:
-                raise ConnectionFault(ENHANCE_YOUR_CALM, "a bomb of header fields", "http2_header_list")
-        if size > self.max_size:
-            return found, "max_header"
-        return found, "max_header_count" if len(found) > self.max_count else None
+        return found
 
-    def _indexed(self, index: int) -> Field:
-        place = index - _STATIC + 1
-        if not 0 < place <= len(self._fields):  # RFC 7541 §2.3.3, §6.1
-            raise ConnectionFault(COMPRESSION_ERROR, "an index that leads nowhere")
-        return self._fields[-place]
+    def _literal(self, block: bytes, at: int, first: int) -> tuple[Field, int]:
+        """Return the field that `first` begins, and where it ends (RFC 7541 §6.2)."""
+        mask = 0x3F if first & 0x40 else 0x0F
+        index = first & mask
+        if index:
+            if index == mask:
+                index, at = _integer(block, at, mask)
+            name = self._table[-index].name
+        else:
+            name, at = text_at(block, at)
+        is_coded, value, at = _string(block, at)
+        if not is_coded:
+            field = field_of(name, value)
+        elif (usual := USUAL_VALUES.get(name)) is not None:
+            field = usual[value]
+        else:
+            field = field_of(name, decoded(value))
+        if first & 0x40:
+            self._keep(field)
+        return field, at
 
     def _keep(self, field: Field) -> None:
         """Put it into the table; what does not fit empties it (RFC 7541 §4.4)."""
-        self._known_block = b""
-        self._evict(self._room - field.size)
-        if field.size <= self._room:
-            self._fields.append(field)
-            self._size += field.size
+        self.changes += 1
+        size = field.size
+        if self._size + size > self._room:
+            self._evict(self._room - size)
+        if size <= self._room:
+            self._table.insert(-_STATIC_COUNT, field)
+            self._size += size
 
     def _evict(self, room: int) -> None:
-        gone = 0
-        while self._size > room and gone < len(self._fields):
-            self._size -= self._fields[gone].size
+        table, size, gone = self._table, self._size, 0
+        while size > room and size:
+            size -= table[gone].size
             gone += 1
-        if gone:
-            del self._fields[:gone]
+        del table[:gone]
+        self._size = size
 
-    def _resize(self, block: bytes, at: int, *, is_first: bool) -> int:
-        room = block[at] & 0x1F
-        at += 1
+    def _resize(self, block: bytes, at: int, first: int, *, is_first: bool) -> int:
+        room = first & 0x1F
         if room == 0x1F:
             room, at = _integer(block, at, 0x1F)
         if not is_first or room > TABLE_SIZE:  # RFC 7541 §4.2, §6.3
             raise ConnectionFault(COMPRESSION_ERROR, "a change of the table's size where none may be")
-        self._room, self._known_block = room, b""
+        self._room = room
+        self.changes += 1
         self._evict(room)
         return at
 
@@ -150,8 +144,14 @@ def _integer(block: bytes, at: int, value: int) -> tuple[int, int]:
             raise ConnectionFault(COMPRESSION_ERROR, "an integer that is too large")
 
 
-def _string(block: bytes, at: int) -> tuple[bytes, int]:
-    """Return a string and where it ends (RFC 7541 §5.2)."""
+def text_at(block: bytes, at: int) -> tuple[bytes, int]:
+    """Return a string and where it ends (RFC 7541 §5.2). Raises ConnectionFault, IndexError, MalformedString."""
+    is_coded, text, end = _string(block, at)
+    return decoded(text) if is_coded else text, end
+
+
+def _string(block: bytes, at: int) -> tuple[int, bytes, int]:
+    """Return whether a string is in Huffman's code, its bytes, and where it ends (RFC 7541 §5.2)."""
     first = block[at]
     length = first & 0x7F
     at += 1
@@ -160,4 +160,4 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
     end = at + length
     if end > len(block):
         raise ConnectionFault(COMPRESSION_ERROR, "a string that is longer than its block")
-    return decoded(block[at:end]) if first & 0x80 else block[at:end], end
+    return first & 0x80, block[at:end], end

@@ -10,7 +10,7 @@ from typing import Final
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, content_length
 from proxyd.core.chunked_body import MalformedBody, kept_trailer
-from proxyd.core.field_names import DROP, MALFORMED, PASS
+from proxyd.core.field_names import DROP, MALFORMED
 from proxyd.core.host_field import host_of
 from proxyd.core.request_head import RequestHead
 from proxyd.core.request_scanner import (
@@ -26,7 +26,18 @@ from proxyd.core.request_scanner import (
     claims_of,
 )
 from proxyd.frontend.h2.fault import StreamFault
-from proxyd.frontend.h2.field import AUTHORITY, COOKIE, METHOD, PATH, PROTOCOL, PSEUDO, SCHEME, Field
+from proxyd.frontend.h2.field import (
+    AUTHORITY,
+    COOKIE,
+    METHOD,
+    PATH,
+    PROTOCOL,
+    PSEUDO,
+    SCHEME,
+    Field,
+    action_of,
+    line_of,
+)
 from proxyd.frontend.h2.frames import PROTOCOL_ERROR
 from proxyd.frontend.head_reader import UNREADABLE
 
@@ -35,7 +46,7 @@ _SCHEMES = frozenset({b"https", b"http"})
 #: A request of these has content by what it means, so that none at all is said (RFC 9110 §8.6).
 _WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 _WEBSOCKET = b"websocket"
-_KEY = b"\r\nsec-websocket-key:"
+_KEY = b"sec-websocket-key"
 #: (authority, body, length_zero, expects_continue, upgrade, accepts_trailers, claimed, user_agent)
 _Said = tuple[bytes, int, bool, bool, bytes, bool, list[tuple[int, bytes]], bytes]
 
@@ -43,43 +54,32 @@ _Said = tuple[bytes, int, bool, bool, bytes, bool, list[tuple[int, bytes]], byte
 class RequestReader:
     """Of one connection: what one request says besides its path the next one mostly says too."""
 
-    __slots__ = ("_block", "_fields", "_head", "_said", "max_target")
+    __slots__ = ("_block", "_said", "max_target")
 
     def __init__(self, *, max_target: int) -> None:
         self.max_target = max_target
         self._said: _Said | None = None
         self._block = UNREADABLE.block
-        self._fields: Sequence[Field] = ()  # that the last head without a body was made of
-        self._head = UNREADABLE
 
     def read(self, fields: Sequence[Field], *, ends: bool) -> RequestHead:
-        """Return the head; `ends`: nothing follows it. Raises StreamFault, MalformedRequest.
-
-        Of fields that may come again, which are a tuple, it is remembered; no other secrets are.
-        """
-        if fields is self._fields and ends:
-            return self._head
+        """Return the head; `ends`: nothing follows it. Raises StreamFault, MalformedRequest."""
         pseudo: dict[int, bytes] = {}
-        lines: list[bytes] = []
         claimed: list[tuple[int, bytes]] = []
         cookie = host = length = None
         agent = b""
-        is_past_pseudo = expects = trailers = False
-        for action, _, value, line, _ in fields:
-            if action == PASS:
-                lines.append(line)
-            elif action in PSEUDO:
-                if lines or is_past_pseudo or action in pseudo:  # RFC 9113 §8.3
+        expects = trailers = False
+        for field in filter(action_of, fields):
+            action, _, value, _, _ = field
+            if action in PSEUDO:
+                if field is not fields[len(pseudo)] or action in pseudo:  # RFC 9113 §8.3
                     raise StreamFault(PROTOCOL_ERROR, "pseudo-header fields twice, or after others")
                 pseudo[action] = value
-                continue
-            elif action == MALFORMED:
-                raise StreamFault(PROTOCOL_ERROR, "a field that is malformed, or not for HTTP/2")
             elif action == USER_AGENT:
                 agent = value
-                lines.append(line)
             elif action == COOKIE:  # RFC 9113 §8.2.3
                 cookie = value if cookie is None else cookie + b"; " + value
+            elif action == MALFORMED:
+                raise StreamFault(PROTOCOL_ERROR, "a field that is malformed, or not for HTTP/2")
             elif action == LENGTH:
                 if length is not None:
                     raise StreamFault(PROTOCOL_ERROR, "more than one content-length")
@@ -95,14 +95,14 @@ class RequestReader:
                 expects = True
             elif action != DROP:
                 claimed.append((action, value))
-            is_past_pseudo = True
-        if cookie is not None:
-            lines.append(b"\r\ncookie: " + cookie)
+        kept = b"".join(map(line_of, fields))
         method, path = pseudo.get(METHOD), pseudo.get(PATH)
         upgrade = b""
         if method == b"CONNECT" or PROTOCOL in pseudo:
             method, upgrade = _connects(pseudo, ends=ends, length=length)
-            lines = [one for one in lines if not one.startswith(_KEY)]  # RFC 8441 §5: ours is another
+            kept = b"".join([one.line for one in fields if one.name != _KEY])  # RFC 8441 §5: ours is another
+        if cookie is not None:
+            kept += b"\r\ncookie: " + cookie
         if not method or not path or SCHEME not in pseudo:  # RFC 9113 §8.3.1
             raise StreamFault(PROTOCOL_ERROR, "a pseudo-header field is missing")
         check_line(method, path, max_target=self.max_target)
@@ -120,10 +120,7 @@ class RequestReader:
             self._block = RequestBlock(
                 authority, body, is_zero, False, False, said[3], upgrade, trailers, claims_of(claimed), agent
             )
-        head = RequestHead(method, path, path, authority, _VERSION, self._block, b"".join(lines))
-        if ends and isinstance(fields, tuple):
-            self._fields, self._head = fields, head
-        return head
+        return RequestHead(method, path, path, authority, _VERSION, self._block, kept)
 
 
 def unreadable(fields: Iterable[Field]) -> RequestHead:
