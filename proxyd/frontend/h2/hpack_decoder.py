@@ -92,26 +92,24 @@ class HpackDecoder:
         is_coded, value, at = _string(block, at)
         if not is_coded:
             field = field_of(name, value)
-        elif (usual := USUAL_VALUES.get(name)) is not None:
-            field = usual[value]
+        elif name in USUAL_VALUES:
+            field = USUAL_VALUES[name][value]
         else:
             field = field_of(name, decoded(value))
         if first & 0x40:
-            self._keep(field)
+            self._evict(self._room - field.size)
+            self.changes += 1
+            if field.size <= self._room:  # else the table is empty now (RFC 7541 §4.4)
+                self._table.insert(-_STATIC_COUNT, field)
+                self._size += field.size
         return field, at
 
-    def _keep(self, field: Field) -> None:
-        """Put it into the table; what does not fit empties it (RFC 7541 §4.4)."""
-        self.changes += 1
-        size = field.size
-        if self._size + size > self._room:
-            self._evict(self._room - size)
-        if size <= self._room:
-            self._table.insert(-_STATIC_COUNT, field)
-            self._size += size
-
     def _evict(self, room: int) -> None:
-        table, size, gone = self._table, self._size, 0
+        """Leave in the dynamic table what fits (RFC 7541 §4.3, §4.4)."""
+        size = self._size
+        if size <= room:
+            return
+        table, gone = self._table, 0
         while size > room and size:
             size -= table[gone].size
             gone += 1

@@ -55,7 +55,7 @@ class RequestMemo:
         return RequestHead(head.method, path, path, head.authority, head.version, head.block, head.kept)
 
     def read(self, block: bytes, fields: Sequence[Field], *, ends: bool) -> RequestHead:
-        """Return the head of a request that was not found; `fields`: of its block. Raises StreamFault, MalformedRequest."""
+        """Return the head of one that was not found; `fields`: of its block. Raises StreamFault, MalformedRequest."""
         head = self._reader.read(fields, ends=ends)
         if ends:
             self._learn(block, fields, head)
