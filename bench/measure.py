@@ -46,8 +46,13 @@ MEASURES = {
     ),
     "h2": Measure(title="HTTP/2, 1 KiB, 16 connections with 8 streams each", mode="h2", connections=16),
     "h2-browser": Measure(
-        title="HTTP/2, 1 KiB, 16 connections with 8 streams each, 13 browser header lines, some new each time",
+        title="HTTP/2, 1 KiB, 16 connections with 8 streams each, 13 browser lines, of which three are new each time",
         mode="h2-browser",
+        connections=16,
+    ),
+    "h2-page": Measure(
+        title="HTTP/2, 1 KiB, 16 connections with 8 streams each, 13 browser lines, of them only the path is new",
+        mode="h2-page",
         connections=16,
     ),
     "h2-download": Measure(

@@ -28,6 +28,7 @@ var askings = map[string]func(host string, number int) asking{
 	"websocket":   websocket,
 	"h2":          overH2(8, plainFields("/")),
 	"h2-browser":  overH2(8, browserFields),
+	"h2-page":     overH2(8, partFields),
 	"h2-download": overH2(1, plainFields("/large")),
 	"h2-idle":     overH2(1, plainFields("/")),
 }

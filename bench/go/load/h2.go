@@ -89,6 +89,11 @@ func (one *h2) begin(connection *tls.Conn) {
 func (one *h2) request() {
 	one.block.Reset()
 	for _, field := range one.fields() {
+		if field.Name == ":path" {
+			literal := []byte{0x04, 0x80 | byte(hpack.HuffmanEncodeLength(field.Value))} // into no table: as browsers do
+			one.block.Write(hpack.AppendHuffmanString(literal, field.Value))
+			continue
+		}
 		_ = one.encoder.WriteField(field)
 	}
 	one.write(frameHeaders, endStream|endHeaders, one.next, one.block.Bytes())
@@ -178,15 +183,25 @@ func plainFields(target string) func(string, int) func() []hpack.HeaderField {
 
 // browserFields are those of `browser`, as a browser sends them here.
 func browserFields(host string, number int) func() []hpack.HeaderField {
+	return fieldsOf(host, number, func(path string) string { return path })
+}
+
+// partFields are those of the parts of one page: another path each time.
+func partFields(host string, number int) func() []hpack.HeaderField {
+	return fieldsOf(host, number, func(string) string { return "0123456789" })
+}
+
+func fieldsOf(host string, number int, pageOf func(path string) string) func() []hpack.HeaderField {
 	const agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 	const accept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
 	made := number * 1_000_000
 	return func() []hpack.HeaderField {
 		made++
-		page := fmt.Sprintf("%010d", made)
+		path := fmt.Sprintf("%010d", made)
+		page := pageOf(path)
 		return []hpack.HeaderField{
 			{Name: ":method", Value: "GET"}, {Name: ":authority", Value: host}, {Name: ":scheme", Value: "https"},
-			{Name: ":path", Value: "/page/" + page + "?q=1"},
+			{Name: ":path", Value: "/page/" + path + "?q=1"},
 			{Name: "sec-ch-ua", Value: "\"Chromium\";v=\"140\", \"Not=A?Brand\";v=\"24\", \"Google Chrome\";v=\"140\""},
 			{Name: "sec-ch-ua-mobile", Value: "?0"}, {Name: "sec-ch-ua-platform", Value: "\"Linux\""},
 			{Name: "user-agent", Value: agent}, {Name: "accept", Value: accept},

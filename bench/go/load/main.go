@@ -45,7 +45,7 @@ type worker struct {
 
 func main() {
 	log.SetFlags(0)
-	mode := flag.String("mode", "keepalive", "keepalive, browser, connect, download, upload, post, websocket, idle, h2, h2-browser, h2-download or h2-idle")
+	mode := flag.String("mode", "keepalive", "keepalive, browser, connect, download, upload, post, websocket, idle, h2, h2-browser, h2-page, h2-download or h2-idle")
 	address := flag.String("address", "", "HOST:PORT to connect to")
 	host := flag.String("host", "", "name to ask for")
 	root := flag.String("root", "", "PEM file of the root that the certificate must chain to")
