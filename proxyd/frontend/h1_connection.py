@@ -342,10 +342,12 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         if self._lent is not None:
             self._lent.trailers = trailers
             self._lent.feed(data if end < 0 else data[:end])
-        elif self._sink is not None:
+        else:
             for piece in pieces:
+                if self._sink is None:  # it had enough
+                    break
                 self._sink.body(piece)
-        if self._phase is not BODY:  # the sink had enough
+        if self._phase is not BODY:
             return
         if end < 0:
             self.deadline = NEVER if self._body_held else monotonic() + self._times.idle
