@@ -74,7 +74,9 @@ class H2Connection(asyncio.Protocol):
         engine = self._engine
         engine.receive(data)
         if not self._was_busy and engine.streams:
-            self._was_busy, self.deadline = True, NEVER
+            self._was_busy = True
+            if not engine.outbox.is_blocked:  # who asks again does not take more by that
+                self.deadline = NEVER
             if self._owner.is_draining:
                 engine.leave()
         if engine.outbox.is_blocked and engine.outbox.held > _MOST_HELD:
