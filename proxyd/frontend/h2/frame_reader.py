@@ -188,7 +188,9 @@ class FrameReader:
             is_ack = flags & frames.ACK
             if (is_ack and payload) or len(payload) % 6:
                 raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS of another size")
-            if not is_ack:
+            if is_ack:
+                self._sink.glitch("acknowledgements of SETTINGS")
+            else:
                 found = [frames.unpack_setting(payload, at) for at in range(0, len(payload), 6)]
                 self._sink.settings(found)
         elif kind == frames.PING:

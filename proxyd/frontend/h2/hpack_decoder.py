@@ -1,16 +1,13 @@
 """HPACK, the reading half (RFC 7541): from a field block to fields. One for each connection."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from proxyd.core.counters import Limit
 from proxyd.frontend.h2.fault import ConnectionFault
-from proxyd.frontend.h2.field import STATIC_FIELDS, Field, field_of
-from proxyd.frontend.h2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
+from proxyd.frontend.h2.field import AUTHORITY, COOKIE, PSEUDO, STATIC_FIELDS, Field, field_of
+from proxyd.frontend.h2.frames import COMPRESSION_ERROR, DEFAULT_TABLE, ENHANCE_YOUR_CALM
 from proxyd.frontend.h2.huffman import MalformedString, decoded
 
-#: What every client may fill (RFC 9113 §6.5.2); another size is not agreed on.
-TABLE_SIZE: Final = 4096
 _STATIC = len(STATIC_FIELDS)
 #: A list this many times over what was announced is no mistake of anybody.
 _BOMB = 4
@@ -21,7 +18,7 @@ _MOST_SHIFT = 21
 
 
 class HpackDecoder:
-    """`max_size`: bytes of a list of fields as RFC 9113 §6.5.2 counts them; `max_count`: fields in it."""
+    """`max_size`: bytes of a list of fields as RFC 9113 §6.5.2 counts them; `max_count`: lines of HTTP/1.1."""
 
     __slots__ = ("_fields", "_known", "_known_block", "_room", "_size", "max_count", "max_size")
 
@@ -29,7 +26,7 @@ class HpackDecoder:
         self.max_size, self.max_count = max_size, max_count
         self._fields: list[Field] = []  # the dynamic table, the newest last (RFC 7541 §2.3.2)
         self._size = 0
-        self._room = TABLE_SIZE
+        self._room = DEFAULT_TABLE  # another size is not agreed on
         self._known_block = b""  # the last one that was only indices, until the table changes
         self._known: tuple[Field, ...] = ()
 
@@ -100,7 +97,7 @@ class HpackDecoder:
                 raise ConnectionFault(ENHANCE_YOUR_CALM, "a bomb of header fields", "http2_header_list")
         if size > self.max_size:
             return found, "max_header"
-        return found, "max_header_count" if len(found) > self.max_count else None
+        return found, "max_header_count" if len(found) > self.max_count < _lines(found) else None
 
     def _indexed(self, index: int) -> Field:
         place = index - _STATIC + 1
@@ -129,11 +126,18 @@ class HpackDecoder:
         at += 1
         if room == 0x1F:
             room, at = _integer(block, at, 0x1F)
-        if not is_first or room > TABLE_SIZE:  # RFC 7541 §4.2, §6.3
+        if not is_first or room > DEFAULT_TABLE:  # RFC 7541 §4.2, §6.3
             raise ConnectionFault(COMPRESSION_ERROR, "a change of the table's size where none may be")
         self._room, self._known_block = room, b""
         self._evict(room)
         return at
+
+
+def _lines(fields: Sequence[Field]) -> int:
+    """Return how many header lines of HTTP/1.1 that are: Host is one, and all cookies (RFC 9113 §8.2.3, §8.3.1)."""
+    cookies = sum(one.action == COOKIE for one in fields)
+    others = sum(one.action in PSEUDO and one.action != AUTHORITY for one in fields)
+    return len(fields) - others - max(0, cookies - 1)
 
 
 def _integer(block: bytes, at: int, value: int) -> tuple[int, int]:

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from proxyd.frontend.h2.frames import MAX_WINDOW
-from tests.support.h2_client import PREFACE, frame
+from tests.support.h2_client import PREFACE, frame, window_update
 from tests.support.h2_client import settings as settings_frame
 from tests.support.h2_engine import Bench, Request
 from tests.unit.frontend.h2.test_exchange import Client
 
 _HEAD = bytes.fromhex("828784") + b"\x41\x09a.example"  # GET https / a.example
+_CONNECT = b"\x02\x07CONNECT\x87\x84\x41\x09a.example\x00\x09:protocol\x09websocket"
 
 
 def _answer(request: Request) -> None:
@@ -79,16 +80,78 @@ def test_a_client_that_says_goodbye_is_served_to_the_end() -> None:
 
 
 def test_a_stream_that_was_taken_back_counts_in_its_turn() -> None:
-    """Its upstream connection is not closed before that."""
+    """Its upstream connection is not closed before that: what is asked for at once waits for the next turn."""
     bench = Bench(max_streams=2)
-    rst = [frame(3, 0, one, (8).to_bytes(4)) for one in range(1, 9, 2)]
-    heads = [frame(1, 5, one, _HEAD) for one in range(1, 9, 2)]
-    bench.engine.receive(PREFACE + settings_frame() + heads[0] + heads[1] + rst[0] + rst[1] + heads[2])
+    rst = [_rst(one) for one in range(1, 9, 2)]
+    heads = [frame(1, 5, one, _HEAD) for one in range(1, 11, 2)]
+    bench.engine.receive(PREFACE + settings_frame() + heads[0] + heads[1] + rst[0] + rst[1])
+    bench.engine.receive(
+        heads[2] + heads[3] + rst[3] + frame(1, 4, 9, _HEAD) + frame(0, 1, 9, b"body") + frame(1, 5, 11, _HEAD)
+    )
     assert len(bench.requests) == 2
-    assert frame(3, 0, 5, (7).to_bytes(4)) in bench.taken()
-    bench.engine.receive(heads[3])
-    assert len(bench.requests) == 3
+    assert frame(3, 0, 11, (7).to_bytes(4)) in bench.taken()  # the third at a time
+    assert [one.exchange.request.has_body for one in bench.requests[2:]] == [False, True]
+    bench.requests[3].exchange.pause_body(False)
+    assert (bench.requests[3].body, bench.requests[3].trailers) == (b"body", b"")
     assert bench.hits == ["http2_streams"]
+
+
+def test_who_takes_everything_back_is_served_in_the_next_turn() -> None:
+    """Although there is nothing to send meanwhile."""
+    bench = Bench(max_streams=2)
+    bench.engine.receive(PREFACE + settings_frame() + frame(1, 5, 1, _HEAD) + frame(1, 5, 3, _HEAD))
+    bench.taken()
+    bench.engine.receive(_rst(1) + _rst(3))
+    assert bench.woken
+    bench.taken()
+    bench.engine.receive(frame(1, 5, 5, _HEAD) + frame(1, 5, 7, _HEAD))
+    assert len(bench.requests) == 4
+
+
+def _rst(stream: int) -> bytes:
+    return frame(3, 0, stream, (8).to_bytes(4))
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        frame(4, 1),
+        frame(1, 5, 1, _HEAD),
+        frame(1, 5, 1, b"\x00\x01a\x01b"),
+        frame(6, 1, 0, b"last one"),
+        frame(1, 5, 5, _HEAD),
+    ],
+    ids=["acknowledgements", "heads of what is over", "its trailers", "last calls", "heads after the last one"],
+)
+def test_what_brings_nothing_is_charged_for(flood: bytes) -> None:
+    bench = Bench()
+    bench.engine.receive(PREFACE + settings_frame() + frame(1, 4, 1, _HEAD) + frame(1, 4, 3, _HEAD))
+    bench.requests[0].answer(b"early")
+    bench.engine.leave()
+    bench.engine.leave_now()
+    bench.taken()
+    for _ in range(500):
+        bench.engine.receive(flood)
+    assert _error(bench) == 11
+
+
+def test_each_request_may_have_its_window() -> None:
+    """Firefox widens the window of every stream when it opens it, also where no body comes back."""
+    bench = Bench(answers=lambda one: one.answer(status=204), glitches=10, glitches_per_second=1)
+    bench.engine.receive(PREFACE + settings_frame())
+    for stream in range(1, 2001, 2):
+        bench.engine.receive(frame(1, 5, stream, _HEAD) + window_update(stream, 12 << 20))
+    assert bench.hits == []
+    bench.engine.receive(frame(1, 5, 1_000_001, _HEAD) + window_update(0, 1) * 500)  # there are none between
+    assert bench.hits == ["http2_glitches"]
+
+
+def test_a_tunnel_has_no_trailers() -> None:
+    """RFC 9113 §8.5."""
+    bench = Bench()
+    bench.engine.receive(PREFACE + settings_frame() + frame(1, 4, 1, _CONNECT))
+    bench.engine.receive(frame(1, 5, 1, b"\x00\x01a\x01b"))
+    assert bench.taken().endswith(frame(3, 0, 1, (1).to_bytes(4)))
 
 
 def test_late_frames_on_a_stream_that_was_reset_are_no_fault() -> None:
