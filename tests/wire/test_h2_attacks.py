@@ -300,6 +300,19 @@ def test_small_answers_pass_large_ones(wire: Wire) -> None:
             assert sum(len(one.body) for one in client.streams.values()) - asked < 1 << 20
 
 
+def test_what_is_urgent_comes_sooner(wire: Wire) -> None:
+    """RFC 9218: a client that takes less than there is gets more of what it wants first, and still of the rest."""
+    wire.upstream.script = _endless
+    with wire.h2_client(window=1 << 30, receive_buffer=65_536) as client:
+        background, urgent = (client.get("/large", ("priority", f"u={one}")) for one in (6, 1))
+        got = {one: 0 for one in (background, urgent)}
+        while got[background] < 1 or sum(got.values()) < 2 << 20:
+            one = client.step()
+            if one.kind == DATA:
+                got[one.stream] += len(one.payload)
+        assert got[urgent] > 3 * got[background] > 0
+
+
 def _upload(client: H2Client, stream: int) -> int:
     """Send as much of a body as there is room for; return how much that was."""
     sent = 0

@@ -7,7 +7,7 @@ from proxyd.config.http2_limits import Http2Limits
 from proxyd.core.counters import Limit
 from proxyd.core.request_scanner import MalformedRequest
 from proxyd.frontend.h2 import frames
-from proxyd.frontend.h2.conduct import Conduct
+from proxyd.frontend.h2.conduct import TINY, Conduct, cost_of_tiny
 from proxyd.frontend.h2.exchange import NEVER, H2Exchange
 from proxyd.frontend.h2.fault import ConnectionFault, StreamFault
 from proxyd.frontend.h2.field import Field
@@ -23,8 +23,6 @@ from proxyd.proxy.exchange import Downstream, ExchangeHandler
 from proxyd.proxy.times import Times
 
 _WATCH_SECONDS: Final = 1.0
-#: A piece of a body that is smaller costs the client something, unless it is the last.
-_TINY, _TINY_COSTS = 128, 0.25
 #: So many settings cost as much as their frame.
 _SETTINGS_EACH: Final = 10
 _LAST_CALL: Final = b"last one"
@@ -264,8 +262,8 @@ class Engine:
                 self.outbox.wake()
                 return
             raise ConnectionFault(frames.PROTOCOL_ERROR, "DATA on an idle stream")  # RFC 9113 §5.1
-        if len(payload) < _TINY and not ends and not (payload and exchange.is_tunnel):
-            self.glitch("tiny pieces of bodies", _TINY_COSTS if payload else 1.0)
+        if len(payload) < TINY and not ends:
+            self.glitch("tiny pieces of bodies", cost_of_tiny(len(payload), in_tunnel=exchange.is_tunnel))
         try:
             if size > exchange.room:  # RFC 9113 §6.9.1
                 raise StreamFault(frames.FLOW_CONTROL_ERROR, "more than the stream's window")

@@ -45,14 +45,28 @@ LOW: Final = 16_384
 HIGH_OF_ALL: Final = 1 << 20
 #: A table of no size, as ours is (RFC 7541 §4.2, §6.3).
 _NO_TABLE = b"\x20"
+#: How long it is until a stream's next turn, by its urgency (RFC 9218): a step less has half the share, but never none.
+_STRIDES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 #: Of most streams nothing is ever queued.
 _NO_PIECES: Final[deque[memoryview]] = deque(maxlen=0)
 
 
 class Outgoing:
-    """The sending half of a stream. `sent`: bytes of the body that went out."""
+    """The sending half of a stream. `sent`: bytes of the body that went out. `turn`: who has the least is the next."""
 
-    __slots__ = ("id", "is_done", "is_ready", "last_block", "pieces", "queued", "sent", "will_end", "window")
+    __slots__ = (
+        "id",
+        "is_done",
+        "is_ready",
+        "last_block",
+        "pieces",
+        "queued",
+        "sent",
+        "stride",
+        "turn",
+        "will_end",
+        "window",
+    )
 
     def __init__(self, stream: int, window: int) -> None:
         self.id = stream
@@ -61,6 +75,12 @@ class Outgoing:
         self.queued = self.sent = 0
         self.will_end = self.is_done = self.is_ready = False
         self.last_block: bytes | None = None  # trailers behind the body
+        self.turn: int  # these two since something was queued
+        self.stride: int
+
+    def urgency(self) -> int:
+        """Return how soon the client wants it, 0 to 7."""
+        raise NotImplementedError
 
     def drained(self) -> None:
         """Hear that little is left of what was queued."""
@@ -151,8 +171,9 @@ class Outbox:
             return
         stream.will_end = ends
         if size:
-            if not stream.queued:
+            if stream.pieces is _NO_PIECES:
                 stream.pieces = deque()
+                stream.turn, stream.stride = 0, _STRIDES[stream.urgency()]
             stream.pieces.append(memoryview(data))
             stream.queued += size
             self.queued += size
@@ -269,12 +290,23 @@ class Outbox:
         if stream.is_ready or stream.window <= 0:
             return
         stream.is_ready = True
+        ready = self._ready
+        if ready:
+            stream.turn = ready[0].turn if first else max(stream.turn, ready[0].turn)
         if first:
-            self._ready.appendleft(stream)
+            ready.appendleft(stream)
         else:
-            self._ready.append(stream)
+            self._place(stream)
         if not self._is_woken:
             self.wake()
+
+    def _place(self, stream: Outgoing) -> None:
+        """Put it behind those whose turn is not later."""
+        ready = self._ready
+        place = len(ready)
+        while place and ready[place - 1].turn > stream.turn:
+            place -= 1
+        ready.insert(place, stream)
 
     def _serve(self) -> None:
         """Send of each stream one frame after the other's."""
@@ -290,7 +322,10 @@ class Outbox:
                 continue
             budget -= self._send_some(stream, room)
             if stream.queued:
-                ready.rotate(-1)
+                if len(ready) > 1:
+                    ready.popleft()
+                    stream.turn += stream.stride
+                    self._place(stream)
             else:
                 ready.popleft()
                 stream.is_ready = False

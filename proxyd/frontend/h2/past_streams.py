@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from proxyd.frontend.h2.conduct import TINY, cost_of_tiny
 from proxyd.frontend.h2.fault import ConnectionFault
 from proxyd.frontend.h2.frames import NO_ERROR, STREAM_CLOSED, rst_stream, window_update
 
@@ -12,7 +13,6 @@ _MOST_UNFINISHED: Final = 16
 UNFINISHED_SECONDS: Final = 1.0
 #: What such a frame costs.
 _HEADERS_COST, _DATA_COST = 1.0, 0.1
-_TINY: Final = 128
 
 
 class _Unfinished:
@@ -79,8 +79,8 @@ class PastStreams:
         elif ends:
             self.finished(stream)
         else:
-            if size < _TINY:
-                self._glitch("tiny pieces of bodies", _DATA_COST)
+            if size < TINY:
+                self._glitch("tiny pieces of bodies", cost_of_tiny(size, in_tunnel=False))
             one.credit += size
             self._widen(stream, one)
 
