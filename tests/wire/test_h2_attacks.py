@@ -305,7 +305,7 @@ def test_what_is_urgent_comes_sooner(wire: Wire) -> None:
     wire.upstream.script = _endless
     with wire.h2_client(window=1 << 30, receive_buffer=65_536) as client:
         background, urgent = (client.get("/large", ("priority", f"u={one}")) for one in (6, 1))
-        got = {one: 0 for one in (background, urgent)}
+        got = dict.fromkeys((background, urgent), 0)
         while got[background] < 1 or sum(got.values()) < 2 << 20:
             one = client.step()
             if one.kind == DATA:
