@@ -68,6 +68,9 @@ class Outgoing:
         "window",
     )
 
+    turn: int  # these two since something was queued
+    stride: int
+
     def __init__(self, stream: int, window: int) -> None:
         self.id = stream
         self.window = window
@@ -75,8 +78,6 @@ class Outgoing:
         self.queued = self.sent = 0
         self.will_end = self.is_done = self.is_ready = False
         self.last_block: bytes | None = None  # trailers behind the body
-        self.turn: int  # these two since something was queued
-        self.stride: int
 
     def urgency(self) -> int:
         """Return how soon the client wants it, 0 to 7."""
@@ -173,7 +174,7 @@ class Outbox:
         if size:
             if stream.pieces is _NO_PIECES:
                 stream.pieces = deque()
-                stream.turn, stream.stride = 0, _STRIDES[stream.urgency()]
+                stream.turn = stream.stride = 0
             stream.pieces.append(memoryview(data))
             stream.queued += size
             self.queued += size
@@ -291,11 +292,13 @@ class Outbox:
             return
         stream.is_ready = True
         ready = self._ready
-        if ready:
-            stream.turn = ready[0].turn if first else max(stream.turn, ready[0].turn)
-        if first:
+        if not ready:
+            ready.append(stream)
+        elif first:
+            stream.turn = ready[0].turn
             ready.appendleft(stream)
         else:
+            stream.turn = max(stream.turn, ready[0].turn)
             self._place(stream)
         if not self._is_woken:
             self.wake()
@@ -324,6 +327,8 @@ class Outbox:
             if stream.queued:
                 if len(ready) > 1:
                     ready.popleft()
+                    if not stream.stride:  # mostly nobody else waits, and it need not be known
+                        stream.stride = _STRIDES[stream.urgency()]
                     stream.turn += stream.stride
                     self._place(stream)
             else:

@@ -11,5 +11,7 @@ _URGENCY = re.compile(rb"\r\npriority:(?:[^\r]*[, ])?u=([0-7])(?![^,; \r])")
 
 def urgency_of(lines: bytes) -> int:
     """Return the urgency, 0 (the first) to 7, that header lines with names in lower case ask for."""
+    if b"\r\npriority:" not in lines:
+        return _DEFAULT
     found = _URGENCY.search(lines)
     return _DEFAULT if found is None else int(found[1])
