@@ -390,6 +390,7 @@ class Engine:
         self._has_failed = True
         self.late_at = NEVER
         del self._reader  # which knows us: who is gone leaves nothing to the garbage collector
+        self._later.clear()
         streams, self.streams = self.streams, {}
         for exchange in streams.values():
             exchange.gone()

@@ -1,5 +1,6 @@
 """The engine with a well-behaved client, the `h2` package, and with anything else."""
 
+import gc
 import random
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from proxyd.frontend.h2.exchange import H2Exchange
 from proxyd.frontend.h2.frames import MAX_WINDOW
 from tests.support.h2_client import PREFACE, frame, window_update
 from tests.support.h2_client import settings as settings_frame
@@ -297,3 +299,22 @@ def test_nothing_breaks_it(pieces: list[bytes], holds: bool, how: int) -> None:
     if not how:
         assert all(one.is_gone or one.refusal for one in bench.requests)
     assert bench.taken() == b""
+
+
+def test_who_is_gone_leaves_nothing_to_the_garbage_collector() -> None:
+    """It looks seldom, and at nothing that was there at a reload."""
+    bench = Bench(max_streams=1)
+    engine = bench.engine
+    engine.receive(PREFACE + settings_frame() + frame(1, 4, 1, _HEAD) + _rst(1) + frame(1, 4, 3, _HEAD))
+    gc.disable()
+    try:
+        before = _exchanges()
+        engine.lost()
+        bench.requests.clear()
+        assert _exchanges() == before - 2
+    finally:
+        gc.enable()
+
+
+def _exchanges() -> int:
+    return sum(isinstance(one, H2Exchange) for one in gc.get_objects())
