@@ -4,6 +4,7 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -155,18 +156,21 @@ def test_limits_logs_and_metrics(daemon: DaemonProcess, upstream: RawUpstream) -
     assert '"GET /logged HTTP/2.0" 200' in log.read_text()
 
 
-def test_each_request_of_a_trusted_proxy_has_its_own_client(daemon: DaemonProcess, upstream: RawUpstream) -> None:
-    """Requests of many clients share the connection of a proxy."""
+@pytest.mark.parametrize("is_new", [False, True])
+def test_each_request_of_a_trusted_proxy_has_its_own_client(
+    daemon: DaemonProcess, upstream: RawUpstream, is_new: bool
+) -> None:
+    """Requests of many clients share the connection of a proxy, also of one that became trusted meanwhile."""
     log = daemon.directory / "access.log"
-    start_cached(
-        daemon,
-        {HOST: upstream.port},
-        workers=1,
-        trusted_proxies=["127.0.0.1"],
-        log={"access": {"file": str(log), "format": "json"}},
-    )
+    options: dict[str, Any] = {"workers": 1, "log": {"access": {"file": str(log), "format": "json"}}}
+    trusted: dict[str, Any] = {"trusted_proxies": ["127.0.0.1"]}
+    start_cached(daemon, {HOST: upstream.port}, **options, **({} if is_new else trusted))
     upstream.script = None
     with _connect(daemon) as client:
+        client.settle()
+        if is_new:
+            daemon.configure({HOST: upstream.port}, acme=NO_CA, **options, **trusted)
+            reload(daemon)
         streams = [client.get(f"/{number}", ("x-forwarded-for", f"192.0.2.{number}")) for number in range(1, 4)]
         for _ in streams:
             peer = upstream.accept()

@@ -144,6 +144,10 @@ class H2Connection(ClientSocket, asyncio.Protocol):
             self._engine.leave()
             self.deadline = min(self.deadline, monotonic() + _LAST_CALL_SECONDS)
 
+    def look_who_asks(self, is_crowd: Callable[[str], bool]) -> None:
+        """Find out anew whether behind the other end are many clients."""
+        self._engine.each_own = is_crowd(self._engine.downstream.peer)
+
     def cut(self, is_gone: Callable[[bytes], bool] | None = None) -> None:
         """Cut it, tunnels with last words; `is_gone`: only what is under way for such authorities."""
         self._engine.cut(is_gone)

@@ -38,7 +38,6 @@ class Engine:
     __slots__ = (
         "_conduct",
         "_decoder",
-        "_each_own",
         "_ghosts",
         "_handler",
         "_has_failed",
@@ -53,6 +52,7 @@ class Engine:
         "_times",
         "_window",
         "downstream",
+        "each_own",
         "encoder",
         "glitch",
         "hit",
@@ -95,7 +95,7 @@ class Engine:
         )
         self._handler, self._limits = handler, limits
         self._times = times
-        self._each_own = each_own
+        self.each_own = each_own
         self._reader = FrameReader(
             self, most_block=limits.max_header_block, most_continued=limits.max_continuations, now=now
         )
@@ -342,7 +342,7 @@ class Engine:
         self.outbox.put(frames.settings(values) + self._window.first())
 
     def _open(self, stream: int, fields: Sequence[Field], limit: Limit | None, *, ends: bool) -> None:
-        downstream = self.downstream.again() if self._each_own else self.downstream
+        downstream = self.downstream.again() if self.each_own else self.downstream
         try:
             if limit is not None:
                 raise MalformedRequest("the request head is too large", 431, limit)
