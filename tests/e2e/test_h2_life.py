@@ -4,12 +4,14 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pebble.server import free_port
 from tests.support.cached import NO_CA, reload, start_cached
+from tests.support.client_certificates import ClientCa
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.h2_client import GOAWAY, PING, H2Client, frame, rst
 from tests.support.raw_client import RawClient
@@ -180,3 +182,42 @@ def test_each_request_of_a_trusted_proxy_has_its_own_client(
     eventually(lambda: log.read_text().count("\n") == 3)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert {line["target"]: line["client"] for line in lines} == {f"/{n}": f"192.0.2.{n}" for n in range(1, 4)}
+
+
+def test_whose_certificate_is_asked_for_is_looked_at_for_each_request(
+    daemon: DaemonProcess, upstream: RawUpstream, tmp_path: Path
+) -> None:
+    """Browsers ask for all hosts that a certificate covers on one connection (RFC 9113 §9.1.1); some get 421."""
+    ca, other_ca = ClientCa(tmp_path), ClientCa(tmp_path, "Other CA")
+    hosts: dict[str, object] = {"open.example.test": upstream.port, "also.example.test": upstream.port}
+    for name, authority, auth in (
+        ("closed.example.test", ca, "require"),
+        ("twin.example.test", ca, "require"),
+        ("asking.example.test", ca, "optional"),
+        ("foreign.example.test", other_ca, "require"),
+    ):
+        tls = {"client_ca": str(authority.file), "client_auth": auth}
+        hosts[name] = {"upstream": upstream.port, "tls": tls}
+    hosts["old.example.test"] = {"upstream": upstream.port, "http2": False}
+    start_cached(daemon, hosts, covers_all=True, workers=1)
+
+    def statuses(host: str, certificate: Path | None) -> dict[str, int]:
+        context = _context("h2")
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        found = {}
+        with H2Client(RawClient(daemon.https_port, context, host), host, {}) as client:
+            for name in [*hosts, "unknown.example.test"]:
+                client.name = name
+                found[name.partition(".")[0]] = client.asks().status
+        return found
+
+    nobody = dict.fromkeys([one.partition(".")[0] for one in [*hosts, "unknown.example.test"]], 421)
+    assert statuses("open.example.test", None) == nobody | {"open": 200, "also": 200}
+    assert statuses("open.example.test", ca.client()) == nobody | {"open": 200, "also": 200}
+    assert statuses("closed.example.test", ca.client()) == nobody | {"closed": 200, "twin": 200}
+    assert statuses("asking.example.test", None) == nobody | {"asking": 200}
+    assert statuses("foreign.example.test", other_ca.client()) == nobody | {"foreign": 200}
+    for one in upstream.requests():
+        shown = bool(one.values(b"Client-Cert"))
+        assert shown is (one.value(b"Host").partition(b".")[0] in (b"closed", b"twin", b"foreign"))
