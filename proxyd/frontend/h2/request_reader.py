@@ -49,7 +49,7 @@ class RequestReader:
         self.max_target = max_target
         self._said: _Said | None = None
         self._block = UNREADABLE.block
-        self._fields: Sequence[Field] = ()  # that the last head without a body was made of
+        self._fields: Sequence[Field] = []  # that the last head without a body was made of; () would be any empty one
         self._head = UNREADABLE
 
     def read(self, fields: Sequence[Field], *, ends: bool) -> RequestHead:

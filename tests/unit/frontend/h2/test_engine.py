@@ -148,6 +148,14 @@ def test_each_request_may_have_its_window() -> None:
     assert bench.hits == ["http2_glitches"]
 
 
+def test_a_head_without_any_field_is_malformed() -> None:
+    """RFC 9113 §8.3.1. On a new connection too, where no request is known that it could be like."""
+    bench = _started()
+    bench.engine.receive(frame(1, 5, 1, b"") + frame(1, 5, 3, b"\x20"))
+    assert bench.requests == []
+    assert bench.taken() == b"".join(frame(3, 0, stream, (1).to_bytes(4)) for stream in (1, 3))
+
+
 def test_a_tunnel_has_no_trailers() -> None:
     """RFC 9113 §8.5."""
     bench = Bench()
