@@ -76,7 +76,8 @@ def test_a_tunnel_is_no_place_for_single_bytes(wire: Wire) -> None:
         while not client.streams.get(stream) or not client.streams[stream].fields:
             client.step()
         single = frame(DATA, 0, stream, b"x") * 200
-        assert client.flood(iter(lambda: single, b""), most=600) == CALM
+        code = client.flood(iter(lambda: single, b""), most=600)
+        assert (client.error() if code < 0 else code) == CALM  # it may still be reading
         assert peer.has_ended(5.0)
 
 
