@@ -327,7 +327,10 @@ class Engine:
             self._take_back(exchange)
         self._past.add(stream)
         self.outbox.control(frames.rst_stream(stream, fault.code))
-        self._conduct.reset(f"broken requests, the last one with {fault}")
+        if fault.code == frames.REFUSED_STREAM:  # nobody has worked for it, and it may be asked for again
+            self.glitch("requests at a time")
+        else:
+            self._conduct.reset(f"broken requests, the last one with {fault}")
 
     # Inside
 

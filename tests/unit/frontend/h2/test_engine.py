@@ -98,6 +98,17 @@ def test_a_stream_that_was_taken_back_counts_in_its_turn() -> None:
     assert bench.hits == ["http2_streams"]
 
 
+def test_what_is_refused_costs_less_than_what_was_begun() -> None:
+    """A client may not know how many we take yet (RFC 9113 §6.5.2), and nobody has worked for it."""
+    bench = Bench(max_streams=2, resets=10)
+    heads = [frame(1, 5, one, _HEAD) for one in range(1, 601, 2)]
+    bench.engine.receive(PREFACE + settings_frame() + b"".join(heads))
+    assert bench.taken().count(b"\0\0\x04\x03\0") == 298
+    assert not bench.engine.is_over
+    bench.engine.receive(b"".join(frame(1, 5, one, _HEAD) for one in range(601, 1001, 2)))
+    assert _error(bench) == 11
+
+
 def test_who_takes_everything_back_is_served_in_the_next_turn() -> None:
     """Although there is nothing to send meanwhile."""
     bench = Bench(max_streams=2)
