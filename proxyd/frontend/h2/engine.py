@@ -126,6 +126,8 @@ class Engine:
         """Return what goes to the client in this turn of the event loop."""
         if self._ghosts:
             self._next_turn()
+        if self._is_left and not self.streams:
+            self.leave_now()
         try:
             return self.outbox.take()
         except ConnectionFault as fault:
@@ -135,9 +137,7 @@ class Engine:
     @property
     def is_over(self) -> bool:
         """Whether the connection is to be closed, when all that was taken went out."""
-        return self._has_failed or (
-            (self._last_is_told or self._is_left) and not self.streams and not self._past.are_unfinished
-        )
+        return self._has_failed or (self._last_is_told and not self.streams and not self._past.are_unfinished)
 
     @property
     def is_leaving(self) -> bool:

@@ -76,8 +76,11 @@ def test_a_client_that_says_goodbye_is_served_to_the_end() -> None:
     bench = Bench()
     bench.engine.receive(PREFACE + settings_frame() + frame(1, 5, 1, _HEAD) + frame(7, 0, 0, bytes(8)))
     assert not _is_over(bench)
-    bench.requests[0].answer(b"ok")
-    assert bench.taken().endswith(b"ok")
+    bench.engine.receive(frame(1, 5, 3, _HEAD))
+    for request in bench.requests:
+        request.answer(b"ok")
+    assert not _is_over(bench)
+    assert bench.taken().endswith(b"ok" + frame(7, 0, 0, (3).to_bytes(4) + bytes(4)))  # RFC 9113 §6.8: before a close
     assert _is_over(bench)
 
 
