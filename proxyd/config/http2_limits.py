@@ -9,6 +9,8 @@ from proxyd.config.values import Count, Size
 
 _LARGEST_WINDOW = 0x7FFFFFFF
 _DEFAULT_WINDOW = 65_535
+#: What one frame may have, which is looked at whole.
+_FRAME = 16_384
 
 
 class Http2Limits(Options):
@@ -19,7 +21,7 @@ class Http2Limits(Options):
     resets_per_second: Count = option(20, "and so many more a second")
     glitches: Count = option(400, "frames that bring nothing: pings, settings, empty or tiny pieces of a body")
     glitches_per_second: Count = option(100, "and so many more a second")
-    max_header_block: Size = option("32KiB", "a request's head as it is sent, compressed")
+    max_header_block: Annotated[Size, Field(ge=_FRAME)] = option("32KiB", "a request's head as it is sent, compressed")
     max_continuations: Count = option(16, "frames that one head is continued in")
     max_control_frames: Count = option(1000, "answers of ours that a client has not taken")
     stream_window: Annotated[Size, Field(ge=_DEFAULT_WINDOW, le=_LARGEST_WINDOW)] = option(

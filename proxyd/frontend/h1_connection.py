@@ -7,7 +7,7 @@ sweep of the frontend looks at.
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from proxyd.core.chunked_body import MalformedBody
 from proxyd.core.counters import Limit, Standing
@@ -49,11 +49,8 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         "_paused",
         "_pending",
         "_phase",
-        "_reading",
         "_sink",
         "_times",
-        "_unsent",
-        "deadline",
         "downstream",
         "late_at",
     )
@@ -70,10 +67,9 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         self._sink: RequestSink | None = None
         self._body: BodyReader | None = None
         self._body_held = False
-        self._reading = self._keeps = True
+        self._keeps = True
         self._answers = False  # the response has begun
         self._paused = False  # the client takes no more
-        self._unsent = -1  # what it had to take when that was looked at
         self._heads = HeadReader(owner.limits())
         self._lent: AiohttpExchange | None = None  # who reads the request in our place
 
@@ -188,7 +184,7 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
             self.deadline = monotonic() + (self._times.idle if self._paused else self._times.keepalive)
             if self._pending:
                 self._owner.soon(self._go_on)
-            elif not self._reading:
+            elif not self._is_reading:
                 self._read(True)
 
     def abort(self) -> None:
@@ -210,12 +206,7 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
             return
         self.deadline = NEVER
         if self._paused or self._is_closing():
-            left = unsent(self._transport)
-            if left and left != self._unsent:  # slowly, but it takes what it gets
-                self._unsent, self.deadline = left, now + self._times.idle
-                return
-            self._owner.hit("idle_timeout" if left else None)
-            self.abandon()
+            self._cut_unless_slow(now, self._times.idle, self._owner.hit)
         elif self._phase is HEAD and self._pending:
             self.refuse(408, "the request head did not come in time", "header_timeout")
         elif self._phase is BODY and not self._answers:
@@ -233,11 +224,6 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         """What operators are told that it does."""
         return STANDING[self._phase]
 
-    @property
-    def came_to(self) -> tuple[Any, ...] | None:
-        """The address of ours that the client reached."""
-        return None if self._transport is None else self._transport.get_extra_info("sockname")
-
     def close_when_idle(self, *, is_new_too: bool = True) -> None:
         """Serve what is under way, then close; who is new and has not asked yet may be let ask."""
         if self._phase is HEAD and not self._pending and (is_new_too or hasattr(self, "request")):
@@ -252,11 +238,6 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
             return
         if sink is None or self._phase is not TUNNEL or not sink.leave():
             self.abandon()
-
-    def abandon(self) -> None:
-        """Cut the connection."""
-        if self._transport is not None:
-            self._transport.abort()
 
     def refuse(self, status: int, why: str, limit: Limit | None = None) -> None:
         """Answer what cannot be served, unless an answer has begun, and close."""
@@ -342,10 +323,12 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         if self._lent is not None:
             self._lent.trailers = trailers
             self._lent.feed(data if end < 0 else data[:end])
-        elif self._sink is not None:
+        else:
             for piece in pieces:
+                if self._sink is None:  # it had enough
+                    break
                 self._sink.body(piece)
-        if self._phase is not BODY:  # the sink had enough
+        if self._phase is not BODY:
             return
         if end < 0:
             self.deadline = NEVER if self._body_held else monotonic() + self._times.idle
@@ -370,12 +353,3 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
 
     def _is_closing(self) -> bool:
         return self._transport is None or self._transport.is_closing()
-
-    def _read(self, wanted: bool) -> None:
-        if wanted is self._reading or self._transport is None or self._transport.is_closing():
-            return
-        self._reading = wanted
-        if wanted:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()

@@ -1,22 +1,22 @@
 """What goes out to an HTTP/1.1 client: gathered, then written at once."""
 
-import asyncio
 from http import HTTPStatus
 
 from proxyd.core.request_head import RequestHead
+from proxyd.frontend.client_socket import ClientSocket
 
 _PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus if one < 200}
 
 
-class ResponseWriter:
+class ResponseWriter(ClientSocket):
     """One half of a connection. `_framed`: the response under way, to `request`, goes out in chunks."""
 
-    __slots__ = ("_framed", "_out", "_transport", "request")
+    __slots__ = ("_framed", "_out", "request")
 
     request: RequestHead
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        super().__init__()
         self._framed = False
         self._out: list[bytes] = []
 

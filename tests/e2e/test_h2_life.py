@@ -4,11 +4,14 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pebble.server import free_port
 from tests.support.cached import NO_CA, reload, start_cached
+from tests.support.client_certificates import ClientCa
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.h2_client import GOAWAY, PING, H2Client, frame, rst
 from tests.support.raw_client import RawClient
@@ -149,24 +152,28 @@ def test_limits_logs_and_metrics(daemon: DaemonProcess, upstream: RawUpstream) -
         client.settle()
         client.send(client.head(client.fields()), rst(client.last))
         client.settle()
-        client.send(client.head(client.fields()), rst(client.last))
+        for _ in range(10):  # more than a slow machine has time to allow
+            client.send(client.head(client.fields()), rst(client.last))
         assert client.error() == 11
     eventually(lambda: b"/logged" in log.read_bytes())
     assert '"GET /logged HTTP/2.0" 200' in log.read_text()
 
 
-def test_each_request_of_a_trusted_proxy_has_its_own_client(daemon: DaemonProcess, upstream: RawUpstream) -> None:
-    """Requests of many clients share the connection of a proxy."""
+@pytest.mark.parametrize("is_new", [False, True])
+def test_each_request_of_a_trusted_proxy_has_its_own_client(
+    daemon: DaemonProcess, upstream: RawUpstream, is_new: bool
+) -> None:
+    """Requests of many clients share the connection of a proxy, also of one that became trusted meanwhile."""
     log = daemon.directory / "access.log"
-    start_cached(
-        daemon,
-        {HOST: upstream.port},
-        workers=1,
-        trusted_proxies=["127.0.0.1"],
-        log={"access": {"file": str(log), "format": "json"}},
-    )
+    options: dict[str, Any] = {"workers": 1, "log": {"access": {"file": str(log), "format": "json"}}}
+    trusted: dict[str, Any] = {"trusted_proxies": ["127.0.0.1"]}
+    start_cached(daemon, {HOST: upstream.port}, **options, **({} if is_new else trusted))
     upstream.script = None
     with _connect(daemon) as client:
+        client.settle()
+        if is_new:
+            daemon.configure({HOST: upstream.port}, acme=NO_CA, **options, **trusted)
+            reload(daemon)
         streams = [client.get(f"/{number}", ("x-forwarded-for", f"192.0.2.{number}")) for number in range(1, 4)]
         for _ in streams:
             peer = upstream.accept()
@@ -176,3 +183,42 @@ def test_each_request_of_a_trusted_proxy_has_its_own_client(daemon: DaemonProces
     eventually(lambda: log.read_text().count("\n") == 3)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert {line["target"]: line["client"] for line in lines} == {f"/{n}": f"192.0.2.{n}" for n in range(1, 4)}
+
+
+def test_whose_certificate_is_asked_for_is_looked_at_for_each_request(
+    daemon: DaemonProcess, upstream: RawUpstream, tmp_path: Path
+) -> None:
+    """Browsers ask for all hosts that a certificate covers on one connection (RFC 9113 §9.1.1); some get 421."""
+    ca, other_ca = ClientCa(tmp_path), ClientCa(tmp_path, "Other CA")
+    hosts: dict[str, object] = {"open.example.test": upstream.port, "also.example.test": upstream.port}
+    for name, authority, auth in (
+        ("closed.example.test", ca, "require"),
+        ("twin.example.test", ca, "require"),
+        ("asking.example.test", ca, "optional"),
+        ("foreign.example.test", other_ca, "require"),
+    ):
+        tls = {"client_ca": str(authority.file), "client_auth": auth}
+        hosts[name] = {"upstream": upstream.port, "tls": tls}
+    hosts["old.example.test"] = {"upstream": upstream.port, "http2": False}
+    start_cached(daemon, hosts, covers_all=True, workers=1)
+
+    def statuses(host: str, certificate: Path | None) -> dict[str, int]:
+        context = _context("h2")
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        found = {}
+        with H2Client(RawClient(daemon.https_port, context, host), host, {}) as client:
+            for name in [*hosts, "unknown.example.test"]:
+                client.name = name
+                found[name.partition(".")[0]] = client.asks().status
+        return found
+
+    nobody = dict.fromkeys([one.partition(".")[0] for one in [*hosts, "unknown.example.test"]], 421)
+    assert statuses("open.example.test", None) == nobody | {"open": 200, "also": 200}
+    assert statuses("open.example.test", ca.client()) == nobody | {"open": 200, "also": 200}
+    assert statuses("closed.example.test", ca.client()) == nobody | {"closed": 200, "twin": 200}
+    assert statuses("asking.example.test", None) == nobody | {"asking": 200}
+    assert statuses("foreign.example.test", other_ca.client()) == nobody | {"foreign": 200}
+    for one in upstream.requests():
+        shown = bool(one.values(b"Client-Cert"))
+        assert shown is (one.value(b"Host").partition(b".")[0] in (b"closed", b"twin", b"foreign"))

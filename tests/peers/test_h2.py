@@ -41,7 +41,7 @@ def served(daemon: DaemonProcess) -> Iterator[DaemonProcess]:
     with RawUpstream() as upstream:
         upstream.script = _page
         log = {"access": {"file": str(daemon.directory / "access.log"), "format": "combined"}}
-        start_cached(daemon, {HOST: upstream.port}, workers=1, log=log)
+        start_cached(daemon, {HOST: {"upstream": upstream.port, "max_body": "6MB"}}, workers=1, log=log)
         yield daemon
         assert [one for one in upstream.failures if not isinstance(one, Ended)] == []
     assert "Traceback" not in daemon.log()
@@ -60,6 +60,11 @@ def test_curl(served: DaemonProcess, tmp_path: Path) -> None:
     assert re.findall(r"(?m)2 200$", done.stdout) == ["2 200"] * 100, done
     assert _run("curl", "-sSk", "--http2", "-T", str(upload), f"{base}/upload").stdout == "5000000"
     assert _run("curl", "-sSk", "--http2", "-d", "x", f"{base}/form").stdout == "1"
+    upload.write_bytes(bytes(20_000_000))
+    for how in (["-T", str(upload)], ["--data-binary", f"@{upload}"], ["-F", f"a=@{upload}"]):
+        for _ in range(5):  # its answer comes long before it has sent all
+            done = _run("curl", "-sSk", "--http2", "-o", "/dev/null", "-w", "%{http_code}", *how, f"{base}/large")
+            assert (done.stdout, done.stderr, done.returncode) == ("413", "", 0)
 
 
 def test_nghttp(served: DaemonProcess) -> None:
@@ -91,6 +96,8 @@ def test_chromium(served: DaemonProcess, tmp_path: Path) -> None:
         assert browser.value(spoken) == "h2"
         upload = "fetch('/up', {method: 'POST', body: new Uint8Array(5000000)}).then(r => r.text())"
         assert browser.value(upload) == "5000000"
+        refused = "fetch('/up', {method: 'POST', body: new Uint8Array(20000000)}).then(r => r.status)"
+        assert [browser.value(refused) for _ in range(5)] == [413] * 5
         hello = f"new Promise(f => new WebSocket('wss://{HOST}:{served.https_port}/ws').onmessage = m => f(m.data))"
         assert browser.value(hello) == "hello"
         cancelled = (
@@ -105,6 +112,6 @@ def test_chromium(served: DaemonProcess, tmp_path: Path) -> None:
         while asking.is_alive():
             assert browser.value(f"{everything}.then(all => all.length)") == 100
         asking.join()
-        assert [one for one in browser.complaints if "favicon" not in one] == []
+        assert [one for one in browser.complaints if "favicon" not in one and "413" not in one] == []
     log = served.directory / "access.log"
     eventually(lambda: '"GET /ws HTTP/2.0" 101' in log.read_text(), what=log.read_text)

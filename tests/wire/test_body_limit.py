@@ -48,6 +48,16 @@ def test_chunks_over_the_limit_are_cut_off(wire: Wire) -> None:
     assert b"smuggled" not in peer.received
 
 
+def test_chunks_that_come_at_once_are_refused_once(wire: Wire) -> None:
+    """What follows the one that is too much goes to nobody."""
+    with wire.client() as client:
+        client.send(request(b"Transfer-Encoding: chunked", method=b"POST"))
+        client.send((b"1f4\r\n" + bytes(500) + b"\r\n") * 7)
+        assert client.answer().status == 413
+        assert client.has_ended(LINGERING)
+        assert client.how_it_ended == "closed"
+
+
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
 def test_bodies_up_to_the_limit_pass(wire: Wire, size: int) -> None:
     body = b"x" * size

@@ -12,6 +12,7 @@ import pytest
 from pebble.server import free_port
 from tests.support.daemon import eventually
 from tests.support.h2_client import (
+    ACK,
     CALM,
     CONTINUATION,
     DATA,
@@ -22,6 +23,7 @@ from tests.support.h2_client import (
     PING,
     PRIORITY,
     REFUSED_STREAM,
+    SETTINGS,
     Answer,
     H2Client,
     SentAway,
@@ -94,6 +96,11 @@ FLOODS: dict[str, Callable[[H2Client], Iterator[bytes]]] = {
     "settings": lambda _: iter(lambda: settings(window=65535), b""),
     "long settings": lambda _: iter(lambda: settings(window=65535) * 2, b""),
     "pings": lambda _: iter(lambda: frame(PING, 0, 0, bytes(8)), b""),
+    "acknowledgements": lambda _: iter(lambda: frame(SETTINGS, ACK), b""),
+    "heads of what was answered": lambda client: _repeated(
+        settings(window=0) + client.head(client.fields("/" + "a" * 9000, "POST"), ends=False),
+        frame(HEADERS, END_HEADERS, 1, b"\x00\x01a\x01b"),
+    ),
     "priorities": lambda _: iter(lambda: frame(PRIORITY, 0, 1, struct.pack(">IB", 3, 1)), b""),
     "unknown frames": lambda _: iter(lambda: frame(0x42, 0, 0, b""), b""),
     "goodbyes": lambda client: _repeated(
@@ -214,6 +221,26 @@ def test_no_more_requests_reach_the_upstream_than_were_announced(wire: Wire) -> 
     assert counted.most == _STREAMS
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_takes_back_all_and_asks_anew_is_served(wire: Wire, at_once: bool) -> None:
+    """A browser whose user goes elsewhere. The upstream still has no more requests at a time than were announced."""
+    counted = _Counted()
+    wire.upstream.script = counted
+    with wire.h2_client() as client:
+        streams = [client.get(f"/{number}") for number in range(_STREAMS)]
+        eventually(lambda: counted.now == _STREAMS)
+        taken_back = [rst(one) for one in streams]
+        if not at_once:
+            client.send(*taken_back)
+            eventually(lambda: counted.now == 0)
+        heads = [client.head(client.fields(f"/{number}")) for number in range(_STREAMS)]
+        client.send(*(taken_back if at_once else []), *heads)
+        eventually(lambda: counted.all == 2 * _STREAMS)
+        client.settle()
+        assert {one.reset for one in client.streams.values()} <= {None}
+    assert counted.most <= _STREAMS
+
+
 def _taken_back(client: H2Client, number: int) -> Iterator[bytes]:
     head = client.head(client.fields(f"/again/{number}"))
     yield head
@@ -271,6 +298,19 @@ def test_small_answers_pass_large_ones(wire: Wire) -> None:
             asked = sum(len(one.body) for one in client.streams.values())
             assert client.asks("/small").body == b"ok"
             assert sum(len(one.body) for one in client.streams.values()) - asked < 1 << 20
+
+
+def test_what_is_urgent_comes_sooner(wire: Wire) -> None:
+    """RFC 9218: a client that takes less than there is gets more of what it wants first, and still of the rest."""
+    wire.upstream.script = _endless
+    with wire.h2_client(window=1 << 30, receive_buffer=65_536) as client:
+        background, urgent = (client.get("/large", ("priority", f"u={one}")) for one in (6, 1))
+        got = dict.fromkeys((background, urgent), 0)
+        while got[background] < 1 or sum(got.values()) < 2 << 20:
+            one = client.step()
+            if one.kind == DATA:
+                got[one.stream] += len(one.payload)
+        assert got[urgent] > 3 * got[background] > 0
 
 
 def _upload(client: H2Client, stream: int) -> int:

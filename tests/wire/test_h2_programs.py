@@ -30,7 +30,8 @@ def local(tmp_path: Path) -> Iterator[DaemonProcess]:
     (daemon.cache / "localhost").chmod(0o600)
     (tmp_path / "root.pem").write_bytes(pem[pem.index(b"-----BEGIN CERT") :])
     with RawUpstream() as upstream:
-        daemon.configure({"localhost": upstream.port}, acme={"server": "https://127.0.0.1:9/directory"}, workers=1)
+        hosts: dict[str, object] = {"localhost": {"upstream": upstream.port, "max_body": "2MiB"}}
+        daemon.configure(hosts, acme={"server": "https://127.0.0.1:9/directory"}, workers=1)
         daemon.start()
         yield daemon
         assert daemon.stop() == 0
@@ -54,11 +55,18 @@ def test_go(local: DaemonProcess, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "ok\n"), done
 
 
+def _pieces() -> Iterator[bytes]:
+    for _ in range(200):
+        yield bytes(65_536)
+
+
 def test_httpx(local: DaemonProcess, tmp_path: Path) -> None:
     context = ssl.create_default_context(cafile=str(tmp_path / "root.pem"))
     with httpx.Client(http2=True, verify=context, base_url=f"https://localhost:{local.https_port}") as client:
         with ThreadPoolExecutor(20) as pool:
             answers = list(pool.map(lambda number: client.get(f"/{number}"), range(200)))
+        # It reads no answer before it has sent all, or has no window for it.
+        assert client.post("/refused", content=_pieces()).status_code == 413
         assert {one.http_version for one in answers} == {"HTTP/2"}
         assert [one.text for one in answers] == [f"GET /{number} " for number in range(200)]
         assert client.post("/", content=b"a" * (1 << 20)).content == b"POST / " + b"a" * (1 << 20)

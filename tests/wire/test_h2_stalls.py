@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.daemon import eventually
 from tests.support.h2_client import CALM, CANCEL, DATA, HEADERS, PREFACE, Answer, H2Client, frame, window_update
 from tests.support.raw_client import RawClient, Truncated
-from tests.support.raw_upstream import Peer
+from tests.support.raw_upstream import Peer, answer
 from tests.support.wire import Wire
 
 
@@ -121,6 +122,29 @@ def test_an_upload_that_nobody_takes(wire: Wire) -> None:
             if client.streams.setdefault(stream, Answer()).fields:
                 break
         assert client.answer(stream).status == 504
+
+
+def test_who_takes_nothing_although_it_asks_again(wire: Wire) -> None:
+    """Answers lie in buffers: no request is under way, and a new one changes nothing in that."""
+    wire.upstream.script = answer(b"HTTP/1.1 204 No Content\r\nX-Large: %b\r\n\r\n" % (b"a" * 8000))
+    with wire.h2_client(receive_buffer=4096) as client:
+        sock = client.raw.socket
+        for _ in range(100):
+            sock.sendall(client.head(client.fields("/204")))
+            time.sleep(0.005)
+        eventually(lambda: len(wire.upstream.targets()) == 100)
+        sock.sendall(client.head(client.fields("/204")))
+        eventually(lambda: _is_gone(client), seconds=8.0)
+
+
+def _is_gone(client: H2Client) -> bool:
+    """Return whether nobody takes what is sent, without reading."""
+    time.sleep(0.1)
+    try:
+        client.raw.socket.sendall(window_update(0, 1))
+    except OSError:
+        return True
+    return False
 
 
 def test_half_a_preface(wire: Wire) -> None:

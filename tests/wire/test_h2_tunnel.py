@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from tests.support.h2_client import DATA, END_STREAM, PROTOCOL_ERROR, H2Client, frame
+from tests.support.h2_client import CALM, DATA, END_STREAM, PROTOCOL_ERROR, H2Client, frame
 from tests.support.raw_upstream import Peer
 from tests.support.wire import Wire
 from tests.support.wire_message import Message, requests
@@ -64,6 +64,21 @@ def test_bytes_pass_both_ways(wire: Wire) -> None:
         peer.send(b"\x88\x00")
         peer.end()
         assert client.answer(stream).body == b"\x81\x02hi\x88\x00"
+
+
+def test_a_tunnel_is_no_place_for_single_bytes(wire: Wire) -> None:
+    """A client's frame of RFC 6455 has six bytes at least: less at a time is work for nothing."""
+    wire.upstream.script = None
+    with wire.h2_client() as client:
+        stream = _connect(client)
+        peer = wire.upstream.accept()
+        _switch(peer, _asked(peer))
+        while not client.streams.get(stream) or not client.streams[stream].fields:
+            client.step()
+        single = frame(DATA, 0, stream, b"x") * 200
+        code = client.flood(iter(lambda: single, b""), most=600)
+        assert (client.error() if code < 0 else code) == CALM  # it may still be reading
+        assert peer.has_ended(5.0)
 
 
 def test_who_ends_hears_the_last_words(wire: Wire) -> None:

@@ -8,9 +8,10 @@ import logging
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from proxyd.core.counters import Standing
+from proxyd.frontend.client_socket import ClientSocket
 from proxyd.frontend.h2.exchange import NEVER
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.times import Times
@@ -31,32 +32,26 @@ _LINGER_SECONDS: Final = 2.0
 _LAST_CALL_SECONDS: Final = 1.0
 
 
-class H2Connection(asyncio.Protocol):
-    """`deadline`: what the client has to do by then."""
+class H2Connection(ClientSocket, asyncio.Protocol):
+    """Of one client."""
 
     __slots__ = (
         "_engine",
         "_is_closing",
-        "_is_reading",
         "_lost",
         "_owner",
         "_rested_after",
         "_times",
-        "_transport",
-        "_unsent",
         "_was_busy",
-        "deadline",
     )
 
     def __init__(self, owner: "H2Frontend", downstream: Downstream, times: Times, lost: Callable[[], None]) -> None:
+        super().__init__()
         self._owner = owner
         self._times = times
         self._lost = lost
-        self._transport: asyncio.Transport | None = None
         self._was_busy = self._is_closing = False
-        self._is_reading = True
         self._rested_after = 0  # the last stream then
-        self._unsent = -1  # what the client had to take when that was looked at
         self.deadline = NEVER
         self._engine = owner.engine(downstream, times, self._wake)
 
@@ -74,7 +69,9 @@ class H2Connection(asyncio.Protocol):
         engine = self._engine
         engine.receive(data)
         if not self._was_busy and engine.streams:
-            self._was_busy, self.deadline = True, NEVER
+            self._was_busy = True
+            if not engine.outbox.is_blocked:  # who asks again does not take more by that
+                self.deadline = NEVER
             if self._owner.is_draining:
                 engine.leave()
         if engine.outbox.is_blocked and engine.outbox.held > _MOST_HELD:
@@ -124,11 +121,6 @@ class H2Connection(asyncio.Protocol):
             return "tunnel" if all(one.is_tunnel for one in streams.values()) else "request"
         return "closing" if self._engine.is_leaving else "idle"
 
-    @property
-    def came_to(self) -> tuple[Any, ...] | None:
-        """The address of ours that the client reached."""
-        return None if self._transport is None else self._transport.get_extra_info("sockname")
-
     def expired(self, now: float) -> None:
         """The client, or a sink, did not do in time what it had to."""
         engine = self._engine
@@ -138,12 +130,7 @@ class H2Connection(asyncio.Protocol):
             return
         self.deadline = NEVER
         if engine.outbox.is_blocked or self._is_closing:
-            left = unsent(self._transport)
-            if left and left != self._unsent:  # slowly, but it takes what it gets
-                self._unsent, self.deadline = left, now + self._times.idle
-                return
-            self._owner.hit("idle_timeout" if left else None)
-            self.abandon()
+            self._cut_unless_slow(now, self._times.idle, self._owner.hit)
         elif not engine.streams:
             if not engine.is_leaving:
                 self._owner.hit("keepalive_timeout" if engine.last else "header_timeout")
@@ -157,16 +144,15 @@ class H2Connection(asyncio.Protocol):
             self._engine.leave()
             self.deadline = min(self.deadline, monotonic() + _LAST_CALL_SECONDS)
 
+    def look_who_asks(self, is_crowd: Callable[[str], bool]) -> None:
+        """Find out anew whether behind the other end are many clients."""
+        self._engine.each_own = is_crowd(self._engine.downstream.peer)
+
     def cut(self, is_gone: Callable[[bytes], bool] | None = None) -> None:
         """Cut it, tunnels with last words; `is_gone`: only what is under way for such authorities."""
         self._engine.cut(is_gone)
         if is_gone is None:
             self._engine.leave_now()
-
-    def abandon(self) -> None:
-        """Cut the connection."""
-        if self._transport is not None:
-            self._transport.abort()
 
     # Inside
 
@@ -209,12 +195,3 @@ class H2Connection(asyncio.Protocol):
             return
         self._transport.close()
         self.deadline, self._unsent = monotonic() + _LINGER_SECONDS, -1
-
-    def _read(self, wanted: bool) -> None:
-        if wanted is self._is_reading or self._transport is None or self._transport.is_closing():
-            return
-        self._is_reading = wanted
-        if wanted:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()

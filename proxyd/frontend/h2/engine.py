@@ -7,30 +7,23 @@ from proxyd.config.http2_limits import Http2Limits
 from proxyd.core.counters import Limit
 from proxyd.core.request_scanner import MalformedRequest
 from proxyd.frontend.h2 import frames
-from proxyd.frontend.h2.conduct import Conduct
+from proxyd.frontend.h2.conduct import SETTINGS_EACH, TINY, Conduct, cost_of_tiny
 from proxyd.frontend.h2.exchange import NEVER, H2Exchange
 from proxyd.frontend.h2.fault import ConnectionFault, StreamFault
 from proxyd.frontend.h2.field import Field
 from proxyd.frontend.h2.frame_reader import FrameReader
-from proxyd.frontend.h2.hpack_decoder import TABLE_SIZE, HpackDecoder
+from proxyd.frontend.h2.hpack_decoder import HpackDecoder
 from proxyd.frontend.h2.hpack_encoder import HpackEncoder
 from proxyd.frontend.h2.inbox_window import InboxWindow
 from proxyd.frontend.h2.outbox import Outbox
+from proxyd.frontend.h2.past_streams import PastStreams
 from proxyd.frontend.h2.request_memo import RequestMemo
 from proxyd.frontend.h2.request_reader import RequestReader, trailer_lines, unreadable
 from proxyd.frontend.head_reader import HeadLimits
 from proxyd.proxy.exchange import Downstream, ExchangeHandler
 from proxyd.proxy.times import Times
 
-#: Streams of which frames may still come that were sent before the client knew of their end.
-_MOST_RECENT: Final = 256
 _WATCH_SECONDS: Final = 1.0
-#: A piece of a body that is smaller costs the client something, unless it is the last.
-_TINY, _TINY_COSTS, _LATE_COSTS = 128, 0.25, 0.1
-#: So many settings cost as much as their frame.
-_SETTINGS_EACH: Final = 10
-#: WINDOW_UPDATE frames that a client can save up.
-_MOST_UPDATES: Final = 4000
 _LAST_CALL: Final = b"last one"
 
 
@@ -44,20 +37,21 @@ class Engine:
     __slots__ = (
         "_conduct",
         "_decoder",
-        "_each_own",
         "_ghosts",
         "_handler",
         "_has_failed",
         "_is_left",
         "_is_told",
         "_last_is_told",
+        "_later",
         "_limits",
+        "_past",
         "_reader",
-        "_recent",
         "_requests",
         "_times",
         "_window",
         "downstream",
+        "each_own",
         "encoder",
         "glitch",
         "hit",
@@ -100,15 +94,16 @@ class Engine:
         )
         self._handler, self._limits = handler, limits
         self._times = times
-        self._each_own = each_own
+        self.each_own = each_own
         self._reader = FrameReader(
             self, most_block=limits.max_header_block, most_continued=limits.max_continuations, now=now
         )
         self._decoder = HpackDecoder(max_size=heads.size, max_count=heads.fields)
         self._requests = RequestMemo(self._decoder, RequestReader(max_target=heads.target))
         self._window = InboxWindow(limits.connection_window, self.outbox.put)
+        self._past = PastStreams(limits.stream_window, put=self.outbox.put, glitch=glitch)
         self._ghosts = 0  # taken back in this turn: their upstream connections are not closed yet
-        self._recent: dict[int, None] = {}
+        self._later: list[H2Exchange] = []  # for which there is no place in this turn
         self._has_failed = self._is_told = self._last_is_told = self._is_left = False
         self._greet(heads)
 
@@ -128,7 +123,10 @@ class Engine:
 
     def take(self) -> bytes:
         """Return what goes to the client in this turn of the event loop."""
-        self._ghosts = 0
+        if self._ghosts:
+            self._next_turn()
+        if self._is_left and not self.streams:
+            self.leave_now()
         try:
             return self.outbox.take()
         except ConnectionFault as fault:
@@ -138,7 +136,7 @@ class Engine:
     @property
     def is_over(self) -> bool:
         """Whether the connection is to be closed, when all that was taken went out."""
-        return self._has_failed or ((self._last_is_told or self._is_left) and not self.streams)
+        return self._has_failed or (self._last_is_told and not self.streams and not self._past.are_unfinished)
 
     @property
     def is_leaving(self) -> bool:
@@ -187,7 +185,8 @@ class Engine:
         if began is not None and now - began >= self._times.header:
             self._fail(ConnectionFault(frames.ENHANCE_YOUR_CALM, "a head that does not end", "header_timeout"))
             return
-        is_watched = began is not None
+        self._past.look(now)
+        is_watched = began is not None or self._past.are_unfinished
         for exchange in [*self.streams.values()]:
             exchange.look(now, self._times.idle)
             self.late_at = min(self.late_at, exchange.late_at)
@@ -215,14 +214,14 @@ class Engine:
         if exchange.taken:
             self._window.give(exchange.gone())
         if not exchange.is_complete:  # RFC 9113 §8.1: nobody needs the rest of the request
-            self._forget(exchange.id)
-            self.outbox.put(frames.rst_stream(exchange.id, frames.NO_ERROR))
+            self._past.add_unfinished(exchange.id, exchange.room, self.now())
+            self.watch()
 
     def reset(self, exchange: H2Exchange, code: int) -> None:
         """End a stream, by no fault of the client's."""
         if self.streams.pop(exchange.id, None) is not None:
             self._window.give(exchange.gone())
-            self._forget(exchange.id)
+            self._past.add(exchange.id)
             self.outbox.put(frames.rst_stream(exchange.id, code))
 
     # FrameSink
@@ -234,14 +233,15 @@ class Engine:
             self._trailers(stream, fields, limit, ends=ends)
             return
         if self._last_is_told:  # RFC 9113 §6.8
+            self.glitch("requests after the last one")
             return
         self.last = stream
         if depends_on_itself:
             raise StreamFault(frames.PROTOCOL_ERROR, "a stream that depends on itself")
-        if len(self.streams) + self._ghosts >= self._limits.max_streams:  # RFC 9113 §5.1.2
+        if len(self.streams) >= self._limits.max_streams:  # RFC 9113 §5.1.2
             self.hit("http2_streams")
             raise StreamFault(frames.REFUSED_STREAM, "too many requests at a time")
-        downstream = self.downstream.again() if self._each_own else self.downstream
+        downstream = self.downstream.again() if self.each_own else self.downstream
         try:
             if limit is not None:
                 raise MalformedRequest("the request head is too large", 431, limit)
@@ -255,6 +255,10 @@ class Engine:
         exchange = self.streams[stream] = H2Exchange(self, stream, request, downstream, complete=ends)
         if not ends:
             self.watch()
+        if self._ghosts and len(self.streams) + self._ghosts > self._limits.max_streams:
+            exchange.pause_body(True)
+            self._later.append(exchange)
+            return
         self._handler.handle(exchange)
 
     def data(self, stream: int, payload: bytes, size: int, *, ends: bool) -> None:
@@ -262,10 +266,13 @@ class Engine:
         exchange = self.streams.get(stream)
         if exchange is None:
             self._window.give(size)
-            self._check_closed(stream, "DATA")
-            return
-        if len(payload) < _TINY and not ends and not (payload and exchange.is_tunnel):
-            self.glitch("tiny pieces of bodies", _TINY_COSTS if payload else 1.0)
+            if stream <= self.last or self._last_is_told:
+                self._past.data(stream, size, ends=ends, was_open=stream <= self.last)
+                self.outbox.wake()
+                return
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "DATA on an idle stream")  # RFC 9113 §5.1
+        if len(payload) < TINY and not ends:
+            self.glitch("tiny pieces of bodies", cost_of_tiny(len(payload), in_tunnel=exchange.is_tunnel))
         try:
             if size > exchange.room:  # RFC 9113 §6.9.1
                 raise StreamFault(frames.FLOW_CONTROL_ERROR, "more than the stream's window")
@@ -280,28 +287,22 @@ class Engine:
         if exchange is None:
             if stream > self.last and not self._last_is_told:  # RFC 9113 §6.4
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
-            self.glitch("RST_STREAM on closed streams")
+            if not self._past.finished(stream):
+                self.glitch("RST_STREAM on closed streams")
+            self.outbox.wake()
             return
-        if exchange.sink is not None:
-            self._ghosts += 1
-        self._window.give(exchange.gone())
+        self._take_back(exchange)
         self._conduct.reset("requests that are taken back")
 
     def settings(self, values: list[tuple[int, int]]) -> None:
-        self.glitch("SETTINGS frames", 1 + len(values) / _SETTINGS_EACH)
-        outbox = self.outbox
-        for key, value in values:  # RFC 9113 §6.5.3: in order
-            if key == frames.INITIAL_WINDOW_SIZE:
-                outbox.resize(value, self.streams.values())
-            elif key == frames.HEADER_TABLE_SIZE:  # RFC 7541 §4.2
-                outbox.drops_table = outbox.drops_table or value < TABLE_SIZE
-        outbox.control(frames.SETTINGS_ACK)
+        self.glitch("SETTINGS frames", 1 + len(values) / SETTINGS_EACH)
+        self.outbox.obey(values, self.streams.values())
 
     def ping(self, payload: bytes, *, ack: bool) -> None:
         if not ack:  # RFC 9113 §6.7
             self.glitch("PING frames")
             self.outbox.control(frames.ping(payload, ack=True))
-        elif payload == _LAST_CALL and self._is_told:
+        elif payload == _LAST_CALL and self._is_told and not self._last_is_told:
             self.leave_now()
         else:
             self.glitch("answers to no PING")
@@ -313,8 +314,7 @@ class Engine:
 
     def window_update(self, stream: int, amount: int) -> None:
         outbox = self.outbox
-        outbox.updates = min(outbox.updates, _MOST_UPDATES) - 1
-        if outbox.updates < 0:
+        if not outbox.is_update_free(self.last):
             self.glitch("WINDOW_UPDATE frames for nothing")
         if not stream:
             if not amount:  # RFC 9113 §6.9
@@ -333,12 +333,13 @@ class Engine:
     def broken(self, stream: int, fault: StreamFault) -> None:
         exchange = self.streams.pop(stream, None)
         if exchange is not None:
-            if exchange.sink is not None:
-                self._ghosts += 1
-            self._window.give(exchange.gone())
-        self._forget(stream)
+            self._take_back(exchange)
+        self._past.add(stream)
         self.outbox.control(frames.rst_stream(stream, fault.code))
-        self._conduct.reset(f"broken requests, the last one with {fault}")
+        if fault.code == frames.REFUSED_STREAM:  # nobody has worked for it, and it may be asked for again
+            self.glitch("requests at a time")
+        else:
+            self._conduct.reset(f"broken requests, the last one with {fault}")
 
     # Inside
 
@@ -356,29 +357,29 @@ class Engine:
         """More fields came on a stream (RFC 9113 §8.1)."""
         exchange = self.streams.get(stream)
         if exchange is None:
-            if stream not in self._recent:  # RFC 9113 §5.1
-                raise ConnectionFault(frames.STREAM_CLOSED, "HEADERS on a closed stream")
+            self._past.headers(stream, ends=ends)
+            self.outbox.wake()
         elif exchange.is_complete:  # RFC 9113 §5.1
             raise StreamFault(frames.STREAM_CLOSED, "HEADERS after the end of the request")
-        elif not ends or limit:
+        elif not ends or limit or exchange.request.block.upgrade:  # RFC 9113 §8.1, §8.5
             raise StreamFault(frames.PROTOCOL_ERROR, "trailers that are none")
         else:
             exchange.received_trailers(trailer_lines(fields))
 
-    def _check_closed(self, stream: int, what: str) -> None:
-        """A frame came on a stream that is not open: is that a fault? (RFC 9113 §5.1)."""
-        if stream in self._recent:
-            self.glitch(f"{what} on streams that were reset", _LATE_COSTS)
-        elif stream <= self.last:
-            raise ConnectionFault(frames.STREAM_CLOSED, f"{what} on a closed stream")
-        elif not self._last_is_told:
-            raise ConnectionFault(frames.PROTOCOL_ERROR, f"{what} on an idle stream")
+    def _take_back(self, exchange: H2Exchange) -> None:
+        """End what the client does not want any more; its place is free in the next turn."""
+        if exchange.sink is not None:
+            self._ghosts += 1
+        self._window.give(exchange.gone())
+        self.outbox.wake()
 
-    def _forget(self, stream: int) -> None:
-        """Let pass what the client sent before it hears of the end (RFC 9113 §5.1)."""
-        self._recent[stream] = None
-        if len(self._recent) > _MOST_RECENT:
-            del self._recent[next(iter(self._recent))]
+    def _next_turn(self) -> None:
+        """Serve those for whom there was no place before the upstream connections of others were closed."""
+        self._ghosts = 0
+        later, self._later = self._later, []
+        for exchange in later:
+            if self.streams.get(exchange.id) is exchange:
+                self._handler.handle(exchange)
 
     def _fail(self, fault: ConnectionFault) -> None:
         self.hit(fault.limit)
@@ -393,6 +394,7 @@ class Engine:
         self._has_failed = True
         self.late_at = NEVER
         del self._reader  # which knows us: who is gone leaves nothing to the garbage collector
+        self._later.clear()
         streams, self.streams = self.streams, {}
         for exchange in streams.values():
             exchange.gone()

@@ -10,6 +10,7 @@ from proxyd.core.request_head import RequestHead
 from proxyd.frontend.h2.fault import StreamFault
 from proxyd.frontend.h2.frames import CANCEL, CONNECT_ERROR, INTERNAL_ERROR, PROTOCOL_ERROR, STREAM_CLOSED
 from proxyd.frontend.h2.outbox import HIGH, HIGH_OF_ALL, Outgoing
+from proxyd.frontend.h2.priority import urgency_of
 from proxyd.frontend.h2.websocket_key import WebSocketKey
 from proxyd.proxy.exchange import Downstream, RequestSink
 
@@ -238,6 +239,9 @@ class H2Exchange(Outgoing):
         return bool(self.queued) or not self.is_complete
 
     # Outgoing
+
+    def urgency(self) -> int:
+        return urgency_of(self.request.kept)
 
     def drained(self) -> None:
         if self._is_download_held:

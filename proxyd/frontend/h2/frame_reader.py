@@ -1,13 +1,11 @@
 """Takes frames off the bytes of an HTTP/2 client, and field blocks out of them (RFC 9113 §3.4, §4, §6)."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from proxyd.frontend.h2 import frames
 from proxyd.frontend.h2.fault import ConnectionFault, StreamFault
 from proxyd.frontend.h2.frames import FRAME_HEAD, FRAME_SIZE_ERROR, MAX_FRAME, PREFACE, PROTOCOL_ERROR, unpack_head
-
-_LARGEST_FRAME: Final = 16_777_215
 
 
 class FrameSink(Protocol):
@@ -190,9 +188,10 @@ class FrameReader:
             is_ack = flags & frames.ACK
             if (is_ack and payload) or len(payload) % 6:
                 raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS of another size")
-            if not is_ack:
+            if is_ack:
+                self._sink.glitch("acknowledgements of SETTINGS")
+            else:
                 found = [frames.unpack_setting(payload, at) for at in range(0, len(payload), 6)]
-                _check(found)
                 self._sink.settings(found)
         elif kind == frames.PING:
             if len(payload) != 8:
@@ -202,15 +201,6 @@ class FrameReader:
             if len(payload) < 8:
                 raise ConnectionFault(FRAME_SIZE_ERROR, "a GOAWAY that is too short")
             self._sink.goaway()
-
-
-def _check(settings: list[tuple[int, int]]) -> None:
-    """RFC 9113 §6.5.2, RFC 8441 §3."""
-    for key, value in settings:
-        if key == frames.MAX_FRAME_SIZE and not MAX_FRAME <= value <= _LARGEST_FRAME:
-            raise ConnectionFault(PROTOCOL_ERROR, "a MAX_FRAME_SIZE that may not be")
-        if key in (frames.ENABLE_PUSH, frames.ENABLE_CONNECT_PROTOCOL) and value > 1:
-            raise ConnectionFault(PROTOCOL_ERROR, "a switch that is neither on nor off")
 
 
 def _unpadded(payload: bytes) -> bytes:

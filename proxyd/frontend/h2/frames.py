@@ -8,7 +8,10 @@ FRAME_HEAD: Final = 9
 MAX_WINDOW: Final = 0x7FFFFFFF
 #: What everybody must take (RFC 9113 §4.2): larger frames are neither asked for nor sent, so that streams alternate.
 MAX_FRAME: Final = 16_384
+LARGEST_FRAME: Final = 16_777_215
 DEFAULT_WINDOW: Final = 65_535
+#: What every table may be filled with (RFC 9113 §6.5.2).
+DEFAULT_TABLE: Final = 4096
 
 DATA: Final = 0
 HEADERS: Final = 1

@@ -46,6 +46,12 @@ class H2Frontend(Connections[H2Connection]):
         """Return the protocol of a new client connection; `left` is called when it was lost."""
         return H2Connection(self, downstream, self._times(downstream.host, downstream.client), left)
 
+    def part(self, is_over: Callable[[Downstream], bool]) -> None:
+        """Do the same as the others after a reload, by which a peer may also have become a trusted proxy."""
+        super().part(is_over)
+        for connection in self._connections:
+            connection.look_who_asks(self._is_crowd)
+
     def engine(self, downstream: Downstream, times: Times, wake: Callable[[], object]) -> Engine:
         """Return what speaks HTTP/2 with a client; `wake` is called when it has something to send."""
         return Engine(

@@ -1,16 +1,14 @@
 """HPACK, the reading half (RFC 7541): from a field block to fields. One for each connection."""
 
-from typing import Final
+from collections.abc import Sequence
 
 from proxyd.core.counters import Limit
 from proxyd.frontend.h2.fault import ConnectionFault
-from proxyd.frontend.h2.field import STATIC_FIELDS, Field, field_of, size_of
-from proxyd.frontend.h2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
+from proxyd.frontend.h2.field import AUTHORITY, COOKIE, PSEUDO, STATIC_FIELDS, Field, field_of, size_of
+from proxyd.frontend.h2.frames import COMPRESSION_ERROR, DEFAULT_TABLE, ENHANCE_YOUR_CALM
 from proxyd.frontend.h2.huffman import MalformedString, decoded
 from proxyd.frontend.h2.usual_values import USUAL_VALUES
 
-#: What every client may fill (RFC 9113 §6.5.2); another size is not agreed on.
-TABLE_SIZE: Final = 4096
 #: An index counts from the end: what is new comes before these (RFC 7541 §2.3.3).
 _STATIC = [*reversed(STATIC_FIELDS[1:])]
 _STATIC_COUNT = len(_STATIC)
@@ -21,7 +19,7 @@ _MOST_SHIFT = 21
 
 
 class HpackDecoder:
-    """`max_size`: bytes of a list of fields as RFC 9113 §6.5.2 counts them; `max_count`: fields in it.
+    """`max_size`: bytes of a list of fields as RFC 9113 §6.5.2 counts them; `max_count`: lines of HTTP/1.1.
 
     `changes`: of the table. While there are none, the same index means the same.
     """
@@ -32,7 +30,7 @@ class HpackDecoder:
         self.max_size, self.max_count = max_size, max_count
         self._table = _STATIC.copy()  # before that the dynamic one, the oldest first (RFC 7541 §2.3.2)
         self._size = 0
-        self._room = TABLE_SIZE
+        self._room = DEFAULT_TABLE  # another size is not agreed on
         self.changes = 0
 
     @property
@@ -53,7 +51,7 @@ class HpackDecoder:
             if size > _BOMB * self.max_size:
                 raise ConnectionFault(ENHANCE_YOUR_CALM, "a bomb of header fields", "http2_header_list")
             return fields, "max_header"
-        if len(fields) > self.max_count:
+        if len(fields) > self.max_count < _lines(fields):
             return fields, "max_header_count"
         return fields, None
 
@@ -120,12 +118,19 @@ class HpackDecoder:
         room = first & 0x1F
         if room == 0x1F:
             room, at = _integer(block, at, 0x1F)
-        if not is_first or room > TABLE_SIZE:  # RFC 7541 §4.2, §6.3
+        if not is_first or room > DEFAULT_TABLE:  # RFC 7541 §4.2, §6.3
             raise ConnectionFault(COMPRESSION_ERROR, "a change of the table's size where none may be")
         self._room = room
         self.changes += 1
         self._evict(room)
         return at
+
+
+def _lines(fields: Sequence[Field]) -> int:
+    """Return how many header lines of HTTP/1.1 that are: Host is one, and all cookies (RFC 9113 §8.2.3, §8.3.1)."""
+    cookies = sum(one.action == COOKIE for one in fields)
+    others = sum(one.action in PSEUDO and one.action != AUTHORITY for one in fields)
+    return len(fields) - others - max(0, cookies - 1)
 
 
 def _integer(block: bytes, at: int, value: int) -> tuple[int, int]:

@@ -10,12 +10,21 @@ from typing import Final
 from proxyd.frontend.h2.fault import ConnectionFault, StreamFault
 from proxyd.frontend.h2.frames import (
     DATA,
+    DEFAULT_TABLE,
     DEFAULT_WINDOW,
+    ENABLE_CONNECT_PROTOCOL,
+    ENABLE_PUSH,
     END_STREAM,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
+    HEADER_TABLE_SIZE,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_FRAME,
     MAX_FRAME,
+    MAX_FRAME_SIZE,
     MAX_WINDOW,
+    PROTOCOL_ERROR,
+    SETTINGS_ACK,
     frame_head,
     headers,
 )
@@ -24,8 +33,11 @@ from proxyd.frontend.h2.frames import (
 _BUDGET = 65_536
 #: A body that fills a smaller frame for want of room costs the client something.
 _SMALL = 256
-#: WINDOW_UPDATE frames that a DATA frame of ours may be answered with.
+#: WINDOW_UPDATE frames that a DATA frame of ours may be answered with; how many can be saved up.
 _UPDATES_EACH: Final = 4
+_MOST_UPDATES: Final = 4000
+#: How many are given at once for streams that were opened: who leaves out numbers gains nothing.
+_MOST_GIVEN: Final = 200
 #: How much of a response waits for its client until its upstream has to, and when that goes on again.
 HIGH: Final = 65_536
 LOW: Final = 16_384
@@ -33,14 +45,31 @@ LOW: Final = 16_384
 HIGH_OF_ALL: Final = 1 << 20
 #: A table of no size, as ours is (RFC 7541 §4.2, §6.3).
 _NO_TABLE = b"\x20"
+#: How long it is until a stream's next turn, by its urgency (RFC 9218): a step less has half the share, but never none.
+_STRIDES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 #: Of most streams nothing is ever queued.
 _NO_PIECES: Final[deque[memoryview]] = deque(maxlen=0)
 
 
 class Outgoing:
-    """The sending half of a stream. `sent`: bytes of the body that went out."""
+    """The sending half of a stream. `sent`: bytes of the body that went out. `turn`: who has the least is the next."""
 
-    __slots__ = ("id", "is_done", "is_ready", "last_block", "pieces", "queued", "sent", "will_end", "window")
+    __slots__ = (
+        "id",
+        "is_done",
+        "is_ready",
+        "last_block",
+        "pieces",
+        "queued",
+        "sent",
+        "stride",
+        "turn",
+        "will_end",
+        "window",
+    )
+
+    turn: int  # these two since something was queued
+    stride: int
 
     def __init__(self, stream: int, window: int) -> None:
         self.id = stream
@@ -49,6 +78,10 @@ class Outgoing:
         self.queued = self.sent = 0
         self.will_end = self.is_done = self.is_ready = False
         self.last_block: bytes | None = None  # trailers behind the body
+
+    def urgency(self) -> int:
+        """Return how soon the client wants it, 0 to 7."""
+        raise NotImplementedError
 
     def drained(self) -> None:
         """Hear that little is left of what was queued."""
@@ -67,16 +100,17 @@ class Outbox:
         "_controls",
         "_forced",
         "_frames",
+        "_given_up_to",
         "_is_woken",
         "_most_controls",
         "_ready",
+        "_updates",
         "_wake",
         "drops_table",
         "initial_window",
         "is_blocked",
         "queued",
         "sent",
-        "updates",
         "window",
     )
 
@@ -92,7 +126,8 @@ class Outbox:
         self.is_blocked = False
         self.drops_table = False
         self.queued = self.sent = 0  # bytes of bodies
-        self.updates = _UPDATES_EACH  # WINDOW_UPDATE frames that are free
+        self._updates = _UPDATES_EACH  # WINDOW_UPDATE frames that are free
+        self._given_up_to = 0  # the last stream for which there were some
 
     @property
     def held(self) -> int:
@@ -137,8 +172,9 @@ class Outbox:
             return
         stream.will_end = ends
         if size:
-            if not stream.queued:
+            if stream.pieces is _NO_PIECES:
                 stream.pieces = deque()
+                stream.turn = stream.stride = 0
             stream.pieces.append(memoryview(data))
             stream.queued += size
             self.queued += size
@@ -158,6 +194,30 @@ class Outbox:
         stream.queued = 0
         stream.pieces = _NO_PIECES
         stream.is_done = True
+
+    def obey(self, settings: Iterable[tuple[int, int]], streams: Iterable[Outgoing]) -> None:
+        """Do what the client's SETTINGS say, and tell it so (RFC 9113 §6.5). Raises ConnectionFault."""
+        for key, value in settings:  # RFC 9113 §6.5.3: in order
+            if key == INITIAL_WINDOW_SIZE:
+                self.resize(value, streams)
+            elif key == HEADER_TABLE_SIZE:  # RFC 7541 §4.2
+                self.drops_table = self.drops_table or value < DEFAULT_TABLE
+            elif key == MAX_FRAME_SIZE and not MAX_FRAME <= value <= LARGEST_FRAME:  # RFC 9113 §6.5.2
+                raise ConnectionFault(PROTOCOL_ERROR, "a MAX_FRAME_SIZE that may not be")
+            elif key in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL) and value > 1:
+                raise ConnectionFault(PROTOCOL_ERROR, "a switch that is neither on nor off")
+        self.control(SETTINGS_ACK)
+
+    def is_update_free(self, last: int) -> bool:
+        """Count a WINDOW_UPDATE frame; `last`: the stream that was opened last. False: it came for nothing.
+
+        Firefox widens the window of each stream that it opens, whether a body comes back or not.
+        """
+        self._updates = min(self._updates, _MOST_UPDATES) - 1
+        if self._updates < 0:
+            opened, self._given_up_to = last - self._given_up_to, last  # two are a stream
+            self._updates += min(opened, _MOST_GIVEN)
+        return self._updates >= 0
 
     def widen(self, amount: int) -> None:
         """The client takes more on the connection. Raises ConnectionFault (RFC 9113 §6.9.1)."""
@@ -224,19 +284,32 @@ class Outbox:
         stream.sent += size
         self.window -= size
         self.sent += size
-        self.updates += _UPDATES_EACH
+        self._updates += _UPDATES_EACH
 
     def _offer(self, stream: Outgoing, *, first: bool = False) -> None:
         """Let it send when its turn comes: what is small and whole before what is not."""
         if stream.is_ready or stream.window <= 0:
             return
         stream.is_ready = True
-        if first:
-            self._ready.appendleft(stream)
+        ready = self._ready
+        if not ready:
+            ready.append(stream)
+        elif first:
+            stream.turn = ready[0].turn
+            ready.appendleft(stream)
         else:
-            self._ready.append(stream)
+            stream.turn = max(stream.turn, ready[0].turn)
+            self._place(stream)
         if not self._is_woken:
             self.wake()
+
+    def _place(self, stream: Outgoing) -> None:
+        """Put it behind those whose turn is not later."""
+        ready = self._ready
+        place = len(ready)
+        while place and ready[place - 1].turn > stream.turn:
+            place -= 1
+        ready.insert(place, stream)
 
     def _serve(self) -> None:
         """Send of each stream one frame after the other's."""
@@ -252,7 +325,12 @@ class Outbox:
                 continue
             budget -= self._send_some(stream, room)
             if stream.queued:
-                ready.rotate(-1)
+                if len(ready) > 1:
+                    ready.popleft()
+                    if not stream.stride:  # mostly nobody else waits, and it need not be known
+                        stream.stride = _STRIDES[stream.urgency()]
+                    stream.turn += stream.stride
+                    self._place(stream)
             else:
                 ready.popleft()
                 stream.is_ready = False

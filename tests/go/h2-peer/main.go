@@ -45,6 +45,7 @@ func main() {
 
 	many(client, base, *requests)
 	uploads(client, base)
+	refused(client, base)
 	takenBack(client, base)
 	fmt.Println("ok")
 }
@@ -77,6 +78,20 @@ func uploads(client *http.Client, base string) {
 		}
 	}
 }
+
+// refused uploads have an answer, although it comes before their end.
+func refused(client *http.Client, base string) {
+	for range 10 {
+		response, _ := done(client.Post(base+"/refused", "text/plain", io.LimitReader(&zeros{}, 20<<20)))
+		if response.StatusCode != 413 {
+			log.Fatalf("refused: status %d", response.StatusCode)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (*zeros) Read(into []byte) (int, error) { return len(into), nil }
 
 // takenBack requests leave the connection in order.
 func takenBack(client *http.Client, base string) {

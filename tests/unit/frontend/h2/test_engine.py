@@ -1,5 +1,6 @@
 """The engine with a well-behaved client, the `h2` package, and with anything else."""
 
+import gc
 import random
 from collections.abc import Callable
 
@@ -9,13 +10,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from proxyd.frontend.h2.exchange import H2Exchange
 from proxyd.frontend.h2.frames import MAX_WINDOW
-from tests.support.h2_client import PREFACE, frame
+from tests.support.h2_client import PREFACE, frame, window_update
 from tests.support.h2_client import settings as settings_frame
 from tests.support.h2_engine import Bench, Request
 from tests.unit.frontend.h2.test_exchange import Client
 
 _HEAD = bytes.fromhex("828784") + b"\x41\x09a.example"  # GET https / a.example
+_CONNECT = b"\x02\x07CONNECT\x87\x84\x41\x09a.example\x00\x09:protocol\x09websocket"
 
 
 def _answer(request: Request) -> None:
@@ -73,22 +76,106 @@ def test_a_client_that_says_goodbye_is_served_to_the_end() -> None:
     bench = Bench()
     bench.engine.receive(PREFACE + settings_frame() + frame(1, 5, 1, _HEAD) + frame(7, 0, 0, bytes(8)))
     assert not _is_over(bench)
-    bench.requests[0].answer(b"ok")
-    assert bench.taken().endswith(b"ok")
+    bench.engine.receive(frame(1, 5, 3, _HEAD))
+    for request in bench.requests:
+        request.answer(b"ok")
+    assert not _is_over(bench)
+    assert bench.taken().endswith(b"ok" + frame(7, 0, 0, (3).to_bytes(4) + bytes(4)))  # RFC 9113 §6.8: before a close
     assert _is_over(bench)
 
 
 def test_a_stream_that_was_taken_back_counts_in_its_turn() -> None:
-    """Its upstream connection is not closed before that."""
+    """Its upstream connection is not closed before that: what is asked for at once waits for the next turn."""
     bench = Bench(max_streams=2)
-    rst = [frame(3, 0, one, (8).to_bytes(4)) for one in range(1, 9, 2)]
-    heads = [frame(1, 5, one, _HEAD) for one in range(1, 9, 2)]
-    bench.engine.receive(PREFACE + settings_frame() + heads[0] + heads[1] + rst[0] + rst[1] + heads[2])
+    rst = [_rst(one) for one in range(1, 9, 2)]
+    heads = [frame(1, 5, one, _HEAD) for one in range(1, 11, 2)]
+    bench.engine.receive(PREFACE + settings_frame() + heads[0] + heads[1] + rst[0] + rst[1])
+    bench.engine.receive(
+        heads[2] + heads[3] + rst[3] + frame(1, 4, 9, _HEAD) + frame(0, 1, 9, b"body") + frame(1, 5, 11, _HEAD)
+    )
     assert len(bench.requests) == 2
-    assert frame(3, 0, 5, (7).to_bytes(4)) in bench.taken()
-    bench.engine.receive(heads[3])
-    assert len(bench.requests) == 3
+    assert frame(3, 0, 11, (7).to_bytes(4)) in bench.taken()  # the third at a time
+    assert [one.exchange.request.has_body for one in bench.requests[2:]] == [False, True]
+    bench.requests[3].exchange.pause_body(False)
+    assert (bench.requests[3].body, bench.requests[3].trailers) == (b"body", b"")
     assert bench.hits == ["http2_streams"]
+
+
+def test_what_is_refused_costs_less_than_what_was_begun() -> None:
+    """A client may not know how many we take yet (RFC 9113 §6.5.2), and nobody has worked for it."""
+    bench = Bench(max_streams=2, resets=10)
+    heads = [frame(1, 5, one, _HEAD) for one in range(1, 601, 2)]
+    bench.engine.receive(PREFACE + settings_frame() + b"".join(heads))
+    assert bench.taken().count(b"\0\0\x04\x03\0") == 298
+    assert not bench.engine.is_over
+    bench.engine.receive(b"".join(frame(1, 5, one, _HEAD) for one in range(601, 1001, 2)))
+    assert _error(bench) == 11
+
+
+def test_who_takes_everything_back_is_served_in_the_next_turn() -> None:
+    """Although there is nothing to send meanwhile."""
+    bench = Bench(max_streams=2)
+    bench.engine.receive(PREFACE + settings_frame() + frame(1, 5, 1, _HEAD) + frame(1, 5, 3, _HEAD))
+    bench.taken()
+    bench.engine.receive(_rst(1) + _rst(3))
+    assert bench.woken
+    bench.taken()
+    bench.engine.receive(frame(1, 5, 5, _HEAD) + frame(1, 5, 7, _HEAD))
+    assert len(bench.requests) == 4
+
+
+def _rst(stream: int) -> bytes:
+    return frame(3, 0, stream, (8).to_bytes(4))
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        frame(4, 1),
+        frame(1, 5, 1, _HEAD),
+        frame(1, 5, 1, b"\x00\x01a\x01b"),
+        frame(6, 1, 0, b"last one"),
+        frame(1, 5, 5, _HEAD),
+    ],
+    ids=["acknowledgements", "heads of what is over", "its trailers", "last calls", "heads after the last one"],
+)
+def test_what_brings_nothing_is_charged_for(flood: bytes) -> None:
+    bench = Bench()
+    bench.engine.receive(PREFACE + settings_frame() + frame(1, 4, 1, _HEAD) + frame(1, 4, 3, _HEAD))
+    bench.requests[0].answer(b"early")
+    bench.engine.leave()
+    bench.engine.leave_now()
+    bench.taken()
+    for _ in range(500):
+        bench.engine.receive(flood)
+    assert _error(bench) == 11
+
+
+def test_each_request_may_have_its_window() -> None:
+    """Firefox widens the window of every stream when it opens it, also where no body comes back."""
+    bench = Bench(answers=lambda one: one.answer(status=204), glitches=10, glitches_per_second=1)
+    bench.engine.receive(PREFACE + settings_frame())
+    for stream in range(1, 2001, 2):
+        bench.engine.receive(frame(1, 5, stream, _HEAD) + window_update(stream, 12 << 20))
+    assert bench.hits == []
+    bench.engine.receive(frame(1, 5, 1_000_001, _HEAD) + window_update(0, 1) * 500)  # there are none between
+    assert bench.hits == ["http2_glitches"]
+
+
+def test_a_head_without_any_field_is_malformed() -> None:
+    """RFC 9113 §8.3.1. On a new connection too, where no request is known that it could be like."""
+    bench = _started()
+    bench.engine.receive(frame(1, 5, 1, b"") + frame(1, 5, 3, b"\x20"))
+    assert bench.requests == []
+    assert bench.taken() == b"".join(frame(3, 0, stream, (1).to_bytes(4)) for stream in (1, 3))
+
+
+def test_a_tunnel_has_no_trailers() -> None:
+    """RFC 9113 §8.5."""
+    bench = Bench()
+    bench.engine.receive(PREFACE + settings_frame() + frame(1, 4, 1, _CONNECT))
+    bench.engine.receive(frame(1, 5, 1, b"\x00\x01a\x01b"))
+    assert bench.taken().endswith(frame(3, 0, 1, (1).to_bytes(4)))
 
 
 def test_late_frames_on_a_stream_that_was_reset_are_no_fault() -> None:
@@ -234,3 +321,22 @@ def test_nothing_breaks_it(pieces: list[bytes], holds: bool, how: int) -> None:
     if not how:
         assert all(one.is_gone or one.refusal for one in bench.requests)
     assert bench.taken() == b""
+
+
+def test_who_is_gone_leaves_nothing_to_the_garbage_collector() -> None:
+    """It looks seldom, and at nothing that was there at a reload."""
+    bench = Bench(max_streams=1)
+    engine = bench.engine
+    engine.receive(PREFACE + settings_frame() + frame(1, 4, 1, _HEAD) + _rst(1) + frame(1, 4, 3, _HEAD))
+    gc.disable()
+    try:
+        before = _exchanges()
+        engine.lost()
+        bench.requests.clear()
+        assert _exchanges() == before - 2
+    finally:
+        gc.enable()
+
+
+def _exchanges() -> int:
+    return sum(isinstance(one, H2Exchange) for one in gc.get_objects())

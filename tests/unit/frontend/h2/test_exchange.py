@@ -155,11 +155,49 @@ def test_an_answer_before_the_end_of_the_request(bench: Bench) -> None:
     client.exchange()
     bench.requests[0].answer(status=413)
     client.exchange()
+    assert client.of(h2.events.StreamEnded)
+    for _ in range(40):  # nobody needs it, but some clients read no answer before they have sent all
+        client.h2.send_data(stream, bytes(16_384))
+        client.exchange()
+    assert client.of(h2.events.StreamReset) == []
+    bench.now += 2.0
+    bench.engine.look(bench.now)
+    client.exchange()
     (reset,) = client.of(h2.events.StreamReset)
     assert isinstance(reset, h2.events.StreamReset)
     assert reset.error_code == 0
     assert not bench.requests[0].is_gone
     assert bench.engine.streams == {}
+
+
+@pytest.mark.parametrize("how", ["body", "trailers", "reset"])
+def test_a_request_that_ends_after_its_answer_is_not_reset(bench: Bench, how: str) -> None:
+    client = Client(bench)
+    stream = client.ask(method="POST", ends=False)
+    bench.requests[0].answer(status=413)
+    client.exchange()
+    bench.engine.leave_now()
+    assert not bench.engine.is_over  # or the client may never see the answer
+    if how == "body":
+        client.h2.send_data(stream, b"part", end_stream=True)
+    elif how == "trailers":
+        client.h2.send_headers(stream, [("x-sum", "1")], end_stream=True)
+    else:
+        client.h2.reset_stream(stream)
+    client.exchange()
+    assert bool(bench.engine.is_over)
+    bench.engine.look(bench.now + 2.0)
+    assert client.of(h2.events.StreamReset) == []
+
+
+def test_few_requests_may_go_on_after_their_answers(bench: Bench) -> None:
+    client = Client(bench)
+    streams = [client.ask(method="POST", ends=False) for _ in range(20)]
+    for one in bench.requests:
+        one.answer(status=413)
+    client.exchange()
+    reset = [one.stream_id for one in client.of(h2.events.StreamReset) if isinstance(one, h2.events.StreamReset)]
+    assert reset == streams[:4]
 
 
 def test_an_answer_that_cannot_be_completed(bench: Bench) -> None:

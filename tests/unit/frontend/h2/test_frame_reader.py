@@ -81,6 +81,7 @@ _TOLD = [
     ("ping", b"12345678", False),
     ("ping", b"12345678", True),
     ("settings", [(4, 100), (99, 1)]),
+    ("glitch", "acknowledgements of SETTINGS"),
     ("goaway",),
     ("window", 0, 7),
     ("window", 3, 7),

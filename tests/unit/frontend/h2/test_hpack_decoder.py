@@ -94,6 +94,15 @@ def test_lists_have_a_limit() -> None:
     assert (raised.value.code, raised.value.limit) == (ENHANCE_YOUR_CALM, "http2_header_list")
 
 
+def test_fields_are_counted_as_header_lines_are() -> None:
+    """RFC 9113 §8.2.3: browsers send a field for each cookie, and of HTTP/1.1 it is one line, as Host is."""
+    decoder, encoder = HpackDecoder(max_size=16_384, max_count=3), hpack.Encoder()
+    start = [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/")]
+    cookies = [("cookie", f"c{number}=1") for number in range(50)]
+    assert decoder.decode(encoder.encode([*start, ("a", "b"), *cookies]))[1] is None
+    assert decoder.decode(encoder.encode([*start, ("a", "b"), ("c", "d"), *cookies]))[1] == "max_header_count"
+
+
 def test_a_change_of_the_table_is_told() -> None:
     decoder = _decoder()
     told = []

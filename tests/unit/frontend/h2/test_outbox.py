@@ -8,11 +8,15 @@ from proxyd.frontend.h2.outbox import HIGH, LOW, Outbox, Outgoing
 class _Stream(Outgoing):
     """Writes down when little was left, and when it was over."""
 
-    __slots__ = ("told",)
+    __slots__ = ("asked", "told")
 
-    def __init__(self, number: int, window: int = 65_535) -> None:
+    def __init__(self, number: int, window: int = 65_535, *, urgency: int = 3) -> None:
         super().__init__(number, window)
         self.told: list[str] = []
+        self.asked = urgency
+
+    def urgency(self) -> int:
+        return self.asked
 
     def drained(self) -> None:
         self.told.append("drained")
@@ -66,6 +70,24 @@ def test_large_ones_take_turns() -> None:
     assert all(stream.told == ["drained", "ended"] or stream.told == ["ended"] for stream in streams)
     assert desk.outbox.queued == 0
     assert desk.frames() == []
+
+
+def test_what_is_urgent_has_a_larger_share() -> None:
+    """RFC 9218 §10; but nobody has none."""
+    desk, streams = _Desk(), [_Stream(1, 1 << 22, urgency=5), _Stream(3, 1 << 22), _Stream(5, 1 << 22, urgency=1)]
+    desk.outbox.widen(1 << 24)
+    for stream in streams:
+        desk.outbox.body(stream, bytes(1 << 22), ends=True)
+    for _ in range(42):
+        desk.frames()
+    background, usual, urgent = (stream.sent for stream in streams)
+    assert urgent == pytest.approx(4 * usual, rel=0.2)
+    assert usual == pytest.approx(4 * background, rel=0.2)
+    late = _Stream(7, 1 << 20)
+    desk.outbox.body(late, bytes(1 << 20), ends=True)  # makes up for nothing that others had before
+    for _ in range(10):
+        desk.frames()
+    assert 0 < late.sent < usual
 
 
 def test_windows_are_kept_to() -> None:
