@@ -8,13 +8,13 @@ from proxyd.core.request_scanner import REQUEST_FIELDS, TE, USER_AGENT
 from proxyd.frontend.h2.static_table import STATIC
 
 # Beside the actions of REQUEST_FIELDS: what only HTTP/2 has.
+COOKIE: Final = 100
 METHOD: Final = 101
 SCHEME: Final = 102
 AUTHORITY: Final = 103
 PATH: Final = 104
 PROTOCOL: Final = 105
-COOKIE: Final = 106
-PSEUDO: Final = range(METHOD, COOKIE)
+PSEUDO: Final = range(METHOD, PROTOCOL + 1)
 
 _PSEUDO_FIELDS = {
     b":method": METHOD,

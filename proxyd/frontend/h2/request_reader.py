@@ -67,13 +67,15 @@ class RequestReader:
         claimed: list[tuple[int, bytes]] = []
         cookie = host = length = None
         agent = b""
+        count = 0  # of pseudo-header fields
         expects = trailers = False
         for field in filter(action_of, fields):
             action, _, value, _, _ = field
-            if action in PSEUDO:
-                if field is not fields[len(pseudo)] or action in pseudo:  # RFC 9113 §8.3
+            if action >= METHOD:  # in PSEUDO
+                if field is not fields[count] or action in pseudo:  # RFC 9113 §8.3
                     raise StreamFault(PROTOCOL_ERROR, "pseudo-header fields twice, or after others")
                 pseudo[action] = value
+                count += 1
             elif action == USER_AGENT:
                 agent = value
             elif action == COOKIE:  # RFC 9113 §8.2.3
