@@ -112,12 +112,13 @@ def _run(only: Sequence[str], names: Sequence[str] | None, *, rounds: int, secon
         with contextlib.ExitStack() as stack:
             plans = Plans(directory, upstream=stack.enter_context(upstream()))
             wanted = [plan for plan in plans.all() if names is None or plan.name in names]
-            peers = [stack.enter_context(Peer(plan, directory)) for plan in wanted]
-            report = Report([peer.plan for peer in peers], rounds=rounds, seconds=seconds)
+            report = Report(wanted, rounds=rounds, seconds=seconds)
             for mode in (one for one in _MEMORY if one in only):
                 print(f"{mode} …", flush=True)
-                for peer in peers:
-                    report.add_memory(_MEMORY[mode], peer.name, *idle(peer, plans.root, mode))
+                for plan in wanted:
+                    with Peer(plan, directory) as peer:  # memory that was used once would be had again
+                        report.add_memory(_MEMORY[mode], peer.name, *idle(peer, plans.root, mode))
+            peers = [stack.enter_context(Peer(plan, directory)) for plan in wanted]
             for key in only:
                 if key in MEASURES:
                     _measure_all(report, key, peers, plans.root, rounds=rounds, seconds=seconds)
