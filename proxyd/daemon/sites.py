@@ -84,7 +84,7 @@ class Sites:
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
                 security=self._security(host, options),
                 client_access=_client_access(options),
-                reserved=_change({}, tuple(options.tls.client_headers), aliases=True),
+                reserved=_reserved(options),
                 counters=self._counters,
                 counts=self._counters.host(host.text),
             )
@@ -225,6 +225,13 @@ def _client_access(options: HostOptions) -> ClientAccess | None:
     if tls.client_ca is None or tls.client_auth == "none":
         return None
     return ClientAccess(headers=tuple(tls.client_headers.items()), rules=tuple(one.rule() for one in tls.client_allow))
+
+
+def _reserved(options: HostOptions) -> HeaderChange | None:
+    """Return what takes from trailers all that a client must not say in its header either."""
+    request, asked = options.headers.request, options.forward_auth
+    names = (*request.set, *request.remove, *options.tls.client_headers, *(asked.copy_headers if asked else ()))
+    return _change({}, names, aliases=True)
 
 
 def _redirection(options: Redirect | None) -> Redirection | None:

@@ -24,8 +24,9 @@ class Site:
 
     `rules`: what is looked at before an upstream is asked. `keeps_host`: the upstream sees the Host that the client
     sent. `counts`: the answers of this host, among all `counters`. `policy`: what the handshake of whoever asks must
-    have kept to. `client_access`: of a host that asks for certificates. `reserved`: takes away what nobody but us may
-    tell the upstream, beside what holds for all hosts. `security`: what is added to responses, our own too.
+    have kept to. `client_access`: of a host that asks for certificates. `reserved`: takes from trailers
+    what a client may not tell the upstream, beside what holds for all hosts. `security`: what is added to responses,
+    our own too.
     """
 
     host: Hostname | HostPattern

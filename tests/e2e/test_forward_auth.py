@@ -149,6 +149,26 @@ def test_bodies_wait_and_then_pass(
     assert status(tls(daemon.https_port, HOST, last + b"61a81\r\n" + b"x" * 400_001 + b"\r\n0\r\n\r\n")) == 413
 
 
+@pytest.mark.parametrize("more", [{"workers": 1}, {"workers": 1, "fast_path": False}])
+def test_trailers_cannot_say_what_headers_must_not(
+    daemon: DaemonProcess, auth: SmallServer, more: dict[str, Any]
+) -> None:
+    with RawUpstream() as upstream:
+        upstream.script = None
+        fields = {"request": {"remove": ["X-Admin"], "set": {"X-Stage": "live"}}}
+        start_cached(daemon, {HOST: options(upstream, auth, headers=fields)}, **more)
+        auth.lines = "Remote-User: alice\r\n"
+        head = (
+            f"POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n"
+        )
+        trailers = "Remote-User: eve\r\nremote_groups: admins\r\nX.Admin: 1\r\nX-Stage: test\r\nX-Checksum: 1\r\n\r\n"
+        with closing(tls_connection(daemon, HOST)) as connection:
+            connection.sendall((head + trailers).encode())
+            peer = upstream.accept()
+            assert b"Remote-User: alice\r\n" in peer.head()
+            assert peer.until(b"\r\n\r\n") == b"1\r\nx\r\n0\r\nX-Checksum: 1\r\n\r\n"
+
+
 def test_no_100_before_it_may_pass(daemon: DaemonProcess, upstream: Upstream, auth: SmallServer) -> None:
     start_cached(daemon, {HOST: options(upstream, auth)}, workers=1)
     head = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
