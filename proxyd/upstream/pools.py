@@ -203,7 +203,7 @@ class Pools:
         except UpstreamTlsError as error:
             kept = None if before is None or isinstance(before.context, UpstreamTlsError) else before
             then = "the files as they were serve on" if kept else "its upstreams are not connected to"
-            extra = {"key": f"upstream_tls.{error.key}", "reason": str(error), "then": then}
+            extra = {"key": f"{tls.place}.{error.key}", "reason": str(error), "then": then}
             _log.error("a file for verifying upstreams cannot be used", extra=extra)
             return kept or _Trust(files, error)
 

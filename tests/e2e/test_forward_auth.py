@@ -14,6 +14,7 @@ import pytest
 from tests.support.cached import NO_CA, for_anybody, get, reload, seen, start_cached, status, tls
 from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
+from tests.support.private_ca import PrivateCa
 from tests.support.raw_upstream import RawUpstream
 from tests.support.small_server import SmallServer, threaded_server
 from tests.support.upstream import Upstream
@@ -289,6 +290,30 @@ def test_a_unix_socket_and_a_private_ca(daemon: DaemonProcess, upstream: Upstrea
         told = command(daemon, "check")
         assert (told.status, "forward_auth.ca" in told.err) == (2, True)
     assert status(ask(daemon)) == 502
+
+
+def test_why_it_is_not_trusted_is_said_with_what_can_be_written_there(
+    daemon: DaemonProcess, upstream: Upstream, tmp_path: Path
+) -> None:
+    ours, other = PrivateCa(tmp_path / "ca"), PrivateCa(tmp_path / "ca", "Other")
+    with threaded_server(tls=ours.server("localhost")) as auth:
+
+        def hosts(name: str, ca: Path | None) -> dict[str, Any]:
+            asked = {"url": f"https://{name}:{auth.port}", "ca": str(ca) if ca else None}
+            return {HOST: {"upstream": upstream.port, "forward_auth": asked}}
+
+        start_cached(daemon, hosts("localhost", ours.root), workers=1)
+        assert status(ask(daemon)) == 200
+        for name, ca, said in (
+            ("localhost", other.root, f"no CA in {other.root} (forward_auth.ca) signed it"),
+            ("localhost", None, "set forward_auth.ca to the root certificate of its CA"),
+            ("127.0.0.1", ours.root, "write it in forward_auth.url as a name that is in it"),
+        ):
+            daemon.configure(hosts(name, ca), acme=NO_CA, workers=1)
+            reload(daemon)
+            assert status(ask(daemon)) == 502
+            daemon.wait_for(said)
+            assert "upstream_tls" not in daemon.log()
 
 
 def test_guards_in_their_order_and_a_reload(daemon: DaemonProcess, upstream: Upstream, auth: SmallServer) -> None:
