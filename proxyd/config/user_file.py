@@ -18,3 +18,14 @@ def read_users(file: Path) -> UserList:
     if len(content) > _LONGEST:
         raise UserListError("is longer than 4 MiB: is it the right file?")
     return UserList.parse(content)
+
+
+def users_trouble(file: Path) -> str | None:
+    """Return why nobody new can come in by a file, for a person; None: it is right. Blocks."""
+    try:
+        users = read_users(file)
+    except UserListError as error:
+        return f"{file}: {error}"
+    if users.hashes:
+        return None
+    return f"{file} has no user in it, and nobody could come in: `proxyd password NAME` makes a line"
