@@ -1,6 +1,6 @@
 """What requests read of the configuration: frozen, swapped by one assignment."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxyd.core.counters import Counters
 from proxyd.core.header_change import HeaderChange
@@ -69,6 +69,10 @@ class Site:
         # Lists are renewed every day or hour: that alone ends no tunnel of others.
         is_new = theirs.client_crl != ours.client_crl and ours.client_crl and downstream.client_chain
         return not (is_new and is_revoked(downstream.client_chain[0], ours.client_crl))
+
+    def telling(self, lines: bytes) -> "Site":
+        """Return the same with more header lines in the upstream's response."""
+        return replace(self, response_fields=(self.response_fields or HeaderChange({})).adding(lines))
 
     def secured(self, lines: bytes, downstream: Downstream) -> bytes:
         """Return the header lines of a response with what makes browsers careful."""

@@ -174,6 +174,25 @@ def test_an_operator_hears_of_a_file_that_cannot_be_used(
     assert scrape(port)["proxyd_trouble", "user_file"] == 0
 
 
+def test_who_was_let_in_is_in_the_access_log(daemon: DaemonProcess, upstream: Upstream, users: Path) -> None:
+    users.write_text(line("alice") + line("jörg"))
+    hosts = {HOST: options(upstream, users, paths={"/old": {"redirect": "/new"}}), OTHER: upstream.port}
+    start_cached(daemon, hosts, workers=1, log={"access": {"format": "json"}})
+    for _ in range(2):  # verified, then remembered
+        assert status(ask(daemon, basic("jörg"))) == 200
+    assert status(tls(daemon.https_port, HOST, get(HOST, basic("alice"), path="/old"))) == 308
+    assert status(ask(daemon, basic("alice", "wrong"))) == 401
+    assert status(ask(daemon, basic("alice"), host=OTHER)) == 200
+    daemon.wait_for(f'"host": "{OTHER}"')
+    found = [json.loads(one) for one in daemon.log().splitlines() if '"event": "request"' in one]
+    assert [(one["status"], one["user"]) for one in found] == [
+        *[(200, "jörg")] * 2,
+        (308, "alice"),
+        (401, None),
+        (200, None),
+    ]
+
+
 def test_the_order_of_guards(daemon: DaemonProcess, upstream: Upstream, users: Path) -> None:
     both = options(upstream, users, deny=["127.0.0.2"], rate_limit="3/h", redirect="https://elsewhere.example")
     down = options(upstream, users, maintenance=True, max_body=3)
