@@ -55,7 +55,9 @@ class ForwardAuth:
     ) -> None:
         names = [*copied]
         self.servers = servers
-        self.copied = frozenset(name.lower().encode() for name in names)
+        lower = [name.lower().encode() for name in names]
+        self.copied = frozenset(lower)
+        self._users = [name for name in lower if name.endswith(_USERS)]
         self._start = b"GET %b HTTP/1.1\r\nHost: %b" % (target.encode(), host)
         self._change = HeaderChange({}, names, aliases=True) if names else None
         self._withheld = HeaderChange({}, [*_NOT_THEIRS, *reserved], aliases=True)
@@ -92,16 +94,17 @@ class ForwardAuth:
     def admitted(self, visit: Visit, head: ResponseHead) -> Visit:
         """Return the request as it goes on, with what the server says of it."""
         copied = cookies = b""
-        user = visit.user
+        values: dict[bytes, bytes] = {}
         for line in head.kept.split(b"\r\n"):
             name, _, value = line.partition(b":")
             name = name.lower()
             if name in self.copied:
                 copied += b"\r\n" + line
-                if name.endswith(_USERS):
-                    user = value.strip()[:_LONGEST_USER].decode("utf-8", "replace")
+                values[name] = value.strip()
             elif name == b"set-cookie":
                 cookies += b"\r\n" + line
+        known = next((values[name] for name in self._users if values.get(name)), b"")
+        user = known[:_LONGEST_USER].decode("utf-8", "replace") or visit.user
         return visit._replace(request=self._with(visit.request, copied), user=user, lines=visit.lines + cookies)
 
     def _with(self, request: RequestHead, lines: bytes) -> RequestHead:

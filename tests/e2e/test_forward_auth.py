@@ -321,11 +321,11 @@ def test_cookies_of_the_server_reach_the_client_and_who_it_is_the_log(
     daemon: DaemonProcess, upstream: Upstream, auth: SmallServer, more: dict[str, Any]
 ) -> None:
     rules = options(upstream, auth, paths={"/old": {"redirect": "/new"}})
-    rules["forward_auth"]["copy_headers"] = ["Remote-User", "Authorization", "X-Token-Of-User-Agent"]
+    rules["forward_auth"]["copy_headers"] = ["X-Username", "Remote-User", "X-Id-User", "Authorization"]
     start_cached(daemon, {HOST: rules, OTHER: upstream.port}, log={"access": {"format": "json"}}, **more)
     auth.lines = (
         "Set-Cookie: session=2; Secure\r\nset-cookie: csrf=3\r\nX-Other: 1\r\n"
-        "Remote-User: alice\r\nAuthorization: Bearer secret\r\nX-Token-Of-User-Agent: secret\r\n"
+        "Remote-User: alice\r\nX-Username: \r\nX-Id-User: 7\r\nAuthorization: Bearer secret\r\n"
     )
     for path, code in (("/", 200), ("/old", 308)):
         head = ask(daemon, path=path).partition(b"\r\n\r\n")[0]
