@@ -24,6 +24,9 @@ class Visit(NamedTuple):
     user: str = ""
     lines: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"Visit({self.host}, {self.request_id})"  # the lines may be cookies
+
 
 #: What the client is answered, or the request as it goes on.
 Verdict = Answer | Visit
