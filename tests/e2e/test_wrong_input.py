@@ -228,11 +228,11 @@ def test_a_bundle_that_is_mended_in_place_is_read_again(
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ({"url": "auth"}, "must be the URL of a server that says who may pass"),
-        ({"url": "http://a:b@c/"}, "neither user and password"),
-        ({"url": "http://c/#x"}, "nor a #"),
-        ({"url": "ftp://c/"}, "must be the URL of a server"),
-        ({"url": "unix:auth.sock"}, "absolute path"),
+        ({"url": "auth"}, "percent-encoded, like http://127.0.0.1:9091/api/authz/forward-auth"),
+        ({"url": "http://a:b@c/"}, "must have no user and password in it"),
+        ({"url": "http://c/#x"}, "must have no #"),
+        ({"url": "ftp://c/"}, "must be a URL"),
+        ({"url": "unix:auth.sock"}, "a unix socket is written unix:/run/auth.sock, or"),
         ({"url": "http://c/", "copy_headers": ["Host"]}, "Host cannot be changed here"),
         ({"url": "http://c/", "copy_headers": ["X-Forwarded-For"]}, "is for proxyd to say"),
         ({"url": "http://c/", "copy_headers": ["Content-Length"]}, "length of a message"),
