@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from proxyd.config.host import Health, HostOptions, UpstreamTls
+from proxyd.config.regular_file import read_regular
 from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
 from proxyd.config.values import UpstreamAddress
 from proxyd.core.balance import Policy
@@ -29,6 +30,8 @@ from proxyd.upstream.shared_pool import SharedPool
 _log = logging.getLogger("proxyd.upstream")
 #: More requests than this are never under way.
 _MANY = 1 << 30
+#: So much of a file that verifies upstreams tells whether it changed: a bundle of all CAs has a quarter of a MiB.
+_LONGEST = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,7 +255,7 @@ def _state(tls: UpstreamTls) -> bytes:
     state = hashlib.sha256()
     for file in (tls.ca, tls.cert, tls.key):
         try:
-            state.update(b"-" if file is None else hashlib.sha256(file.read_bytes()).digest())
+            state.update(b"-" if file is None else hashlib.sha256(read_regular(file, _LONGEST)).digest())
         except OSError as error:
             state.update(str(error).encode())
     if tls.ca is None and tls.pin is None:
