@@ -22,9 +22,11 @@ _SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 3.0
 #: A page for logging in is smaller.
 _LONGEST: Final = 1 << 20
-#: What the server believes of us, and what would have it answer something else than yes or no.
+#: What the server believes of us.
+_BELIEVED: Final = ("X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-Url", "X-Original-Uri")
+#: And what would have it answer something else than yes or no.
 _NOT_THEIRS: Final = (
-    *("X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-Url", "X-Original-Uri"),
+    *_BELIEVED,
     *("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"),
 )
 #: How the names end under which such servers say who asks; other fields may be tokens, which are for no log.
@@ -62,10 +64,12 @@ class ForwardAuth:
         self._change = HeaderChange({}, names, aliases=True) if names else None
         self._withheld = HeaderChange({}, [*_NOT_THEIRS, *reserved], aliases=True)
         self._unasked = unasked
+        self._believed = HeaderChange({}, [*_BELIEVED, *names], aliases=True)
 
     def ask(self, visit: Visit, told: Callable[[Verdict], None]) -> Verdict | Question:
         if self._unasked is not None and (found := self._unasked.find(visit.request.path)) and found[0]:
-            return visit._replace(request=self._with(visit.request, b""))
+            request = visit.request
+            return visit._replace(request=replace(request, kept=self._believed.applied(request.kept)))
         pool = self.servers.pick(visit.client)
         if pool is None:
             reason, seconds = self.servers.unavailable()

@@ -374,7 +374,8 @@ def test_the_pages_of_the_server_itself_are_there_for_everybody(
     paths = {"/oauth2/": auth.port, "/oauth2/app/": upstream.port, "/both/": [auth.port, upstream.port]}
     start_cached(daemon, {HOST: options(upstream, auth, paths=paths)}, workers=1)
     auth.status, auth.name = 403, "of the server"
-    assert ask(daemon, "Remote_User: eve", path="/oauth2/callback?code=1").endswith(b"of the server")
+    lies = "Remote_User: eve", "X-Forwarded-Uri: /eve", "x_original_url: /eve"
+    assert ask(daemon, *lies, path="/oauth2/callback?code=1").endswith(b"of the server")
     (head,) = auth.heads
     assert head.startswith(b"GET /oauth2/callback?code=1 HTTP/1.1\r\n")
     assert b"eve" not in head
