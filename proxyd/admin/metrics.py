@@ -180,7 +180,7 @@ def _authorities(seen: Observation) -> Iterator[Metric]:
     text = "What a CA's limits still allow, of CAs whose limits are known."
     left = {(issuer, "orders"): count for issuer, count in seen.orders_left.items()}
     yield _gauge("proxyd_acme_budget_remaining", text, left, ("issuer", "limit"))
-    text = "1: clock not believed, cache keeps nothing, access log cannot be written; `proxyd status` says why."
+    text = "1: clock not believed, cache keeps nothing, access log or file of users unusable; `proxyd status` says why."
     yield _gauge("proxyd_trouble", text, {kind: int(one) for kind, one in seen.troubles.items()}, "kind")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from proxyd.admin.control_client import Document
 from proxyd.cli.table import bold, coloured, columns, faint, moment, printable, wrapped
 from proxyd.core.moment import distance
+from proxyd.core.status import OTHERS
 
 _HEAD = ("HOST", "STATE", "EXPIRES", "RENEWS", "ISSUER")
 _GAP = "  "
@@ -36,7 +37,7 @@ def show_status(document: Document, now: datetime) -> None:
 
 def notes(document: Document, now: datetime) -> Iterator[str]:
     """Yield what is to be said of the whole machine and of its CAs."""
-    for key in ("clock", "cache", "reload", "access_log"):
+    for key in ("clock", "cache", "reload", *OTHERS):
         if document.get(key):  # a daemon of an older version tells none
             yield document[key]
     for issuer, room in document["budget"].items():

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from proxyd.config.asked_url import on_socket, split_url
 from proxyd.core.networks import is_loopback
-
-_PREFIX = "unix:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +26,14 @@ class AskUrl:
         if isinstance(written, AskUrl):
             return written
         text = written.strip() if isinstance(written, str) else ""
-        if text.startswith(_PREFIX):
-            path, _, target = text.removeprefix(_PREFIX).removeprefix("//").partition(":")
-            if not path.startswith("/") or (target and not target.startswith("/")):
-                raise ValueError("a unix socket is written unix:/run/app.sock, or unix:/run/app.sock:/check")
-            return cls(_checked(f"http://localhost{target or '/'}"), path)
-        return cls(_checked(text))
+        if (found := on_socket(text, like="unix:/run/app.sock")) is not None:
+            return cls(f"http://localhost{found[1]}", found[0])
+        url = split_url(text, like="http://127.0.0.1:9000/check or https://app.example.com/check")
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
+            raise ValueError(
+                f"http:// is only for this machine (127.0.0.1, ::1, localhost): write https://{url.netloc}/…"
+            )
+        return cls(url.geturl())
 
     def asking(self, name: str) -> str:
         """Return the URL that asks about `name`; a query that was written is kept."""
@@ -42,23 +43,6 @@ class AskUrl:
         """Show where it is, without the query: a token may be in it."""
         bare = self.url.partition("?")[0]
         return f"unix:{self.socket}:{bare.removeprefix('http://localhost')}" if self.socket else bare
-
-
-def _checked(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname or "", url.port
-    except ValueError as error:
-        raise ValueError(f"is not a URL: {error}") from None
-    if url.scheme not in ("http", "https") or not host or any(not "!" <= char <= "~" for char in text):
-        raise ValueError("must be a URL, like http://127.0.0.1:9000/check or https://app.example.com/check")
-    if url.username is not None or url.password is not None:
-        raise ValueError("must have no user and password in it: put a token into the query, like ?token=…")
-    if url.fragment:
-        raise ValueError("must have no #: it never reaches the server")
-    if url.scheme == "http" and not is_loopback(host):
-        raise ValueError(f"http:// is only for this machine (127.0.0.1, ::1, localhost): write https://{host}/…")
-    return text if url.path else url._replace(path="/").geturl()
 
 
 Ask = Annotated[

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from proxyd.config.asked_url import on_socket, split_url
 from proxyd.config.values import UpstreamAddress
 
-_UNIX = "unix:"
 _LIKE = "http://127.0.0.1:9091/api/authz/forward-auth"
 
 
@@ -25,22 +24,10 @@ class AuthUrl:
         if isinstance(written, AuthUrl):
             return written
         text = written.strip() if isinstance(written, str) else ""
-        if any(not "!" <= char <= "~" for char in text):
-            raise ValueError("must be a URL of ASCII characters, others percent-encoded")
-        if text.startswith(_UNIX):
-            path, _, target = text.removeprefix(_UNIX).partition(":")
-            if target and not target.startswith("/"):
-                raise ValueError("a unix socket is written unix:/run/auth.sock, or unix:/run/auth.sock:/auth")
-            return cls(UpstreamAddress.parse(_UNIX + path), target or "/")
-        try:
-            url = urlsplit(text)
-        except ValueError as error:
-            raise ValueError(f"is not a URL: {error}") from None
-        if url.scheme not in ("http", "https") or not url.netloc:
-            raise ValueError(f"must be the URL of a server that says who may pass, like {_LIKE}")
-        if "@" in url.netloc or url.fragment:
-            raise ValueError("must have neither user and password nor a # in it")
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        if (found := on_socket(text, like="unix:/run/auth.sock")) is not None:
+            return cls(UpstreamAddress.parse(f"unix:{found[0]}"), found[1])
+        url = split_url(text, like=_LIKE)
+        target = url.path + (f"?{url.query}" if url.query else "")
         return cls(UpstreamAddress.parse(f"{url.scheme}://{url.netloc}"), target)
 
     def __str__(self) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 from proxyd.config.document import Location
 from proxyd.config.host import HostOptions
 from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
-from proxyd.config.user_file import read_users
-from proxyd.core.user_list import UserListError
+from proxyd.config.user_file import users_trouble
 
 #: Where, what, and whether the file is refused for it.
 Finding = tuple[Location, str, bool]
@@ -42,7 +41,7 @@ class GuardCheck:
             return
         file = basic.users
         if file not in self._seen:
-            self._seen[file] = _trouble(file)
+            self._seen[file] = users_trouble(file)
         if (trouble := self._seen[file]) is not None:
             yield from self._once(place, "basic_auth", "users", options, trouble, not self._serves)
         elif _is_open(file):  # which is all it takes to guess passwords
@@ -73,18 +72,6 @@ class GuardCheck:
         if location not in self._said:
             self._said.add(location)
             yield location, message, is_mistake
-
-
-def _trouble(file: Path) -> str | None:
-    try:
-        users = read_users(file)
-    except UserListError as error:
-        return f"{file}: {error}"
-    return (
-        None
-        if users.hashes
-        else f"{file} has no user in it, and nobody could come in: `proxyd password NAME` makes a line"
-    )
 
 
 def _is_open(file: Path) -> bool:

@@ -1,7 +1,7 @@
 """The options of one host."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
@@ -44,6 +44,8 @@ def _without_key_of_defaults(tls: Options) -> None:
 
 class UpstreamTls(Options):
     """TLS towards the upstream; always verified."""
+
+    place: ClassVar[str] = "upstream_tls"
 
     ca: File | None = option(None, "PEM of the CA")
     cert: File | None = option(None, "our client certificate")
@@ -138,6 +140,12 @@ class BasicAuth(Options):
 
     realm: Annotated[str, AfterValidator(_check_realm)] = option("restricted", "shown to the user")
     users: File = option(doc="file of NAME:HASH lines, made with `proxyd password NAME`", sample="/etc/proxyd/users")
+
+
+class AuthTls(UpstreamTls):
+    """TLS towards a server of `forward_auth`, of which nothing but the CA can be chosen."""
+
+    place: ClassVar[str] = "forward_auth"
 
 
 class ForwardAuth(Options):
@@ -293,5 +301,5 @@ class HostOptions(Options):
         asked = self.forward_auth
         if asked is None:
             return None
-        own = {"upstream": (asked.url.address,), "upstream_tls": UpstreamTls(ca=asked.ca)}
+        own = {"upstream": (asked.url.address,), "upstream_tls": AuthTls(ca=asked.ca)}
         return HostOptions().model_copy(update={**own, "max_upstream_connections": _MOST_ASKED})

@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from proxyd.config.host import UpstreamTls
+from proxyd.config.regular_file import read_regular
 
 
 class UpstreamTlsError(Exception):
@@ -38,6 +39,7 @@ def upstream_context(options: UpstreamTls) -> ssl.SSLContext:
 
 def _load_roots(context: ssl.SSLContext, ca: Path) -> None:
     try:
+        read_regular(ca, 0)  # OpenSSL would wait for a pipe
         context.load_verify_locations(cafile=str(ca))
     except (OSError, ssl.SSLError) as error:
         message = f"{ca} cannot be used ({_reason(error)}): it must be the CA's root in PEM"
@@ -48,8 +50,7 @@ def _load_own(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
     for name, file in (("cert", cert), ("key", key)):
         if file is not None:
             try:
-                with file.open("rb"):
-                    pass
+                read_regular(file, 0)
             except OSError as error:
                 raise UpstreamTlsError(name, f"{file} cannot be read: {error.strerror}") from None
     try:

@@ -29,5 +29,11 @@ class HeaderChange:
         kept = [line for line in lines if self._same(line.partition(b":")[0]) not in self._gone]
         return b"\r\n".join([first, *kept]) + self._added
 
+    def adding(self, lines: bytes) -> "HeaderChange":
+        """Return the same change with header lines at the end, whatever else is there under their names."""
+        other = HeaderChange({}, aliases=self._aliases)
+        other._added, other._gone = self._added + lines, self._gone
+        return other
+
     def _same(self, name: bytes) -> bytes:
         return without_aliases(name) if self._aliases else name.lower()

@@ -1,6 +1,7 @@
 """Addresses in one spelling, and sets of them. IPv4 that came through IPv6 (`::ffff:`) is IPv4."""
 
 import ipaddress
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -39,22 +40,36 @@ def network_of(text: str) -> Network:
 
 
 class Networks:
-    """A frozen set of addresses, by networks."""
+    """A frozen set of addresses, by networks. Lists of countries have ten thousand: a look costs one of each length."""
 
-    __slots__ = ("_networks",)
+    __slots__ = ("_ipv4", "_ipv6")
 
     def __init__(self, networks: Iterable[Network] = ()) -> None:
-        self._networks = tuple(networks)
+        both = [*networks]
+        self._ipv4 = _prefixes(one for one in both if one.version == 4)
+        self._ipv6 = _prefixes(one for one in both if one.version == 6)
 
     def __bool__(self) -> bool:
-        return bool(self._networks)
+        return bool(self._ipv4 or self._ipv6)
 
     def __contains__(self, address: Address | None) -> bool:
-        return address is not None and any(address in one for one in self._networks)
+        if address is None:
+            return False
+        number = int(address)
+        return any(number >> rest in heads for rest, heads in (self._ipv4 if address.version == 4 else self._ipv6))
 
     def has(self, text: str) -> bool:
         """Return whether it is the text of an address among these."""
-        return bool(self._networks) and address_of(text) in self
+        return bool(self) and address_of(text) in self
+
+
+def _prefixes(networks: Iterable[Network]) -> tuple[tuple[int, frozenset[int]], ...]:
+    """Return what addresses begin with, for each number of bits that follow."""
+    found = defaultdict[int, set[int]](set)
+    for one in networks:
+        rest = one.max_prefixlen - one.prefixlen
+        found[rest].add(int(one.network_address) >> rest)
+    return tuple((rest, frozenset(heads)) for rest, heads in found.items())
 
 
 NOBODY: Final = Networks()

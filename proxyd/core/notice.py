@@ -29,6 +29,7 @@ _WHAT: Mapping[TroubleKind, str] = {
     TroubleKind.HOOK_FAILED: "on_renew or export failed",
     TroubleKind.RELOAD_REFUSED: "the configuration file was refused",
     TroubleKind.ACCESS_LOG_FAILED: "the access log cannot be written",
+    TroubleKind.USER_FILE: "a file of users cannot be used",
 }
 _LEFT: Mapping[Urgency, tuple[str, str]] = {
     Urgency.NOTICED: ("noticed", ""),

@@ -1,6 +1,6 @@
 """A request as the proxy sees it, whatever its HTTP version."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxyd.core.body_length import NO_BODY
 from proxyd.core.request_scanner import RequestBlock
@@ -20,7 +20,7 @@ class RequestHead:
     authority: bytes
     version: int
     block: RequestBlock
-    kept: bytes
+    kept: bytes = field(repr=False)
 
     @property
     def has_body(self) -> bool:

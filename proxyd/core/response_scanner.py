@@ -1,6 +1,6 @@
 """The head of an HTTP/1.1 response, strictly (RFC 9112 §4, §5, §6): an upstream is as little trusted as a client."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE, content_length
@@ -30,7 +30,7 @@ class ResponseHead:
 
     status: int
     reason: bytes
-    kept: bytes
+    kept: bytes = field(repr=False)
     body: int
     #: The upstream will not answer again on this connection.
     closes: bool

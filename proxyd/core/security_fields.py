@@ -19,13 +19,15 @@ class SecurityFields:
         self._protects = protects
 
     def applied(self, block: bytes, *, is_secure: bool) -> bytes:
-        """Return the block with them. `is_secure`: the client came by TLS; else it is told nothing strict (§7.2).
+        """Return the block with them. `is_secure`: the client came by TLS.
 
-        Ours is the only Strict-Transport-Security (RFC 6797 §6.1, §7.1); of the others what the upstream says holds.
+        Ours is the only Strict-Transport-Security, and there is none over http (RFC 6797 §6.1, §7.1, §7.2); of the
+        others what the upstream says holds.
         """
         lower = block.lower()
-        if self._strict is not None and is_secure and (strict := self._strict()):
-            if _STRICT in lower:
+        if self._strict is not None:
+            strict = self._strict() if is_secure else b""
+            if _STRICT in lower and (strict or not is_secure):
                 lines = block.split(b"\r\n")
                 block = b"\r\n".join(line for line in lines if not (b"\r\n" + line.lower()).startswith(_STRICT))
             block += strict

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from proxyd.core.alarm import Alarm
 from proxyd.core.certificate_state import Blocked, CertificateState, Dormant, Missing, Ordering, Ready, Waiting
@@ -97,6 +97,10 @@ def host_statuses(facts: Iterable[Facts], now: datetime) -> dict[Hostname, HostS
     return dict(sorted(rows.items()))
 
 
+#: What else may be wrong with the whole: under these keys `status` and the metrics tell it.
+OTHERS: Final = ("access_log", "user_file")
+
+
 def status_document(
     rows: Mapping[Hostname, HostStatus],
     budget: Mapping[str, object],
@@ -106,21 +110,23 @@ def status_document(
     doubt: Doubt | None = None,
     cache: Alarm | None = None,
     refused: str | None = None,
-    access_log: Alarm | None = None,
+    others: Mapping[str, Alarm] | None = None,
     on_demand: Mapping[str, Mapping[str, object]] | None = None,
 ) -> dict[str, object]:
     """Return what `proxyd status --json` and /status.json promise.
 
     `doubt`: why the clock is not believed; `cache`: why nothing can be kept; `refused`: why the file as it is now is
-    not in force; `access_log`: why its lines are lost; `on_demand`: what each wildcard host allows.
+    not in force; `others`: what else is wrong with the whole, by its key here; `on_demand`: what each
+    wildcard host allows.
     """
+    wrong = others or {}
     return {
         "version": version,
-        "ok": not (doubt or cache or refused or access_log) and not any(row.needs_a_person for row in rows.values()),
+        "ok": not (doubt or cache or refused or wrong) and not any(row.needs_a_person for row in rows.values()),
         "clock": doubt.reason if doubt else None,
         "cache": cache.reason if cache else None,
         "reload": refused,
-        "access_log": access_log.reason if access_log else None,
+        **{key: wrong[key].reason if key in wrong else None for key in OTHERS},
         "from": "daemon" if from_daemon else "cache",
         "hosts": {host.text: row.to_document() for host, row in rows.items()},
         "on_demand": dict(on_demand or {}),

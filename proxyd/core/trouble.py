@@ -28,6 +28,7 @@ class TroubleKind(Enum):
     HOOK_FAILED = "hook_failed"  # on_renew or export of a host
     RELOAD_REFUSED = "reload_refused"  # the configuration file as it is now is not in force
     ACCESS_LOG_FAILED = "access_log_failed"  # lines of the access log are lost
+    USER_FILE = "user_file"  # a file of basic_auth.users cannot be used
 
 
 class Urgency(IntEnum):

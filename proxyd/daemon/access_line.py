@@ -14,6 +14,7 @@ from proxyd.proxy.access_log import AccessRecord
 _SPECIAL: Final = re.compile('[ "=]')
 #: What nginx and Apache escape between quotes.
 _UNQUOTABLE: Final = re.compile(rb"[^ !#-\[\]-~]")
+_SPACE: Final = r"\x20"
 _REFERER: Final = re.compile(rb"(?:\A|\r\n)referer:[ \t]*([^\r]*)", re.IGNORECASE)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2.0"}
@@ -32,12 +33,13 @@ class AccessLine:
 
     def json(self, record: AccessRecord, at: int) -> str:
         """Return a JSON object."""
-        _, seconds, host, client, request, status, sent, request_id = record
+        _, seconds, host, client, request, status, sent, request_id, user = record
         user_agent = request.block.user_agent
         return (
             f'{{"time": "{self._moment(at)}", "level": "info", "logger": "proxyd.access", "event": "request", '
             f'"host": {"null" if host is None else text(host.text)}, '
-            f'"client": {text(client) if client else "null"}, "method": {text(request.method.decode("latin-1"))}, '
+            f'"client": {text(client) if client else "null"}, "user": {text(user) if user else "null"}, '
+            f'"method": {text(request.method.decode("latin-1"))}, '
             f'"target": {text(request.target.decode("latin-1"))}, "status": {status}, "bytes": {sent}, '
             f'"seconds": {seconds:.4f}, "request_id": "{request_id}", '
             f'"user_agent": {text(user_agent.decode("latin-1")) if user_agent else "null"}}}'
@@ -58,8 +60,9 @@ class AccessLine:
         referer = found[1].rstrip() if found else b"-"
         if not self._query:
             referer = referer.partition(b"?")[0]
+        user = _escaped(record.user.encode()).replace(" ", _SPACE)
         return (
-            f"{record.client or '-'} - - [{self._combined_moment(at)}] "
+            f"{record.client or '-'} - {user or '-'} [{self._combined_moment(at)}] "
             f'"{_escaped(request.method)} {_escaped(request.target)} {_VERSIONS.get(request.version, "HTTP/1.1")}" '
             f'{record.status} {record.sent} "{_escaped(referer)}" '
             f'"{_escaped(block.user_agent) or "-"}"'
@@ -89,13 +92,14 @@ def quoted(value: str) -> str:
 
 
 def _plain(record: AccessRecord) -> str:
-    _, seconds, host, client, request, status, sent, request_id = record
+    _, seconds, host, client, request, status, sent, request_id, user = record
     user_agent = request.block.user_agent
     named = "" if host is None else f"host={host.text} "
     came = f"client={client} " if client else ""
+    who = f"user={quoted(user)} " if user else ""
     agent = f" user_agent={quoted(user_agent.decode('latin-1'))}" if user_agent else ""
     return (
-        f"request {named}{came}method={quoted(request.method.decode('latin-1'))} "
+        f"request {named}{came}{who}method={quoted(request.method.decode('latin-1'))} "
         f"target={quoted(request.target.decode('latin-1'))} status={status} bytes={sent} seconds={seconds:.4f} "
         f"request_id={request_id}{agent}"
     )

@@ -92,7 +92,8 @@ def _without_query(show: Show) -> Show:
 
 
 def _with_client(show: Show, known: Callable[[str], str]) -> Show:
-    return lambda record, at: show(record._replace(client=known(record.client)), at)
+    """Show less of who asks, by address or by name."""
+    return lambda record, at: show(record._replace(client=known(record.client), user=""), at)
 
 
 def _masked(client: str) -> str:

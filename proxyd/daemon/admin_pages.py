@@ -18,15 +18,15 @@ from proxyd.admin.host_page import host_page, not_found_page, story_of
 from proxyd.admin.metrics import Observation, render
 from proxyd.admin.status_page import Overview, status_page
 from proxyd.config.model import Config
+from proxyd.core.alarm import Alarm
 from proxyd.core.clock import Clock
 from proxyd.core.counters import Document, summed
 from proxyd.core.hostname import Hostname
-from proxyd.core.status import Facts, HostStatus, budget_document, host_statuses
+from proxyd.core.status import OTHERS, Facts, HostStatus, budget_document, host_statuses
 from proxyd.daemon.cache_view import orders_left
 from proxyd.daemon.certificates import Certificates
 from proxyd.daemon.commands import Commands
 from proxyd.daemon.last_reload import LastReload
-from proxyd.daemon.log_file import FileTroubles
 from proxyd.version import __version__
 
 _READ_SECONDS = 1.0
@@ -52,7 +52,7 @@ class AdminPages:
         handovers: Mapping[tuple[str, str], int],
         config: Callable[[], Config],
         last_reload: LastReload,
-        log_files: FileTroubles,
+        others: Callable[[], Mapping[str, Alarm]],
         clock: Clock,
     ) -> None:
         self.is_stopping = False
@@ -64,7 +64,7 @@ class AdminPages:
         self._handovers = handovers
         self._config = config
         self._last_reload = last_reload
-        self._log_files = log_files
+        self._others = others
         self._clock = clock
         self._process = ProcessCollector(registry=None)
         self._thread = ThreadPoolExecutor(1, "admin")
@@ -73,10 +73,11 @@ class AdminPages:
         fleet, facts, now = self._certificates.renewer.fleet, self._certificates.facts(), self._clock.now()
         upstreams, config = [*self._upstreams()], self._config()
         documents = await self._counted()
+        others = self._others()
         troubles = {
             "clock": self._certificates.clock_guard.doubt is not None,
             "cache": self._certificates.alarms.cache is not None,
-            "access_log": self._log_files.alarm is not None,
+            **{key: key in others for key in OTHERS},
         }
         orders, left = {**self._certificates.memory.orders}, orders_left(fleet, self._clock)
         alerts, handovers = {**self._alerts}, {**self._handovers}
@@ -103,7 +104,7 @@ class AdminPages:
     async def overview(self, asked: HostFilter) -> str:
         certificates, now = self._certificates, self._clock.now()
         facts, left = certificates.facts(), orders_left(certificates.renewer.fleet, self._clock)
-        alarms = (certificates.clock_guard.doubt, certificates.alarms.cache, self._log_files.alarm)
+        alarms = (certificates.clock_guard.doubt, certificates.alarms.cache, *self._others().values())
         look, upstreams = self._commands.on_demand_views(now), [*self._upstreams()]
         starting, refused = await self.not_ready(), self._last_reload.words
         documents = await self._counted()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from proxyd.admin.control_address import OTHER_CACHE
 from proxyd.admin.control_socket import Refused, Request, Tell
 from proxyd.config.model import Config
+from proxyd.core.alarm import Alarm
 from proxyd.core.clock import Clock
 from proxyd.core.held_document import held_documents
 from proxyd.core.host_pattern import HostPattern
@@ -23,7 +24,6 @@ from proxyd.daemon.command_arguments import hosts_or_patterns_of, refuse_unknown
 from proxyd.daemon.config_fingerprint import host_fingerprints, option_fingerprint
 from proxyd.daemon.explain_command import merged, names_of, on_demand_story, story
 from proxyd.daemon.last_reload import LastReload
-from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.on_demand_views import asked_rows, on_demand_views, view_of
 from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.renew_command import RenewCommand
@@ -47,7 +47,7 @@ class Commands:
         config: Callable[[], Config],
         reload: ReloadCommand,
         last_reload: LastReload,
-        log_files: FileTroubles,
+        others: Callable[[], Mapping[str, Alarm]],
         clock: Clock,
     ) -> None:
         self._certificates = certificates
@@ -55,7 +55,7 @@ class Commands:
         self._started = started
         self._cache = started.cache_directory
         self._last_reload = last_reload
-        self._log_files = log_files
+        self._others = others
         self._clock = clock
         account = AccountCommand(certificates=certificates)
         renew = RenewCommand(certificates=certificates, clock=clock)
@@ -96,7 +96,7 @@ class Commands:
         facts, cache = self._certificates.facts(frozenset(hosts) or None), self._certificates.alarms.cache
         left, doubt = orders_left(fleet, self._clock), self._certificates.clock_guard.doubt
         on_demand, look = self._certificates.on_demand, self.on_demand_views(now)
-        refused, access_log = self._last_reload.words, self._log_files.alarm
+        refused, others = self._last_reload.words, self._others()
 
         def document() -> Document:  # values only: 10,000 rows must not stop the loop
             rows, views = asked_rows(host_statuses(facts, now), look(), hosts, on_demand.refusal)
@@ -111,7 +111,7 @@ class Commands:
                 doubt=doubt,
                 cache=cache,
                 refused=refused,
-                access_log=access_log,
+                others=others,
                 on_demand=shown,
             )
 

@@ -28,6 +28,7 @@ from proxyd.daemon.log_file import FileTroubles
 from proxyd.daemon.reload import Reloaded, ReloadRefused
 from proxyd.daemon.reload_command import ReloadCommand
 from proxyd.daemon.systemd import Notify, StatusLine
+from proxyd.daemon.user_files import UserFiles
 from proxyd.frontend.listener import ListenError
 from proxyd.issuance.pace import at_once
 from proxyd.issuance.steady_clock import SteadyClock
@@ -60,6 +61,7 @@ class Issuing:
         self.traffic = Traffic(clock=self.clock)
         self.last_reload = LastReload()
         self.log_files = FileTroubles()
+        self._user_files = UserFiles()
         self._config = self._started = config
         self._status_line = StatusLine(
             self._status_words, notify, first="reading the cache", above=lambda: self.last_reload.words
@@ -80,7 +82,7 @@ class Issuing:
             config=lambda: self._config,
             reload=ReloadCommand(reload=reload, file=lambda: self._config.origin.file),
             last_reload=self.last_reload,
-            log_files=self.log_files,
+            others=self._others,
             clock=self.clock,
         )
         self._control = ControlSocket(self._commands.answer)
@@ -89,7 +91,7 @@ class Issuing:
         self.certificates.alarms.add(
             partial(self.certificates.authorities.root_alarms, self.certificates.renewer.fleet.lineages)
         )
-        self._alerts = Alerts(certificates=self.certificates, others=self._others, clock=self.clock)
+        self._alerts = Alerts(certificates=self.certificates, others=self._told, clock=self.clock)
         self._pages: AdminPages | None = None
         self._admin: AdminListener | None = None
         self._working: list[asyncio.Task[None]] = []
@@ -118,6 +120,7 @@ class Issuing:
         self._handovers.use(config)
         self._alerts.use(config.alerts)
         self.log_files.use(config.log.access.file if config.log.access else None)
+        await self._user_files.look(config)
         self._config = config
 
     def start(self, tasks: asyncio.TaskGroup, *, counted: Counted, upstreams: Callable[[], Iterable[str]]) -> None:
@@ -138,7 +141,7 @@ class Issuing:
             handovers=self._handovers.counts,
             config=lambda: self._config,
             last_reload=self.last_reload,
-            log_files=self.log_files,
+            others=self._others,
             clock=self.clock,
         )
         self._admin = AdminListener(self._pages, names=(socket.gethostname().lower(),))
@@ -173,9 +176,14 @@ class Issuing:
         self._status_line.changed()
         self._handovers.look()
 
-    def _others(self) -> list[Alarm]:
-        """Return what is wrong beside clock and cache, and certificates."""
-        return [one for one in (self.last_reload.alarm, self.log_files.alarm) if one]
+    def _others(self) -> dict[str, Alarm]:
+        """Return what is wrong beside clock, cache, configuration and certificates, by its key in `status`."""
+        found = {"access_log": self.log_files.alarm, "user_file": self._user_files.alarm}
+        return {key: alarm for key, alarm in found.items() if alarm is not None}
+
+    def _told(self) -> list[Alarm]:
+        """Return what people are told beside clock and cache, and certificates."""
+        return [*([self.last_reload.alarm] if self.last_reload.alarm else []), *self._others().values()]
 
     def status(self) -> str:
         """Return in one line how things are."""
@@ -188,7 +196,7 @@ class Issuing:
     def _status_words(self) -> Callable[[], str]:
         facts, now, memory = self.certificates.facts(), self.clock.now(), self.certificates.memory
         doubt, cache = self.certificates.clock_guard.doubt, self.certificates.alarms.cache
-        troubles = [one.reason for one in (doubt, cache, self.log_files.alarm) if one]
+        troubles = [one.reason for one in (doubt, cache, *self._others().values()) if one]
 
         def brief(host: Hostname) -> str:
             about = [one for one in facts if host in one.plan.lineage.names]

@@ -8,6 +8,7 @@ from pathlib import Path
 from proxyd.config.host import HostOptions
 from proxyd.config.hsts import Hsts
 from proxyd.config.model import Config
+from proxyd.config.regular_file import read_regular
 from proxyd.config.routing import Redirect
 from proxyd.config.user_file import read_users
 from proxyd.config.values import UpstreamAddress
@@ -15,7 +16,7 @@ from proxyd.core.counters import Counters
 from proxyd.core.header_change import HeaderChange
 from proxyd.core.host_pattern import HostPattern, HostTable
 from proxyd.core.hostname import Hostname
-from proxyd.core.networks import Networks
+from proxyd.core.networks import NOBODY, Network, Networks
 from proxyd.core.rate_limit import Rate, RateTable
 from proxyd.core.redirection import Redirection
 from proxyd.core.route_table import RouteTable
@@ -41,11 +42,21 @@ _LONGEST_PAGE = 1 << 20
 
 
 @dataclass(slots=True)
-class _Files:
-    """What was read for one configuration; hosts often share a file."""
+class _Shared:
+    """What was read or made for one configuration; hosts often share a file, or a list of ten thousand networks."""
 
     pages: dict[Path, bytes] = field(default_factory=dict)
     users: dict[Path, UserList | None] = field(default_factory=dict)
+    networks: dict[int, Networks] = field(default_factory=dict)
+
+    def of(self, written: tuple[Network, ...]) -> Networks:
+        """Return a list of the configuration as a set; that of `defaults` is the same object for all hosts."""
+        if not written:
+            return NOBODY
+        found = self.networks.get(id(written))
+        if found is None:
+            found = self.networks[id(written)] = Networks(written)
+        return found
 
 
 class Sites:
@@ -61,19 +72,19 @@ class Sites:
         self._rates = rates
         self._renewals = renewals
         self.attempts = Attempts(rates, counters)
-        self._files = _Files()
+        self._before = _Shared()
 
     def table(
         self, config: Config, upstreams: Upstreams, policies: Mapping[Hostname | HostPattern, TlsPolicy]
     ) -> HostTable[Site]:
         """Return how each name is served. Blocks: not for the event loop."""
-        files = _Files()
+        shared = _Shared()
         entries: dict[Hostname | HostPattern, Hostname | HostPattern] = {
             alias: host for host, options in config.hosts.items() for alias in options.aliases
         }
 
         def site(host: Hostname | HostPattern, options: HostOptions) -> Site:
-            rules = self._rules(entries.get(host, host), options, files, upstreams)
+            rules = self._rules(entries.get(host, host), options, shared, upstreams)
             made = Site(
                 host=host,
                 upstream=upstreams.group(options) if options.upstream else _NOWHERE,
@@ -84,7 +95,7 @@ class Sites:
                 response_fields=_change(options.headers.response.set, options.headers.response.remove),
                 security=self._security(host, options),
                 client_access=_client_access(options),
-                reserved=_change({}, tuple(options.tls.client_headers), aliases=True),
+                reserved=_reserved(options),
                 counters=self._counters,
                 counts=self._counters.host(host.text),
             )
@@ -97,11 +108,11 @@ class Sites:
             {host: site(host, options) for host, options in config.names.items()},
             {host: site(host, options) for host, options in config.wildcards.items()},
         )
-        self._files = files
+        self._before = shared
         return table
 
     def _rules(
-        self, entry: Hostname | HostPattern, options: HostOptions, files: _Files, upstreams: Upstreams
+        self, entry: Hostname | HostPattern, options: HostOptions, shared: _Shared, upstreams: Upstreams
     ) -> SiteRules | None:
         """Return what the options say before an upstream is asked; `entry`: under which name they are written."""
         request = options.headers.request
@@ -110,11 +121,11 @@ class Sites:
         if not any((*says, options.rate_limit, options.basic_auth, options.forward_auth)):
             return None
         return SiteRules(
-            allow=Networks(options.allow),
-            deny=Networks(options.deny),
+            allow=shared.of(options.allow),
+            deny=shared.of(options.deny),
             limit=self._limit(entry, options),
-            maintenance=self._maintenance(options, files),
-            guards=tuple(self._guards(options, files, upstreams)),
+            maintenance=self._maintenance(options, shared),
+            guards=tuple(self._guards(options, shared, upstreams)),
             redirection=_redirection(options.redirect),
             request_fields=_change(request.set, removed, aliases=True),
         )
@@ -136,24 +147,23 @@ class Sites:
             return None
         return SecurityFields(strict=strict, protects=options.secure_headers)
 
-    def _maintenance(self, options: HostOptions, files: _Files) -> Answer | None:
+    def _maintenance(self, options: HostOptions, shared: _Shared) -> Answer | None:
         chosen = options.maintenance
         if chosen is None:
             return None
-        page = self._page(chosen.page, files.pages) if chosen.page is not None else None
+        page = self._page(chosen.page, shared.pages) if chosen.page is not None else None
         return maintenance(int(chosen.retry_after.total_seconds()), page)
 
     def _page(self, file: Path, pages: dict[Path, bytes]) -> bytes | None:
         if file in pages:
             return pages[file]
         try:
-            with file.open("rb") as opened:
-                page = opened.read(_LONGEST_PAGE + 1)
+            page = read_regular(file, _LONGEST_PAGE + 1)
             reason = "is longer than 1 MiB" if len(page) > _LONGEST_PAGE else None
         except OSError as error:
             page, reason = b"", error.strerror or str(error)
         if reason is not None:
-            before = self._files.pages.get(file)
+            before = self._before.pages.get(file)
             then = "the page as it was is shown" if before else "a text is shown instead"
             _log.error("a maintenance page cannot be used", extra={"file": file, "reason": reason, "then": then})
             if before is None:
@@ -162,9 +172,9 @@ class Sites:
         pages[file] = page
         return page
 
-    def _guards(self, options: HostOptions, files: _Files, upstreams: Upstreams) -> Iterator[Guard]:
+    def _guards(self, options: HostOptions, shared: _Shared, upstreams: Upstreams) -> Iterator[Guard]:
         if (basic := options.basic_auth) is not None:
-            yield BasicAuth(basic.realm, self._users(basic.users, files.users), self.attempts)
+            yield BasicAuth(basic.realm, self._users(basic.users, shared.users), self.attempts)
         if (asked := options.forward_auth) is not None and (server := options.auth_server) is not None:
             yield ForwardAuth(
                 upstreams.group(server),
@@ -181,7 +191,7 @@ class Sites:
             try:
                 lists[file] = read_users(file)
             except UserListError as error:
-                before = lists[file] = self._files.users.get(file)
+                before = lists[file] = self._before.users.get(file)
                 then = "who was in it before comes in" if before is not None else "its hosts answer 503"
                 extra = {"file": file, "reason": str(error), "then": then}
                 _log.error("a file of users cannot be used", extra=extra)
@@ -225,6 +235,13 @@ def _client_access(options: HostOptions) -> ClientAccess | None:
     if tls.client_ca is None or tls.client_auth == "none":
         return None
     return ClientAccess(headers=tuple(tls.client_headers.items()), rules=tuple(one.rule() for one in tls.client_allow))
+
+
+def _reserved(options: HostOptions) -> HeaderChange | None:
+    """Return what takes from trailers all that a client must not say in its header either."""
+    request, asked = options.headers.request, options.forward_auth
+    names = (*request.set, *request.remove, *options.tls.client_headers, *(asked.copy_headers if asked else ()))
+    return _change({}, names, aliases=True)
 
 
 def _redirection(options: Redirect | None) -> Redirection | None:

@@ -14,8 +14,8 @@ _BATCH = 256
 class AccessRecord(NamedTuple):
     """What one request was and how it ended, at `at` by the monotonic clock.
 
-    The client's bytes are as it sent them: who shows them escapes them. `request` is kept as a whole: to take it apart
-    costs less for a batch than in the middle of a request.
+    The client's bytes are as it sent them: who shows them escapes them. `user`: whom the host's guards let in, if they
+    say. `request` is kept as a whole: to take it apart costs less for a batch than in the middle of a request.
     """
 
     at: float
@@ -26,6 +26,7 @@ class AccessRecord(NamedTuple):
     status: int
     sent: int
     request_id: str
+    user: str = ""
 
 
 #: Writes a record out, which ended so many milliseconds after 1970.

@@ -65,15 +65,16 @@ class BasicAuth:
             return self._wanted()
         passwords = self.attempts.passwords
         digest = passwords.digest(self.users, given)
+        let_in = visit._replace(user=given.name.decode("utf-8", "replace"))
         if passwords.knows(digest):
-            return visit.request
+            return let_in
         if wait := self.attempts.wait(visit.client):
             extra = {"host": visit.host, "client": visit.client, "limit": "basic_auth"}
             _log.info("a client tries too many wrong passwords", extra=extra)
             return Answer(429, lines=retry_after(ceil(wait)))
 
         def verified(is_right: bool) -> None:
-            told(visit.request if is_right else self._refused(visit))
+            told(let_in if is_right else self._refused(visit))
 
         return passwords.verify(self.users, given, digest, visit.client, verified) or _BUSY
 

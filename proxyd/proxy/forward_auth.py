@@ -22,11 +22,16 @@ _SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 3.0
 #: A page for logging in is smaller.
 _LONGEST: Final = 1 << 20
-#: What the server believes of us, and what would have it answer something else than yes or no.
+#: What the server believes of us.
+_BELIEVED: Final = ("X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-Url", "X-Original-Uri")
+#: And what would have it answer something else than yes or no.
 _NOT_THEIRS: Final = (
-    *("X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-Url", "X-Original-Uri"),
+    *_BELIEVED,
     *("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"),
 )
+#: How the names end under which such servers say who asks; other fields may be tokens, which are for no log.
+_USERS: Final = (b"user", b"username")
+_LONGEST_USER: Final = 255
 _OURS = HeaderChange({}, ["Date"])  # of an answer: we write it
 
 
@@ -52,15 +57,19 @@ class ForwardAuth:
     ) -> None:
         names = [*copied]
         self.servers = servers
-        self.copied = frozenset(name.lower().encode() for name in names)
+        lower = [name.lower().encode() for name in names]
+        self.copied = frozenset(lower)
+        self._users = [name for name in lower if name.endswith(_USERS)]
         self._start = b"GET %b HTTP/1.1\r\nHost: %b" % (target.encode(), host)
         self._change = HeaderChange({}, names, aliases=True) if names else None
         self._withheld = HeaderChange({}, [*_NOT_THEIRS, *reserved], aliases=True)
         self._unasked = unasked
+        self._believed = HeaderChange({}, [*_BELIEVED, *names], aliases=True)
 
     def ask(self, visit: Visit, told: Callable[[Verdict], None]) -> Verdict | Question:
         if self._unasked is not None and (found := self._unasked.find(visit.request.path)) and found[0]:
-            return self._with(visit.request, b"")
+            request = visit.request
+            return visit._replace(request=replace(request, kept=self._believed.applied(request.kept)))
         pool = self.servers.pick(visit.client)
         if pool is None:
             reason, seconds = self.servers.unavailable()
@@ -86,12 +95,21 @@ class ForwardAuth:
             visit.request_id.encode(),
         )
 
-    def admitted(self, request: RequestHead, head: ResponseHead) -> RequestHead:
+    def admitted(self, visit: Visit, head: ResponseHead) -> Visit:
         """Return the request as it goes on, with what the server says of it."""
-        lines = head.kept.split(b"\r\n")
-        return self._with(
-            request, b"".join(b"\r\n" + line for line in lines if line.partition(b":")[0].lower() in self.copied)
-        )
+        copied = cookies = b""
+        values: dict[bytes, bytes] = {}
+        for line in head.kept.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            if name in self.copied:
+                copied += b"\r\n" + line
+                values[name] = value.strip()
+            elif name == b"set-cookie":
+                cookies += b"\r\n" + line
+        known = next((values[name] for name in self._users if values.get(name)), b"")
+        user = known[:_LONGEST_USER].decode("utf-8", "replace") or visit.user
+        return visit._replace(request=self._with(visit.request, copied), user=user, lines=visit.lines + cookies)
 
     def _with(self, request: RequestHead, lines: bytes) -> RequestHead:
         """Return it with what is said of it in place of what the client said."""
@@ -214,7 +232,7 @@ class _Inquiry:
         head = self._head
         assert head is not None
         if 200 <= head.status < 300:
-            return self._guard.admitted(self._visit.request, head)
+            return self._guard.admitted(self._visit, head)
         if head.status >= 500 or head.status == 304:
             self._guard.complain(self._visit, f"it answered {head.status}")
             return Answer(502)

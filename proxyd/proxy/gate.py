@@ -11,17 +11,25 @@ from proxyd.proxy.exchange import Exchange
 
 
 class Visit(NamedTuple):
-    """A request before it is let in. `forwarded`: the lines that tell who asks, as the upstream would get them."""
+    """A request on its way in. `forwarded`: the lines that tell who asks, as the upstream would get them.
+
+    What a guard found out: `user`, who asks, for the log; `lines`: what goes to the client with the answer.
+    """
 
     request: RequestHead
     host: Hostname | HostPattern
     client: str
     forwarded: bytes
     request_id: str
+    user: str = ""
+    lines: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Visit({self.host}, {self.request_id})"  # the lines may be cookies
 
 
 #: What the client is answered, or the request as it goes on.
-Verdict = Answer | RequestHead
+Verdict = Answer | Visit
 
 
 class Question(Protocol):
@@ -49,7 +57,7 @@ class Guard(Protocol):
 class Gate:
     """Implements RequestSink for a request while its guards ask, one after the other.
 
-    `ended` is called once when `start` gave no verdict; None: the client has left.
+    `ended` is called once, with None when the client has left; perhaps before `start` returns.
     """
 
     __slots__ = ("_ended", "_exchange", "_guard", "_guards", "_question", "_visit")
@@ -64,14 +72,15 @@ class Gate:
         self._question: Question | None = None
         self._ended = ended
 
-    def start(self) -> Verdict | None:
-        """Begin to ask; return the verdict when nobody has to be waited for."""
+    def start(self) -> None:
+        """Begin to ask."""
         verdict = self._ask()
-        if verdict is None:
-            if self._visit.request.block.body:
-                self._exchange.pause_body(True)
-            self._exchange.deliver(self)
-        return verdict
+        if verdict is not None:
+            self._ended(verdict)
+            return
+        if self._visit.request.block.body:
+            self._exchange.pause_body(True)
+        self._exchange.deliver(self)
 
     # RequestSink: nothing of a body comes, nor is there a tunnel
 
@@ -108,20 +117,20 @@ class Gate:
             found = guard.ask(self._visit, self._told)
             if isinstance(found, Answer):
                 return found
-            if not isinstance(found, RequestHead):
+            if not isinstance(found, Visit):
                 self._question = found
                 self._exchange.expect(guard.seconds)
                 return None
-            self._visit = self._visit._replace(request=found)
-        return self._visit.request
+            self._visit = found
+        return self._visit
 
     def _told(self, verdict: Verdict) -> None:
         if self._question is None:
             return
         self._question = None
         self._exchange.expect(0)
-        if isinstance(verdict, RequestHead):
-            self._visit = self._visit._replace(request=verdict)
+        if isinstance(verdict, Visit):
+            self._visit = verdict
             found = self._ask()
             if found is None:
                 return

@@ -136,7 +136,7 @@ class Handler:
     def _by_rules(
         self, known: _Known, exchange: Exchange, request_id: str, began: float
     ) -> Answer | tuple[Site, RequestHead] | None:
-        """Return what a host's rules say, or None: a guard asks, and the request goes on when it knows."""
+        """Return what a host's rules say, or None: guards are asked, and the request goes on when they know."""
         request = exchange.request
         if known.snapshot.is_look(request):
             return _READY
@@ -156,28 +156,31 @@ class Handler:
                 self._counters.hit("max_body")
                 return _TOO_LARGE
             visit = Visit(request, site.host, client, known.forwarded, request_id)
-            verdict = Gate(
-                exchange, visit, rules.guards, partial(self._told_by_guards, known, exchange, request_id, began)
-            ).start()
-            if not isinstance(verdict, RequestHead):
-                return verdict
-            request = verdict
+            told = partial(self._told_by_guards, known, exchange, request_id, began)
+            Gate(exchange, visit, rules.guards, told).start()
+            return None
         return rules.route(site, request, known.asked_as)
 
     def _told_by_guards(
         self, known: _Known, exchange: Exchange, request_id: str, began: float, verdict: Verdict | None
     ) -> None:
-        """Go on with a request that was waited for."""
+        """Go on with a request of which the guards know whether it may."""
         site, rules = known.site, known.site.rules
         if verdict is None:
             self._record(exchange, site, _LEFT, 0, request_id, began)
             return
-        found = rules.route(site, verdict, known.asked_as) if rules and isinstance(verdict, RequestHead) else verdict
+        if isinstance(verdict, Answer):
+            self._answer(exchange, verdict, site, request_id, began)
+            return
+        assert rules is not None  # whose guards told
+        found, user, lines = rules.route(site, verdict.request, known.asked_as), verdict.user, verdict.lines
         if isinstance(found, Answer):
-            self._answer(exchange, found, site, request_id, began)
-        elif isinstance(found, tuple):
-            site, request = found
-            Relay(exchange, site, request, known.forwarded, request_id, began, self._date, self._done).start()
+            self._answer(exchange, found._replace(lines=found.lines + lines), site, request_id, began, user)
+            return
+        site, request = found
+        done = partial(self._done, user=user)
+        site = site.telling(lines) if lines else site
+        Relay(exchange, site, request, known.forwarded, request_id, began, self._date, done).start()
 
     def _find(self, exchange: Exchange) -> _Known | None:
         snapshot, downstream, authority = self.snapshot, exchange.downstream, exchange.request.authority
@@ -231,7 +234,9 @@ class Handler:
         self._count = (self._count + 1) & 0xFFFFFFFF
         return f"{self._ids}{self._count:08x}"
 
-    def _answer(self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float) -> None:
+    def _answer(
+        self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float, user: str = ""
+    ) -> None:
         status, body, content_type, lines = answer
         lines += self._date()
         if site is not None:
@@ -240,10 +245,10 @@ class Handler:
             send_answer(exchange, status, body, content_type=content_type, lines=lines)
         else:
             send_error(exchange, status, request_id, lines=lines)
-        self._record(exchange, site, status, len(body), request_id, began)
+        self._record(exchange, site, status, len(body), request_id, began, user)
 
-    def _done(self, relay: Relay) -> None:
-        self._record(relay.exchange, relay.site, relay.status, relay.sent, relay.request_id, relay.began)
+    def _done(self, relay: Relay, user: str = "") -> None:
+        self._record(relay.exchange, relay.site, relay.status, relay.sent, relay.request_id, relay.began, user)
 
     def _record(
         self,
@@ -253,6 +258,7 @@ class Handler:
         sent: int,
         request_id: str,
         began: float,
+        user: str = "",
     ) -> None:
         now = monotonic()
         self._counters.ended(self._counters.elsewhere if site is None else site.counts, status, now - began, sent)
@@ -268,5 +274,6 @@ class Handler:
                 status,
                 sent,
                 request_id,
+                user,
             )
         )

@@ -1,6 +1,6 @@
 """What requests read of the configuration: frozen, swapped by one assignment."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxyd.core.counters import Counters
 from proxyd.core.header_change import HeaderChange
@@ -24,8 +24,9 @@ class Site:
 
     `rules`: what is looked at before an upstream is asked. `keeps_host`: the upstream sees the Host that the client
     sent. `counts`: the answers of this host, among all `counters`. `policy`: what the handshake of whoever asks must
-    have kept to. `client_access`: of a host that asks for certificates. `reserved`: takes away what nobody but us may
-    tell the upstream, beside what holds for all hosts. `security`: what is added to responses, our own too.
+    have kept to. `client_access`: of a host that asks for certificates. `reserved`: takes from trailers
+    what a client may not tell the upstream, beside what holds for all hosts. `security`: what is added to responses,
+    our own too.
     """
 
     host: Hostname | HostPattern
@@ -68,6 +69,10 @@ class Site:
         # Lists are renewed every day or hour: that alone ends no tunnel of others.
         is_new = theirs.client_crl != ours.client_crl and ours.client_crl and downstream.client_chain
         return not (is_new and is_revoked(downstream.client_chain[0], ours.client_crl))
+
+    def telling(self, lines: bytes) -> "Site":
+        """Return the same with more header lines in the upstream's response."""
+        return replace(self, response_fields=(self.response_fields or HeaderChange({})).adding(lines))
 
     def secured(self, lines: bytes, downstream: Downstream) -> bytes:
         """Return the header lines of a response with what makes browsers careful."""

@@ -65,7 +65,7 @@ class Dialer:
         """Return a connection, made within so many seconds. Raises ConnectFailed."""
         trust = self.trust
         if isinstance(trust, UpstreamTlsError):
-            raise ConnectFailed(f"{self._name} cannot be verified: upstream_tls.{trust.key}: {trust}", is_ours=True)
+            raise ConnectFailed(self.why_unverifiable(trust), is_ours=True)
         try:
             async with asyncio.timeout(seconds):
                 if self.address.path is not None:
@@ -84,6 +84,10 @@ class Dialer:
             if isinstance(error, ssl.SSLCertVerificationError) and is_untrusted(error):
                 await self._look_at_key()
             raise self._failure(error) from None
+
+    def why_unverifiable(self, error: UpstreamTlsError) -> str:
+        """Return which file of the configuration cannot be used, and why."""
+        return f"{self._name} cannot be verified: {self._options.place}.{error.key}: {error}"
 
     async def _look_at_key(self) -> None:
         """See which key an upstream shows that cannot be verified: the line to paste names it. Nothing is sent."""

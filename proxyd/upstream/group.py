@@ -99,7 +99,7 @@ def _may_be_back(pool: UpstreamPool, now: float) -> bool:
 def _absence(pool: UpstreamPool, now: float) -> tuple[str, int]:
     trust = pool.dialer.trust
     if isinstance(trust, UpstreamTlsError):
-        return f"{pool.name} cannot be verified: upstream_tls.{trust.key}: {trust}", _MENDED_SECONDS
+        return pool.dialer.why_unverifiable(trust), _MENDED_SECONDS
     if pool.checked is not None and pool.checked.is_healthy is False:
         return f"{pool.name} fails its health checks", _CHECKED_SECONDS
     if not pool.passive.admits(now):

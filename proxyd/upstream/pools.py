@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from proxyd.config.host import Health, HostOptions, UpstreamTls
+from proxyd.config.regular_file import read_regular
 from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
 from proxyd.config.values import UpstreamAddress
 from proxyd.core.balance import Policy
@@ -29,6 +30,8 @@ from proxyd.upstream.shared_pool import SharedPool
 _log = logging.getLogger("proxyd.upstream")
 #: More requests than this are never under way.
 _MANY = 1 << 30
+#: So much of a file that verifies upstreams tells whether it changed: a bundle of all CAs has a quarter of a MiB.
+_LONGEST = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +206,7 @@ class Pools:
         except UpstreamTlsError as error:
             kept = None if before is None or isinstance(before.context, UpstreamTlsError) else before
             then = "the files as they were serve on" if kept else "its upstreams are not connected to"
-            extra = {"key": f"upstream_tls.{error.key}", "reason": str(error), "then": then}
+            extra = {"key": f"{tls.place}.{error.key}", "reason": str(error), "then": then}
             _log.error("a file for verifying upstreams cannot be used", extra=extra)
             return kept or _Trust(files, error)
 
@@ -252,7 +255,7 @@ def _state(tls: UpstreamTls) -> bytes:
     state = hashlib.sha256()
     for file in (tls.ca, tls.cert, tls.key):
         try:
-            state.update(b"-" if file is None else hashlib.sha256(file.read_bytes()).digest())
+            state.update(b"-" if file is None else hashlib.sha256(read_regular(file, _LONGEST)).digest())
         except OSError as error:
             state.update(str(error).encode())
     if tls.ca is None and tls.pin is None:

@@ -2,7 +2,7 @@
 
 import ssl
 
-from proxyd.config.host import UpstreamTls
+from proxyd.config.host import AuthTls, UpstreamTls
 
 #: OpenSSL's X509_V_ERR_*.
 _EXPIRED, _NOT_YET_VALID = 10, 9
@@ -19,19 +19,20 @@ def tls_reason(error: ssl.SSLError, *, asked: str, options: UpstreamTls, shown: 
     """Return what is wrong with the upstream whose certificate must be for `asked`; `shown`: the pin of its key."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return refusal(error)
-    code, detail = error.verify_code, error.verify_message
+    code, detail, place = error.verify_code, error.verify_message, options.place
+    is_auth = isinstance(options, AuthTls)
     if code in _UNKNOWN_CA:
         if options.ca is not None:
-            why = f"no CA in {options.ca} (upstream_tls.ca) signed it: put the root certificate of its CA there"
+            why = f"no CA in {options.ca} ({place}.ca) signed it: put the root certificate of its CA there"
         else:
-            why = (
-                "this machine trusts no CA that signed it: set upstream_tls.ca to the root certificate of its CA (PEM)"
-            )
-        instead = f"; or, if that is its own certificate, trust its key alone: {_line(shown)}" if shown else ""
+            why = f"this machine trusts no CA that signed it: set {place}.ca to the root certificate of its CA (PEM)"
+        instead = ""
+        if shown is not None and not is_auth:
+            instead = f"; or, if that is its own certificate, trust its key alone: {_line(shown)}"
         return f"its certificate does not chain to a trusted CA ({detail}); {why}{instead}"
     if code in (_WRONG_NAME, _WRONG_ADDRESS):
-        instead = "set upstream_tls.server_name to a name that is in it"
-        return f"its certificate is not for {asked}: {instead}"
+        where = "write it in forward_auth.url as" if is_auth else "set upstream_tls.server_name to"
+        return f"its certificate is not for {asked}: {where} a name that is in it"
     if code == _EXPIRED:
         return "its certificate has expired by the clock of this machine: renew it there"
     if code == _NOT_YET_VALID:

@@ -1,5 +1,6 @@
 """User name and password before a host: the daemon and raw sockets."""
 
+import json
 import subprocess
 import sys
 import time
@@ -10,10 +11,12 @@ from typing import Any
 import bcrypt
 import pytest
 
+from pebble.server import free_port
 from tests.support.cached import NO_CA, get, plain, reload, seen, start_cached, status, tls
 from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess, eventually
 from tests.support.processes import workers
+from tests.support.scrape import fetch, scrape
 from tests.support.secrets import MARK
 from tests.support.upstream import Upstream
 
@@ -141,6 +144,53 @@ def test_the_file_is_read_again_and_a_broken_one_lets_nobody_new_in(
     assert (status(ask(daemon, basic("alice"))), status(ask(daemon, basic("bob")))) == (401, 200)
     users.write_text("")
     eventually(lambda: status(ask(daemon, basic("bob"))) == 401, what=daemon.log)  # an empty list is one
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_operator_hears_of_a_file_that_cannot_be_used(
+    daemon: DaemonProcess, upstream: Upstream, users: Path, tmp_path: Path, number: int
+) -> None:
+    port, told = free_port(), tmp_path / "told"
+    more: dict[str, Any] = {
+        "admin": {"listen": f"127.0.0.1:{port}"},
+        "alerts": [{"exec": ["tee", str(told)]}],
+        "workers": number,
+    }
+    start_cached(daemon, {HOST: options(upstream, users), OTHER: options(upstream, tmp_path / "never")}, **more)
+    said = f"a file of basic_auth.users cannot be used: {tmp_path}/never: cannot be read: No such file or directory"
+    shown = command(daemon, "status")
+    assert (shown.status, said in shown.out) == (1, True)
+    document = json.loads(command(daemon, "status", "--json").out)
+    assert (document["ok"], document["user_file"]) == (False, said)
+    assert scrape(port)["proxyd_trouble", "user_file"] == 1
+    assert "cannot be read: No such file" in fetch(port, "/status")[1]
+    eventually(told.exists, what=daemon.log)
+    eventually(lambda: "user_file" in told.read_text())
+    users.write_text("")
+    eventually(lambda: "and 1 more of such files" in command(daemon, "status").out, what=daemon.log)
+    for file in (users, tmp_path / "never"):
+        file.write_text(line("alice"))
+    eventually(lambda: command(daemon, "status").status == 0, what=daemon.log)
+    assert scrape(port)["proxyd_trouble", "user_file"] == 0
+
+
+def test_who_was_let_in_is_in_the_access_log(daemon: DaemonProcess, upstream: Upstream, users: Path) -> None:
+    users.write_text(line("alice") + line("jörg"))
+    hosts = {HOST: options(upstream, users, paths={"/old": {"redirect": "/new"}}), OTHER: upstream.port}
+    start_cached(daemon, hosts, workers=1, log={"access": {"format": "json"}})
+    for _ in range(2):  # verified, then remembered
+        assert status(ask(daemon, basic("jörg"))) == 200
+    assert status(tls(daemon.https_port, HOST, get(HOST, basic("alice"), path="/old"))) == 308
+    assert status(ask(daemon, basic("alice", "wrong"))) == 401
+    assert status(ask(daemon, basic("alice"), host=OTHER)) == 200
+    daemon.wait_for(f'"host": "{OTHER}"')
+    found = [json.loads(one) for one in daemon.log().splitlines() if '"event": "request"' in one]
+    assert [(one["status"], one["user"]) for one in found] == [
+        *[(200, "jörg")] * 2,
+        (308, "alice"),
+        (401, None),
+        (200, None),
+    ]
 
 
 def test_the_order_of_guards(daemon: DaemonProcess, upstream: Upstream, users: Path) -> None:

@@ -1,16 +1,18 @@
 """Files that hosts refer to are read again when they change, without a reload; what did not change keeps all it has."""
 
+import os
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.cached import for_anybody, get, start_cached, status, tls
+from tests.support.cached import for_anybody, get, reload, start_cached, status, tls
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.private_ca import PrivateCa
 from tests.support.raw_upstream import RawUpstream
 from tests.support.small_server import threaded_server
+from tests.support.upstream import Upstream
 
 HOST, OTHER, SHUT = "one.example.test", "two.example.test", "shut.example.test"
 READ = "files that hosts refer to were changed: read again"
@@ -145,3 +147,26 @@ def test_a_reload_reads_them_too(daemon: DaemonProcess, tmp_path: Path) -> None:
     assert ask(daemon).endswith(b"two")
     time.sleep(5)
     assert READ not in daemon.log(), "once is enough"
+
+
+def test_a_pipe_in_place_of_a_file_holds_nothing_up(daemon: DaemonProcess, upstream: Upstream, tmp_path: Path) -> None:
+    names = "users", "page", "ca", "client_ca", "cert"
+    files = {name: str(tmp_path / f"{name}.pipe") for name in names}
+    for file in files.values():
+        os.mkfifo(file)
+    far = {"upstream": f"https://127.0.0.1:{upstream.port}"}
+    hosts = {
+        "users.example.test": {"upstream": upstream.port, "basic_auth": {"realm": "x", "users": files["users"]}},
+        "page.example.test": {"upstream": upstream.port, "maintenance": {"page": files["page"]}},
+        "ca.example.test": {**far, "upstream_tls": {"ca": files["ca"]}},
+        "own.example.test": {**far, "upstream_tls": {"cert": files["cert"]}},
+        "mutual.example.test": {"upstream": upstream.port, "tls": {"client_ca": files["client_ca"]}},
+        "plain.example.test": upstream.port,
+    }
+    start_cached(daemon, hosts, workers=2)
+    for _ in range(2):
+        found = {host: status(tls(daemon.https_port, host, get(host))) for host in hosts if host[0] != "m"}
+        assert [*found.values()] == [503, 503, 503, 503, 200], (found, daemon.log())
+        reload(daemon)
+    assert "Not a regular file" in daemon.log()
+    assert daemon.stop() == 0

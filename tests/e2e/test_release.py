@@ -1,7 +1,9 @@
 """What a release consists of: anybody who builds a commit gets the same bytes, wherever and whenever."""
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,3 +72,27 @@ def test_they_have_what_they_should_and_nothing_that_lies_about(checkout: Path, 
     assert modules <= names
     assert modules <= kept
     assert not {"proxyd/left_over.py"} & (names | kept)
+
+
+def test_an_sbom_says_licences_and_who_needs_whom(tmp_path: Path) -> None:
+    locked = re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements" / "runtime.lock").read_text(), re.MULTILINE)
+    components = [{"bom-ref": f"ref {name}", "name": name, "version": version} for name, version in locked]
+    file = tmp_path / "sbom.json"
+    file.write_text(json.dumps({"components": components, "metadata": {"component": {"bom-ref": "ours"}}}))
+    complete = "scripts/complete-sbom", str(file), str(ROOT / "pyproject.toml")
+    run(sys.executable, *complete, cwd=ROOT)
+    found = json.loads(file.read_text())
+    assert all(one["licenses"] for one in found["components"])
+    said = {one["name"]: one["licenses"][0] for one in found["components"]}
+    assert said["cryptography"] == {"expression": "Apache-2.0 OR BSD-3-Clause", "acknowledgement": "declared"}
+    needs = {one["ref"]: one.get("dependsOn", []) for one in found["dependencies"]}
+    assert {"ref aiohttp", "ref pyyaml"} <= {*needs["ours"]}
+    assert "ref josepy" in needs["ref acme"]
+    reached = ["ours"]
+    for one in reached:  # grows meanwhile
+        reached += [other for other in needs[one] if other not in reached]
+    assert {*reached} == {"ours", *(one["bom-ref"] for one in components)}, "nothing is locked that nobody needs"
+    components[0]["version"] = "0.1"
+    file.write_text(json.dumps({"components": components, "metadata": {"component": {"bom-ref": "ours"}}}))
+    refused = subprocess.run([sys.executable, *complete], cwd=ROOT, capture_output=True, text=True)
+    assert (refused.returncode, "is installed, not 0.1: run scripts/setup" in refused.stderr) == (1, True)

@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pebble.server import Pebble, free_port
+from tests.support.cached import NO_CA
 from tests.support.command import command
 from tests.support.daemon import ROOT, DaemonProcess, HttpsClient, eventually
 from tests.support.fake_ca import FakeCa
@@ -221,3 +223,25 @@ def test_a_bundle_that_is_mended_in_place_is_read_again(
         daemon.wait_for("reloaded")
         assert "is not trusted" in command(daemon, "account").out
         assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"url": "auth"}, "percent-encoded, like http://127.0.0.1:9091/api/authz/forward-auth"),
+        ({"url": "http://a:b@c/"}, "must have no user and password in it"),
+        ({"url": "http://c/#x"}, "must have no #"),
+        ({"url": "ftp://c/"}, "must be a URL"),
+        ({"url": "unix:auth.sock"}, "a unix socket is written unix:/run/auth.sock, or"),
+        ({"url": "http://c/", "copy_headers": ["Host"]}, "Host cannot be changed here"),
+        ({"url": "http://c/", "copy_headers": ["X-Forwarded-For"]}, "is for proxyd to say"),
+        ({"url": "http://c/", "copy_headers": ["Content-Length"]}, "length of a message"),
+        ({"copy_headers": []}, "forward_auth.url: is required"),
+        ({"url": "https://one.example.test/auth"}, "would ask itself: write forward_auth: false"),
+    ],
+)
+def test_a_server_of_forward_auth(daemon: DaemonProcess, written: dict[str, Any], said: str) -> None:
+    daemon.configure({"one.example.test": {"upstream": 80, "forward_auth": written}}, acme=NO_CA)
+    told = command(daemon, "check")
+    assert told.status == 2
+    assert said in told.err

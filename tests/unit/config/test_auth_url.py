@@ -42,6 +42,7 @@ def test_what_is_taken(written: str, address: str, target: str, shown: str) -> N
             "http://ä/",
             "unix:a.sock",
             "unix:/a.sock:x",
+            "unix:/a.sock:/x#y",
             "unix:",
             9091,
             None,

@@ -1,6 +1,11 @@
-import pytest
+import ipaddress
+from time import perf_counter
 
-from proxyd.core.networks import PRIVATE, Networks, address_of, network_of
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxyd.core.networks import PRIVATE, Address, Networks, address_of, network_of
 
 
 @pytest.mark.parametrize(
@@ -44,3 +49,23 @@ def test_addresses_of_strangers(address: str) -> None:
 def test_no_network_has_no_address() -> None:
     assert not Networks()
     assert not Networks().has("127.0.0.1")
+
+
+@given(st.lists(st.ip_addresses(network="10.0.0.0/28") | st.ip_addresses(network="2001:db8::/124")), st.integers(0, 9))
+def test_they_have_what_any_of_them_has(addresses: list[Address], wider: int) -> None:
+    networks = [
+        ipaddress.ip_network((one, one.max_prefixlen - place % (wider + 1)), strict=False)
+        for place, one in enumerate(addresses)
+    ]
+    everywhere = [ipaddress.ip_network("0.0.0.0/0")] * (wider == 9)
+    for address in (*addresses, *(one + 1 for one in addresses), ipaddress.ip_address("192.0.2.1")):
+        expected = any(address in one for one in (*networks, *everywhere))
+        assert (address in Networks([*networks, *everywhere])) is expected
+
+
+def test_ten_thousand_networks_cost_no_more_than_ten() -> None:
+    many = Networks(network_of(f"10.{one >> 8}.{one & 255}.0/24") for one in range(10_000))
+    assert (many.has("10.1.2.3"), many.has("10.200.2.3")) == (True, False)
+    address, began = address_of("192.0.2.1"), perf_counter()
+    assert not any(address in many for _ in range(1000))
+    assert perf_counter() - began < 1.0  # one after the other: 3 s and more

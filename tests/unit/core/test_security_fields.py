@@ -16,7 +16,13 @@ def test_ours_is_the_only_word_about_transport() -> None:
     written = b"\r\nServer: a\r\nstrict-transport-security: max-age=0\r\nSTRICT-Transport-Security:x\r\nX: 1"
     assert fields.applied(written, is_secure=True) == b"\r\nServer: a\r\nX: 1" + _STRICT
     assert fields.applied(b"", is_secure=True) == _STRICT
-    assert fields.applied(written, is_secure=False) == written
+
+
+@pytest.mark.parametrize("ours", [_STRICT, b""])
+def test_over_http_nobody_says_anything_of_it(ours: bytes) -> None:
+    fields = SecurityFields(strict=lambda: ours)
+    written = b"\r\nServer: a\r\nstrict-transport-security: max-age=9\r\nX: 1"
+    assert fields.applied(written, is_secure=False) == b"\r\nServer: a\r\nX: 1"
 
 
 def test_as_long_as_there_is_nothing_to_say_the_upstream_says_it() -> None:

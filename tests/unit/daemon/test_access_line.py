@@ -30,11 +30,12 @@ def record(
     seconds: float = 0.01234567,
     client: str = "2001:db8::1",
     kept: bytes = b"",
+    user: str = "",
 ) -> AccessRecord:
     name = None if host is None else Hostname(host)
     block = replace(UNREADABLE.block, user_agent=user_agent)
     request = replace(UNREADABLE, method=b"GET", target=target, block=block, kept=kept)
-    return AccessRecord(1.0, seconds, name, client, request, 200, 12, "0123abcd")
+    return AccessRecord(1.0, seconds, name, client, request, 200, 12, "0123abcd", user)
 
 
 def test_a_line_of_json() -> None:
@@ -45,6 +46,7 @@ def test_a_line_of_json() -> None:
         "event": "request",
         "host": "a.example.com",
         "client": "2001:db8::1",
+        "user": None,
         "method": "GET",
         "target": "/x?y=z",
         "status": 200,
@@ -53,6 +55,16 @@ def test_a_line_of_json() -> None:
         "request_id": "0123abcd",
         "user_agent": "curl/8",
     }
+
+
+def test_who_was_let_in() -> None:
+    line, at = AccessLine(), milliseconds(_AT)
+    assert json.loads(line.json(record(user='J"örg'), at))["user"] == 'J"örg'
+    assert 'client=2001:db8::1 user="a b" method=GET' in line.plain(record(user="a b"), at)
+    assert "user=" not in line.plain(record(), at)
+    assert line.combined(record(user='a "b" ö'), at).startswith(
+        r"2001:db8::1 - a\x20\x22b\x22\x20\xC3\xB6 [02/Jan/2026:"
+    )
 
 
 def test_what_is_not_known() -> None:

@@ -31,6 +31,12 @@ def test_masked_clients(client: str, masked: str) -> None:
     assert json.loads(show(record(client=client), 0))["client"] == masked
 
 
+@pytest.mark.parametrize(("client", "user"), [("full", "alice"), ("masked", None), ("none", None)])
+def test_who_masks_clients_masks_their_names(client: str, user: str | None) -> None:
+    show = shown(LogOptions.model_validate({"format": "json", "access": {"client": client}}))
+    assert json.loads(show(record(user="alice"), 0))["user"] == user
+
+
 def test_no_clients() -> None:
     assert json.loads(line(client="none"))["client"] is None
     assert CLIENT not in line(format="console", client="none")

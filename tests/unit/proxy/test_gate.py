@@ -73,7 +73,8 @@ class Asking:
 
     def found(self) -> Verdict:
         assert self.visit is not None
-        return self.verdict or replace(self.visit.request, kept=self.visit.request.kept + self.name)
+        request = replace(self.visit.request, kept=self.visit.request.kept + self.name)
+        return self.verdict or self.visit._replace(request=request)
 
     def late(self, visit: Visit) -> Answer:
         return LATE
@@ -91,20 +92,22 @@ def made(*guards: Asking, body: int = 0) -> tuple[Gate, Held, list[Verdict | Non
 
 def test_who_knows_at_once_holds_nothing_up() -> None:
     gate, held, ended = made(Asking(b"1", is_quick=True), Asking(b"2", is_quick=True), body=CHUNKED)
-    found = gate.start()
-    assert isinstance(found, RequestHead)
-    assert found.kept.endswith(b"12")
-    assert (held.sink, held.noted, ended) == (None, [], [])
+    gate.start()
+    (found,) = ended
+    assert isinstance(found, Visit)
+    assert found.request.kept.endswith(b"12")
+    assert (held.sink, held.noted) == (None, [])
     second = Asking(b"2")
-    assert made(Asking(b"1", NO, is_quick=True), second)[0].start() is NO
-    assert not second.asked
+    gate, _, ended = made(Asking(b"1", NO, is_quick=True), second)
+    gate.start()
+    assert (ended, second.asked) == ([NO], 0)
 
 
 @pytest.mark.parametrize("body", [0, 5, CHUNKED])
 def test_each_is_asked_after_the_one_before_and_sees_what_that_one_said(body: int) -> None:
     first, second = Asking(b"1"), Asking(b"2")
     gate, held, ended = made(first, second, body=body)
-    assert gate.start() is None
+    gate.start()
     assert held.sink is gate
     assert (("paused", True) in held.noted) is bool(body)
     assert ("expects", 7.0) in held.noted
@@ -113,8 +116,8 @@ def test_each_is_asked_after_the_one_before_and_sees_what_that_one_said(body: in
     assert (second.asked, ended) == (1, [])
     second.told(second.found())
     (found,) = ended
-    assert isinstance(found, RequestHead)
-    assert found.kept.endswith(b"12")
+    assert isinstance(found, Visit)
+    assert found.request.kept.endswith(b"12")
     assert held.noted[-1] == ("expects", 0)
     assert ("paused", False) not in held.noted, "who takes it on has it go on"
 
