@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
+import os
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -23,6 +25,8 @@ from proxyd.core.user_list import UserList
 _log = logging.getLogger("proxyd.proxy")
 #: A hash takes a core for a twentieth of a second, and tens of megabytes.
 _AT_ONCE: Final = 2
+#: Of all processes of a daemon, for they are forked: who verifies has one of its first bytes locked.
+_TURNS: Final = os.memfd_create("passwords")
 #: Verifications that wait, of all clients and of one: more would wait for seconds.
 _MOST, _MOST_EACH = 64, 32
 #: How long what was right is taken as right without a look, and how much of it is remembered.
@@ -68,6 +72,7 @@ class Passwords:
         self._failed = failed
         self._key = secrets.token_bytes(32)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="passwords")
+        self._turns = [*range(_AT_ONCE)]  # that no thread of this process has
         self._good: OrderedDict[bytes, float] = OrderedDict()
         self._under_way: dict[bytes, Verification] = {}
         self._each: Counter[str] = Counter()
@@ -103,13 +108,23 @@ class Passwords:
             found = self._under_way[digest] = Verification(network)
             self._each[network] += 1
             loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._threads, matches, given.password, hashed)
+            future = loop.run_in_executor(self._threads, self._matches, given.password, hashed)
             future.add_done_callback(partial(self._done, digest, client, is_user))
         return Answering(found, told)
 
     def close(self) -> None:
         """Begin no more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _matches(self, password: bytes, hashed: str) -> bool:
+        """Wait for one's turn among all processes, and look. The turn of a process that ends is free."""
+        turn = self._turns.pop()
+        fcntl.lockf(_TURNS, fcntl.LOCK_EX, 1, turn)
+        try:
+            return matches(password, hashed)
+        finally:
+            fcntl.lockf(_TURNS, fcntl.LOCK_UN, 1, turn)
+            self._turns.append(turn)
 
     def _hash_for(self, users: UserList, name: bytes) -> tuple[str, bool]:
         hashed = users.hashes.get(name)

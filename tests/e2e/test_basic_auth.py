@@ -1,10 +1,12 @@
 """User name and password before a host: the daemon and raw sockets."""
 
+import fcntl
 import json
 import subprocess
 import sys
 import time
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,21 @@ def test_bodies_and_pipelined_requests_wait_for_the_verification(
     no_body = get(HOST, basic("alice", "no")).replace(b"Connection: close\r\n", b"")
     both = tls(daemon.https_port, HOST, no_body + get(HOST, basic("alice")))
     assert [part[:3] for part in both.split(b"HTTP/1.1 ")[1:]] == [b"401", b"200"]
+
+
+def test_two_are_verified_at_once_in_all_processes(daemon: DaemonProcess, upstream: Upstream, users: Path) -> None:
+    start_cached(daemon, {HOST: options(upstream, users), OTHER: upstream.port}, workers=3)
+    eventually(lambda: len(workers(daemon)) == 3, what=daemon.log)
+    files = [file for pid in workers(daemon) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    shared = next(file for file in files if "memfd:passwords" in str(file.readlink()))
+    with shared.open("r+b") as file, ThreadPoolExecutor(6) as pool:
+        fcntl.lockf(file, fcntl.LOCK_EX, 2, 0)  # both turns are taken
+        waiting = [pool.submit(ask, daemon, basic("alice", f"{MARK} {number}")) for number in range(6)]
+        time.sleep(1)
+        assert not any(one.done() for one in waiting)
+        assert status(ask(daemon, host=OTHER)) == 200
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, 0)
+        assert [status(one.result()) for one in waiting] == [401] * 6, "one turn is enough for all, one after the other"
 
 
 @pytest.mark.parametrize("more", [{"workers": 1}, {"workers": 2}])
