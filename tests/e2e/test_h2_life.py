@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from pebble.server import free_port
 from tests.support.cached import NO_CA, reload, start_cached
 from tests.support.client_certificates import ClientCa
 from tests.support.daemon import DaemonProcess, eventually
-from tests.support.h2_client import GOAWAY, PING, H2Client, frame, rst
+from tests.support.h2_client import GOAWAY, PING, H2Client, frame, rst, window_update
 from tests.support.raw_client import RawClient
-from tests.support.raw_upstream import Peer, RawUpstream
+from tests.support.raw_upstream import Peer, RawUpstream, answer
 from tests.support.scrape import rising
 
 HOST, OTHER = "one.example.test", "other.example.test"
@@ -84,6 +85,24 @@ def test_a_stop_serves_what_was_asked_by_then(daemon: DaemonProcess, upstream: R
         assert idle.raw.has_ended(5.0)
         stopping.join(20)
     assert len(upstream.peers) == 2
+
+
+def test_a_stop_waits_for_who_is_slow(daemon: DaemonProcess, upstream: RawUpstream) -> None:
+    """A client that takes nothing for a few seconds has the time of the drain, as without a stop."""
+    size = 4 << 20
+    upstream.script = answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    start_cached(daemon, {HOST: upstream.port}, drain="20s", workers=1)
+    raw = RawClient(daemon.https_port, _context("h2"), HOST, receive_buffer=8192)
+    with H2Client(raw, HOST, {"window": 1 << 30}) as client:
+        client.send(window_update(0, 1 << 30))
+        client.widens = False
+        stream = client.get("/large")
+        time.sleep(1.5)
+        stopping = threading.Thread(target=daemon.stop)
+        stopping.start()
+        time.sleep(4.0)
+        assert len(client.answer(stream).body) == size
+        stopping.join(20)
 
 
 def test_a_host_that_goes_takes_only_its_own_requests(daemon: DaemonProcess, upstream: RawUpstream) -> None:

@@ -1,13 +1,16 @@
 """Requests over HTTP/2, frame by frame: what the upstream sees, and what the client gets."""
 
 import struct
+import time
 
 import pytest
 
+from tests.support.daemon import eventually
 from tests.support.h2_client import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    GOAWAY,
     HEADERS,
     PROTOCOL_ERROR,
     Answer,
@@ -300,6 +303,21 @@ def test_unknown_frames_and_priorities_are_passed_over(wire: Wire) -> None:
     with wire.h2_client() as client:
         client.send(frame(0x10, 0, 0, struct.pack(">I", 1) + b"u=1"), frame(0xFA, 7, 3, b"?"), frame(2, 0, 1, bytes(5)))
         assert client.asks().status == 200
+
+
+def test_who_says_goodbye_gets_all_its_answers(wire: Wire) -> None:
+    """Also those that have to wait because it takes nothing just then."""
+    wire.upstream.script = answer(b"HTTP/1.1 204 No Content\r\nX-Large: %b\r\n\r\n" % (b"a" * 8000))
+    with wire.h2_client(receive_buffer=4096) as client:
+        streams = [client.get("/204") for _ in range(100)]
+        eventually(lambda: len(wire.upstream.targets()) == 100)
+        client.send(frame(GOAWAY, 0, 0, bytes(8)))
+        time.sleep(0.5)
+        assert [client.answer(one).status for one in streams] == [204] * 100
+        while not client.goaways:
+            client.step()
+        assert client.goaways == [(streams[-1], 0)]
+        assert client.raw.has_ended(5.0)
 
 
 def test_a_request_that_is_taken_back_ends_at_the_upstream(wire: Wire) -> None:

@@ -95,7 +95,10 @@ class H2Connection(ClientSocket, asyncio.Protocol):
     def resume_writing(self) -> None:
         self._engine.outbox.is_blocked = False
         if not self._is_closing:
-            self.deadline = NEVER if self._engine.streams else monotonic() + self._times.keepalive
+            if self._engine.is_leaving:
+                self.deadline = monotonic() + _LAST_CALL_SECONDS
+            else:
+                self.deadline = NEVER if self._engine.streams else monotonic() + self._times.keepalive
             self._read(True)
         self._engine.outbox.wake()
 
@@ -142,7 +145,8 @@ class H2Connection(ClientSocket, asyncio.Protocol):
         """Serve what is under way, then close; who is new and has not asked yet may be let ask."""
         if is_new_too or self._engine.last:
             self._engine.leave()
-            self.deadline = min(self.deadline, monotonic() + _LAST_CALL_SECONDS)
+            if not self._engine.outbox.is_blocked:  # who takes nothing just now hears of it when it does
+                self.deadline = min(self.deadline, monotonic() + _LAST_CALL_SECONDS)
 
     def look_who_asks(self, is_crowd: Callable[[str], bool]) -> None:
         """Find out anew whether behind the other end are many clients."""
@@ -176,7 +180,8 @@ class H2Connection(ClientSocket, asyncio.Protocol):
         if self._is_closing:
             return
         if engine.is_over:
-            self._close()
+            if engine.why or not engine.outbox.is_blocked:  # else what waits goes out first
+                self._close()
         elif self._was_busy or self._rested_after != engine.last:
             self._was_busy, self._rested_after = False, engine.last
             if not engine.outbox.is_blocked:

@@ -153,6 +153,8 @@ class H2Exchange(Outgoing):
             outbox.trailers(self, self._engine.encoder.trailers(trailers))
         if self.queued:
             self._engine.watch()
+            if self._is_body_held:  # nobody takes it any more; some clients read no answer before they have sent all
+                self.pause_body(False)
 
     def abort(self) -> None:
         self.sink = None

@@ -190,6 +190,24 @@ def test_a_request_that_ends_after_its_answer_is_not_reset(bench: Bench, how: st
     assert client.of(h2.events.StreamReset) == []
 
 
+def test_what_an_answered_request_goes_on_with_is_thrown_away(bench: Bench) -> None:
+    """Its upstream took no more of it, and the client takes nothing of the answer before it has sent all."""
+    client = Client(bench)
+    stream = client.ask(method="POST", ends=False)
+    bench.requests[0].exchange.pause_body(True)
+    for _ in range(8):
+        client.h2.send_data(stream, bytes(16_384))
+    client.exchange()
+    assert client.h2.local_flow_control_window(stream) == 0
+    bench.requests[0].answer(bytes(200_000))
+    client.exchange()
+    for _ in range(20):
+        client.h2.send_data(stream, bytes(16_384))
+        client.exchange()
+    assert bench.requests[0].body == b""
+    assert not client.of(h2.events.StreamEnded)
+
+
 def test_few_requests_may_go_on_after_their_answers(bench: Bench) -> None:
     client = Client(bench)
     streams = [client.ask(method="POST", ends=False) for _ in range(20)]
