@@ -40,6 +40,14 @@ def asks(ca: ClientCa, upstream: Upstream, **more: object) -> dict[str, object]:
     return {"upstream": upstream.port, "tls": {"client_ca": str(ca.file), **more}}
 
 
+def is_over(client: TlsClient) -> bool:
+    """Return whether the session of a client is of no use any more."""
+    try:
+        return client.ask(CLOSED, resumes=True) != 200
+    except (OSError, AssertionError):
+        return True
+
+
 @pytest.fixture
 def served(daemon: DaemonProcess, upstream: Upstream, ca: ClientCa) -> DaemonProcess:
     hosts = {OPEN: upstream.port, CLOSED: asks(ca, upstream)}
@@ -137,15 +145,22 @@ def test_a_session_ends_with_its_certificate(
     assert client.ask(CLOSED) == 200
     assert client.ask(CLOSED, resumes=True) == 200
     assert client.resumed
-
-    def is_over() -> bool:
-        try:
-            return client.ask(CLOSED, resumes=True) != 200
-        except (OSError, AssertionError):
-            return True
-
-    eventually(is_over, what=daemon.log)
+    eventually(lambda: is_over(client), what=daemon.log)
     daemon.wait_for("certificate has expired")
+
+
+@BOTH
+def test_a_session_ends_with_the_list_that_its_certificate_was_looked_up_in(
+    daemon: DaemonProcess, upstream: Upstream, ca: ClientCa, version: str
+) -> None:
+    crl = ca.revoke(until=timedelta(seconds=4))
+    start_cached(daemon, {CLOSED: asks(ca, upstream, client_crl=str(crl))}, workers=1)
+    client = TlsClient(daemon, version, ca.client())
+    assert client.ask(CLOSED) == 200
+    assert client.ask(CLOSED, resumes=True) == 200
+    assert client.resumed
+    eventually(lambda: is_over(client), what=daemon.log)
+    daemon.wait_for("CRL has expired")
 
 
 @BOTH
