@@ -8,6 +8,8 @@ from typing import Literal
 
 from cryptography import x509
 
+from proxyd.config.regular_file import open_regular
+
 Key = Literal["client_ca", "client_crl"]
 
 _LONGEST = 16 << 20
@@ -32,7 +34,7 @@ class ClientTrustError(Exception):
 def read_trust(key: Key, file: Path) -> bytes:
     """Return what matters in a file: its certificates, or its revocation lists (PEM). Raises ClientTrustError."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             content = opened.read(_LONGEST + 1)
     except OSError as error:
         raise _unusable(key, file, error.strerror or str(error)) from None

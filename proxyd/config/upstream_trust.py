@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from proxyd.config.host import UpstreamTls
+from proxyd.config.regular_file import open_regular
 
 
 class UpstreamTlsError(Exception):
@@ -38,6 +39,8 @@ def upstream_context(options: UpstreamTls) -> ssl.SSLContext:
 
 def _load_roots(context: ssl.SSLContext, ca: Path) -> None:
     try:
+        with open_regular(ca):
+            pass
         context.load_verify_locations(cafile=str(ca))
     except (OSError, ssl.SSLError) as error:
         message = f"{ca} cannot be used ({_reason(error)}): it must be the CA's root in PEM"
@@ -48,7 +51,7 @@ def _load_own(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
     for name, file in (("cert", cert), ("key", key)):
         if file is not None:
             try:
-                with file.open("rb"):
+                with open_regular(file):
                     pass
             except OSError as error:
                 raise UpstreamTlsError(name, f"{file} cannot be read: {error.strerror}") from None

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from proxyd.config.regular_file import open_regular
 from proxyd.core.user_list import UserList, UserListError
 
 _LONGEST: Final = 4 << 20
@@ -11,7 +12,7 @@ _LONGEST: Final = 4 << 20
 def read_users(file: Path) -> UserList:
     """Return who is in a file. Raises UserListError. Blocks."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             content = opened.read(_LONGEST + 1)
     except OSError as error:
         raise UserListError(f"cannot be read: {error.strerror}") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from proxyd.config.host import HostOptions
 from proxyd.config.hsts import Hsts
 from proxyd.config.model import Config
+from proxyd.config.regular_file import open_regular
 from proxyd.config.routing import Redirect
 from proxyd.config.user_file import read_users
 from proxyd.config.values import UpstreamAddress
@@ -147,7 +148,7 @@ class Sites:
         if file in pages:
             return pages[file]
         try:
-            with file.open("rb") as opened:
+            with open_regular(file) as opened:
                 page = opened.read(_LONGEST_PAGE + 1)
             reason = "is longer than 1 MiB" if len(page) > _LONGEST_PAGE else None
         except OSError as error:

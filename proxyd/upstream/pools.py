@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from proxyd.config.host import Health, HostOptions, UpstreamTls
+from proxyd.config.regular_file import open_regular
 from proxyd.config.upstream_trust import UpstreamTlsError, upstream_context
 from proxyd.config.values import UpstreamAddress
 from proxyd.core.balance import Policy
@@ -251,8 +252,12 @@ def _state(tls: UpstreamTls) -> bytes:
     """Return what changes when the files do; without a CA of one's own, when the system's do."""
     state = hashlib.sha256()
     for file in (tls.ca, tls.cert, tls.key):
+        if file is None:
+            state.update(b"-")
+            continue
         try:
-            state.update(b"-" if file is None else hashlib.sha256(file.read_bytes()).digest())
+            with open_regular(file) as opened:
+                state.update(hashlib.sha256(opened.read()).digest())
         except OSError as error:
             state.update(str(error).encode())
     if tls.ca is None and tls.pin is None:

@@ -1,5 +1,6 @@
 """Files that hosts refer to are read again when they change, without a reload; what did not change keeps all it has."""
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cached import for_anybody, get, start_cached, status, tls
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.private_ca import PrivateCa
 from tests.support.raw_upstream import RawUpstream
@@ -145,3 +147,25 @@ def test_a_reload_reads_them_too(daemon: DaemonProcess, tmp_path: Path) -> None:
     assert ask(daemon).endswith(b"two")
     time.sleep(5)
     assert READ not in daemon.log(), "once is enough"
+
+
+def test_a_pipe_in_the_place_of_a_file_is_waited_for_by_nobody(daemon: DaemonProcess, tmp_path: Path) -> None:
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    anchor = str(PrivateCa(tmp_path / "a").root)
+    with threaded_server("open") as other:
+        plain, encrypted = other.url, f"https://127.0.0.1:{other.port}"
+        hosts: dict[str, object] = {
+            OTHER: plain,
+            "a.example.test": {"upstream": plain, "tls": {"client_ca": pipe}},
+            "b.example.test": {"upstream": plain, "tls": {"client_ca": anchor, "client_crl": pipe}},
+            "c.example.test": {"upstream": encrypted, "upstream_tls": {"ca": pipe}},
+            "d.example.test": {"upstream": encrypted, "upstream_tls": {"ca": anchor, "cert": pipe, "key": anchor}},
+            "e.example.test": {"upstream": plain, "basic_auth": {"users": pipe}},
+            SHUT: {"upstream": plain, "maintenance": {"page": pipe}},
+        }
+        start_cached(daemon, hosts)
+        assert status(ask(daemon, OTHER)) == 200
+        assert [status(ask(daemon, name)) for name in hosts if name != OTHER] == [503] * 6
+        assert daemon.log().count("it is no file") >= 6
+        assert command(daemon, "check").err.count("it is no file") >= 5
