@@ -152,7 +152,7 @@ class _Look:
             )
         if not self._chain.is_in_order:
             yield "the certificates are in a wrong order: put the leaf first, then the one that signed it, and so on"
-        yield from weaknesses(self._chain)
+        yield from weaknesses(self._chain, self._now)
 
     def _remarks(self) -> Iterator[str]:
         if self._chain.is_self_signed:
@@ -172,10 +172,13 @@ class _Look:
             yield f"it is valid for {self._validity.lifetime.days} days: Apple's programs take at most 825"
 
 
-def weaknesses(chain: Chain) -> Iterator[str]:
-    """Yield what makes clients refuse a chain whoever signed it."""
+def weaknesses(chain: Chain, now: datetime) -> Iterator[str]:
+    """Yield what makes clients refuse a chain whoever signed it, beside the end of its leaf."""
     for one in chain.links:
         whose = "it" if one is chain.leaf else f"the certificate of {name_of(one.subject)}"
+        if one is not chain.leaf and one.not_valid_after_utc <= now and not is_own_issuer(one):
+            ended = f"{one.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            yield f"{whose} expired at {ended}, and clients refuse the chain: put its successor into the chain"
         key = one.public_key()
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < _LEAST_RSA_BITS:
             yield f"{whose} has an RSA key of {key.key_size} bits: clients want 2048; have one made with another key"

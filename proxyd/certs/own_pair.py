@@ -52,7 +52,7 @@ class OwnPair:
     remarks: tuple[Remark, ...] = ()
 
 
-def read_pair(cert: Path, key: Path | None, roots: SystemRoots) -> OwnPair:
+def read_pair(cert: Path, key: Path | None, roots: SystemRoots, now: datetime) -> OwnPair:
     """Return what is in a certificate's file and its key's; no `key`: it is in the same file. Blocks.
 
     Raises PairError.
@@ -73,7 +73,7 @@ def read_pair(cert: Path, key: Path | None, roots: SystemRoots) -> OwnPair:
         certificate = Certificate.assemble(of_key.key, pem)
     except InvalidCertificate as error:
         raise PairError("cert", cert, _unusable(error, chain, key or cert)) from None
-    return OwnPair(certificate=certificate, remarks=tuple(_remarks(chain, cert, key or cert, key is None)))
+    return OwnPair(certificate=certificate, remarks=tuple(_remarks(chain, now, cert, key)))
 
 
 def lacks(certificate: Certificate, host: Hostname, cert: Path) -> str | None:
@@ -117,7 +117,7 @@ class PairCheck:
         files = cert, key
         if files not in self._read:
             try:
-                self._read[files] = read_pair(cert, key, self._roots)
+                self._read[files] = read_pair(cert, key, self._roots, self._now)
             except PairError as error:
                 self._read[files] = error
         found = self._read[files]
@@ -188,7 +188,7 @@ def _unusable(error: InvalidCertificate, chain: Chain, key: Path) -> str:
     return reason
 
 
-def _remarks(chain: Chain, cert: Path, key: Path, is_one_file: bool) -> Iterator[Remark]:
+def _remarks(chain: Chain, now: datetime, cert: Path, key: Path | None) -> Iterator[Remark]:
     if chain.missing is not None:
         place = f", from {chain.missing_url}" if chain.missing_url else ""
         yield Remark(
@@ -198,7 +198,7 @@ def _remarks(chain: Chain, cert: Path, key: Path, is_one_file: bool) -> Iterator
             is_alarm=True,
         )
     with suppress(InvalidCertificate), reading():
-        for text in weaknesses(chain):
+        for text in weaknesses(chain, now):
             what, _, to_do = text.partition(": ")
             yield Remark(option="cert", text=f"{cert}: {what}", to_do=to_do, is_alarm=True)
     if not chain.is_in_order:
@@ -211,11 +211,12 @@ def _remarks(chain: Chain, cert: Path, key: Path, is_one_file: bool) -> Iterator
     if chain.is_self_signed:
         text = f"{cert}: the certificate is self-signed: only clients that were given it accept it"
         yield Remark(option="cert", text=text, to_do="fine for tests; else get one of a CA")
+    option: Option = "cert" if key is None else "key"
+    key = key or cert
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
     except OSError:
         return
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         text = f"{key}: every user of this machine can read the private key (mode {mode:04o})"
-        option: Option = "cert" if is_one_file else "key"
         yield Remark(option=option, text=text, to_do=f"chmod 640 {key}, with a group that proxyd is in, or 600")

@@ -128,7 +128,7 @@ def _of_server(what: str, asked: Hostname | None, key: PrivateKey | None) -> Doc
     name = asked or _host(host)
     try:
         live = look(host, port, name)
-        document = _inspected(f"{host}:{port}", live.certificates, name, key)
+        document = _inspected(live.place, live.certificates, name, key)
     except NothingShown as error:
         refuse(str(error))
     except InvalidCertificate as error:
@@ -210,7 +210,9 @@ def _key(file: Path) -> PrivateKey:
     except InvalidCertificate as error:
         refuse(f"{file}: {error}")
     if found.key is None:
-        refuse(f"{file}: {found.key_trouble or 'has no private key'}")
+        trouble = found.key_trouble or "has no private key"
+        hint = ": write it without its password (`openssl pkey -in KEY -out NEW`)" if "encrypted" in trouble else ""
+        refuse(f"{file}: {trouble}{hint}")
     return found.key
 
 

@@ -11,6 +11,7 @@ from proxyd.core.hostname import Hostname, InvalidHostname
 
 RuleKind = Literal["san", "subject", "fingerprint"]
 _KINDS: dict[str, AlternativeKind] = {"dns": "DNS", "email": "email", "uri": "URI", "ip": "IP"}
+_LABEL = re.compile(r"[a-z0-9_-]+")
 _PREFIX = re.compile(r"(?i)(dns|email|uri|ip):(.*)", re.DOTALL)
 
 
@@ -51,9 +52,10 @@ class ClientRule:
     def _is_wanted(self, kind: AlternativeKind, name: str) -> bool:
         found = _normal(kind, name)
         if (kind, found) == self._wanted:
-            return True
-        _, dot, parent = found.partition(".")
-        return kind == "DNS" and bool(dot) and (kind, f"*.{parent}") == self._wanted
+            return kind != "DNS" or "*" not in found
+        label, _, parent = found.partition(".")
+        is_label = kind == "DNS" and _LABEL.fullmatch(label) is not None
+        return is_label and (kind, f"*.{parent}") == self._wanted
 
 
 def _alternative(text: str) -> tuple[AlternativeKind, str]:

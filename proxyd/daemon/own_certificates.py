@@ -109,7 +109,8 @@ class OwnCertificates:
             yield known.facts
 
     async def _take(self, files: Sequence[Files], roots: SystemRoots) -> None:
-        self._read |= await asyncio.to_thread(lambda: {one: read_own(one, roots) for one in files})
+        now = self._clock.now()
+        self._read |= await asyncio.to_thread(lambda: {one: read_own(one, roots, now) for one in files})
         for one in files:
             if hosts := self._hosts.get(one):
                 await self._use(one, hosts)
@@ -168,10 +169,10 @@ class OwnCertificates:
             _log.warning("look at a certificate of your own", extra={"about": remark.text, "next": remark.to_do})
 
 
-def read_own(files: Files, roots: SystemRoots) -> Read:
+def read_own(files: Files, roots: SystemRoots, now: datetime) -> Read:
     """Return what the files have, or why it cannot serve. Blocks."""
     try:
-        pair = read_pair(*files, roots)
+        pair = read_pair(*files, roots, now)
         load_pem(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair.certificate.pem)
     except PairError as error:
         return error
@@ -184,7 +185,7 @@ def read_own(files: Files, roots: SystemRoots) -> Read:
 def facts_of_files(wanted: Mapping[Hostname, Files], now: datetime) -> Iterator[Facts]:
     """Yield what a daemon that starts now would find in the files. Blocks."""
     roots = SystemRoots()
-    read = {files: read_own(files, roots) for files in {*wanted.values()}}
+    read = {files: read_own(files, roots, now) for files in {*wanted.values()}}
     for host, files in wanted.items():
         found = read[files]
         serves = found.certificate if isinstance(found, OwnPair) and found.certificate.covers(host) else None

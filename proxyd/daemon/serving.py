@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -70,8 +70,8 @@ class Source:
     nonce: Callable[[str], str | None]
     #: How often the certificate of a name was renewed.
     renewals: Callable[[Hostname], int]
-    #: Any name that is served: for who takes any.
-    first: Callable[[], Hostname | None]
+    #: All names that are served.
+    served: Callable[[], Iterable[Hostname]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +307,12 @@ class Serving:
         is_trusted = snapshot.trusted.has(client)
         if server_name:
             return snapshot.default_host if is_trusted else None
-        return snapshot.default_host or (self._source.first() if is_trusted else None)
+        return snapshot.default_host or (self._any() if is_trusted else None)
+
+    def _any(self) -> Hostname | None:
+        """Return a host for who takes any: one that asks for no certificate, which a proxy mostly has not."""
+        asked = self._source.table.policy
+        return next((one for one in self._source.served() if asked(one).client_auth == "none"), None)
 
     def _times(self, host: Hostname | None, _client: str) -> Times:
         site = self._handler.snapshot.sites.get(host) if host is not None else None

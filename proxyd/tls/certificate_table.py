@@ -117,10 +117,6 @@ class CertificateTable:
         """Return all that are served."""
         return self._certificates.keys()
 
-    def first(self) -> Hostname | None:
-        """Return a name that is served, if there is one: for who takes any."""
-        return next(iter(self._certificates), None)
-
     def select(
         self, server_name: str | None, reached: Hostname | None = None, default: Hostname | None = None
     ) -> Selection | None:

@@ -58,14 +58,16 @@ def load_pem(context: ssl.SSLContext, pem: bytes) -> None:
 
 def _context_for(policy: TlsPolicy) -> ssl.SSLContext:
     """Return what keeps to a policy; of one that is broken, without asking: nobody is served on that connection."""
-    context = AskingContext(ssl.PROTOCOL_TLS_SERVER) if policy.asks else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if not policy.asks:
+    context: ssl.SSLContext
+    if policy.asks:
+        context = AskingContext(ssl.PROTOCOL_TLS_SERVER)
+        _ask(context, policy)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.sslobject_class = ServerObject
     set_common(context)
     context.minimum_version = _FLOORS[policy.min_version]
     context.set_alpn_protocols(["h2", "http/1.1"] if policy.http2 else ["http/1.1"])
-    if policy.asks:
-        _ask(context, policy)
     return context
 
 
@@ -77,11 +79,12 @@ def set_common(context: ssl.SSLContext) -> None:
     context.set_ciphers(_CIPHERS)
 
 
-def _ask(context: ssl.SSLContext, policy: TlsPolicy) -> None:
+def _ask(context: AskingContext, policy: TlsPolicy) -> None:
     """Ask clients for a certificate. Python cannot name the CAs to them: they offer what they have."""
     context.verify_mode = ssl.CERT_REQUIRED if policy.client_auth == "require" else ssl.CERT_OPTIONAL
     # A CA in the file is trusted by that, also one that another CA signed.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.lists = policy.client_crl
     if policy.client_crl:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     with _as_file(policy.client_ca + policy.client_crl) as path:

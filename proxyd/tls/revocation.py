@@ -1,8 +1,9 @@
-"""Whether a certificate of a client was revoked since its handshake, which looked at that too."""
+"""What revocation lists say of a client's certificate after the handshake that looked at them."""
 
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from math import inf
 
 from cryptography import x509
 
@@ -17,6 +18,13 @@ def is_revoked(leaf: bytes, lists: bytes) -> bool:
         and one.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
         for one in _parsed(lists)
     )
+
+
+def listed_until(leaf: bytes, lists: bytes) -> float:
+    """Return when the lists (PEM) of who signed a certificate (DER) are out of date, as POSIX time; inf: never."""
+    issuer = x509.load_der_x509_certificate(leaf).issuer
+    ends = [one.next_update_utc for one in _parsed(lists) if one.issuer == issuer]
+    return max((inf if end is None else end.timestamp() for end in ends), default=inf)
 
 
 @lru_cache(maxsize=4)

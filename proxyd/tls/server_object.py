@@ -8,6 +8,8 @@ from typing import Any, Self, cast
 
 from cryptography import x509
 
+from proxyd.tls.revocation import listed_until
+
 #: A client, some authorities above it, a root: more is no honest chain.
 _LONGEST_CHAIN = 5
 #: Clients of one context that may come back with a ticket, which has only their own certificate in it.
@@ -73,26 +75,34 @@ class AskingContext(ssl.SSLContext):
     """Knows the chains of clients: a session that is resumed has the client's own certificate only (RFC 8446 §2.2)."""
 
     sslobject_class: type[ssl.SSLObject] = AskingObject
+    #: The revocation lists (PEM) that it looks at.
+    lists: bytes = b""
 
     def __init__(self, _protocol: int) -> None:
         super().__init__()
-        self._known: OrderedDict[bytes, tuple[tuple[bytes, ...], float]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[tuple[bytes, ...], float, float]] = OrderedDict()
 
     def chain(self, leaf: bytes, verified: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return the chain of a client, `verified` just now, or () when it resumes a session. Raises ClientRefused."""
         if verified:
             if len(verified) > _LONGEST_CHAIN:
                 raise ClientRefused(f"more than {_LONGEST_CHAIN} certificates in its chain")
-            self._known[leaf] = verified, _end(verified)
+            self._known[leaf] = verified, *self._ends(verified)
             self._known.move_to_end(leaf)
             if len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
             return verified
-        known, ends = self._known.get(leaf) or ((leaf,), _end((leaf,)))
+        known, ends, list_ends = self._known.get(leaf) or ((leaf,), *self._ends((leaf,)))
         # OpenSSL looked at that, by the system's clock, when the session began: each ticket could make it last longer.
-        if ends <= time.time():  # noqa: TID251 - as OpenSSL does
+        now = time.time()  # noqa: TID251 - as OpenSSL does
+        if ends <= now:
             raise ClientRefused("certificate has expired")
+        if list_ends <= now:
+            raise ClientRefused("CRL has expired")
         return known
+
+    def _ends(self, chain: tuple[bytes, ...]) -> tuple[float, float]:
+        return _end(chain), listed_until(chain[0], self.lists)
 
 
 def unsent(error: Exception) -> bytes:

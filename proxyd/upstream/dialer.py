@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import hashlib
 import os
 import ssl
 from collections.abc import Coroutine
@@ -11,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from proxyd.certs.inspection import pin_of
 from proxyd.config.host import UpstreamTls
 from proxyd.config.upstream_trust import UpstreamTlsError
 from proxyd.config.values import UpstreamAddress
@@ -174,5 +173,4 @@ class Dialer:
 def _shown_by(transport: asyncio.Transport) -> str:
     """Return the pin of the key that the other side showed."""
     certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    key = x509.load_der_x509_certificate(certificate).public_key()
-    return f"sha256:{hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()}"
+    return pin_of(x509.load_der_x509_certificate(certificate))

@@ -254,8 +254,11 @@ def _state(tls: UpstreamTls) -> bytes:
     """Return what changes when the files do; without a CA of one's own, when the system's do."""
     state = hashlib.sha256()
     for file in (tls.ca, tls.cert, tls.key):
+        if file is None:
+            state.update(b"-")
+            continue
         try:
-            state.update(b"-" if file is None else hashlib.sha256(read_regular(file, _LONGEST)).digest())
+            state.update(hashlib.sha256(read_regular(file, _LONGEST)).digest())
         except OSError as error:
             state.update(str(error).encode())
     if tls.ca is None and tls.pin is None:

@@ -56,6 +56,10 @@ def refusal(error: ssl.SSLError) -> str:
         return f"it does not speak TLS there ({reason}): write http:// if that is meant"
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
         return f"it refused the handshake ({reason}): if it wants a client certificate, set upstream_tls.cert and key"
-    if "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason:
+    if "ALERT_UNKNOWN_CA" in reason or ("ALERT" in reason and "CERTIFICATE" in reason):  # expired, revoked, bad …
         return f"it refused our client certificate ({reason}): look at upstream_tls.cert, and at the CA it trusts"
+    if "UNRECOGNIZED_NAME" in reason:
+        return f"it does not serve the name ({reason}): set upstream_tls.server_name to a name that it serves"
+    if reason.endswith(("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION")):
+        return f"it has no TLS 1.2 or newer ({reason}): switch that on there"
     return f"TLS with it failed ({reason})"

@@ -73,6 +73,8 @@ def test_servers_that_show_none_and_a_wrong_one(tmp_path: Path) -> None:
         wrong = show(f"localhost:{server.port}")
         assert wrong.returncode == 1
         assert "Wrong: it is not for localhost" in wrong.stdout
-    nobody = show(f"127.0.0.1:{free_port()}")
+    port = free_port()
+    assert f"[::1]:{port}: nobody answers there" in show(f"[::1]:{port}").stderr
+    nobody = show(f"127.0.0.1:{port}")
     assert nobody.returncode == 2
     assert "nobody answers there (Connection refused): does it listen, and speak TLS?" in nobody.stderr

@@ -40,6 +40,20 @@ def asks(ca: ClientCa, upstream: Upstream, **more: object) -> dict[str, object]:
     return {"upstream": upstream.port, "tls": {"client_ca": str(ca.file), **more}}
 
 
+def resumes_until(client: TlsClient, daemon: DaemonProcess, why: str) -> None:
+    """Have a client come again and again with its session, until it is refused."""
+    assert [client.ask(CLOSED), client.ask(CLOSED, resumes=True), client.resumed] == [200, 200, True]
+
+    def is_over() -> bool:
+        try:
+            return client.ask(CLOSED, resumes=True) != 200
+        except (OSError, AssertionError):
+            return True
+
+    eventually(is_over, what=daemon.log)
+    daemon.wait_for(why)
+
+
 @pytest.fixture
 def served(daemon: DaemonProcess, upstream: Upstream, ca: ClientCa) -> DaemonProcess:
     hosts = {OPEN: upstream.port, CLOSED: asks(ca, upstream)}
@@ -134,18 +148,18 @@ def test_a_session_ends_with_its_certificate(
 ) -> None:
     start_cached(daemon, {CLOSED: asks(ca, upstream)}, workers=1)
     client = TlsClient(daemon, version, ca.client(lasts=_DAY + timedelta(seconds=4)))
-    assert client.ask(CLOSED) == 200
-    assert client.ask(CLOSED, resumes=True) == 200
-    assert client.resumed
+    resumes_until(client, daemon, "certificate has expired")
 
-    def is_over() -> bool:
-        try:
-            return client.ask(CLOSED, resumes=True) != 200
-        except (OSError, AssertionError):
-            return True
 
-    eventually(is_over, what=daemon.log)
-    daemon.wait_for("certificate has expired")
+@BOTH
+def test_a_session_ends_with_the_list_that_its_certificate_was_looked_up_in(
+    daemon: DaemonProcess, upstream: Upstream, ca: ClientCa, version: str
+) -> None:
+    start_cached(daemon, {CLOSED: asks(ca, upstream, client_crl=str(ca.revoke()))}, workers=1)
+    client = TlsClient(daemon, version, ca.client())
+    ca.revoke(until=timedelta(seconds=12))
+    reload(daemon)
+    resumes_until(client, daemon, "CRL has expired")
 
 
 @BOTH
@@ -190,6 +204,20 @@ def test_who_sends_no_name_is_asked_too(daemon: DaemonProcess, upstream: Upstrea
     for name in (None, "unknown.example.test"):
         with pytest.raises(ssl.SSLError):
             TlsClient(daemon, version).ask(name, CLOSED, source=PROXY)
+
+
+@BOTH
+def test_a_proxy_that_sends_no_name_is_served_as_a_host_that_asks_for_nothing(
+    daemon: DaemonProcess, upstream: Upstream, ca: ClientCa, version: str
+) -> None:
+    start_cached(daemon, {CLOSED: asks(ca, upstream), OPEN: upstream.port}, trusted_proxies=[PROXY], workers=1)
+    proxy = TlsClient(daemon, version)
+    assert proxy.ask(OPEN) == 200  # its certificate was read
+    assert [proxy.ask(None, host, source=PROXY) for host in (OPEN, CLOSED)] == [200, 421]
+    daemon.configure({CLOSED: asks(ca, upstream)}, acme=NO_CA, trusted_proxies=[PROXY])
+    reload(daemon)
+    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+        proxy.ask(None, CLOSED, source=PROXY)
 
 
 @BOTH

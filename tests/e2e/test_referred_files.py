@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cached import for_anybody, get, reload, start_cached, status, tls
+from tests.support.cached import for_anybody, get, start_cached, status, tls
+from tests.support.command import command
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.private_ca import PrivateCa
 from tests.support.raw_upstream import RawUpstream
 from tests.support.small_server import threaded_server
-from tests.support.upstream import Upstream
 
 HOST, OTHER, SHUT = "one.example.test", "two.example.test", "shut.example.test"
 READ = "files that hosts refer to were changed: read again"
@@ -149,24 +149,23 @@ def test_a_reload_reads_them_too(daemon: DaemonProcess, tmp_path: Path) -> None:
     assert READ not in daemon.log(), "once is enough"
 
 
-def test_a_pipe_in_place_of_a_file_holds_nothing_up(daemon: DaemonProcess, upstream: Upstream, tmp_path: Path) -> None:
-    names = "users", "page", "ca", "client_ca", "cert"
-    files = {name: str(tmp_path / f"{name}.pipe") for name in names}
-    for file in files.values():
-        os.mkfifo(file)
-    far = {"upstream": f"https://127.0.0.1:{upstream.port}"}
-    hosts = {
-        "users.example.test": {"upstream": upstream.port, "basic_auth": {"realm": "x", "users": files["users"]}},
-        "page.example.test": {"upstream": upstream.port, "maintenance": {"page": files["page"]}},
-        "ca.example.test": {**far, "upstream_tls": {"ca": files["ca"]}},
-        "own.example.test": {**far, "upstream_tls": {"cert": files["cert"]}},
-        "mutual.example.test": {"upstream": upstream.port, "tls": {"client_ca": files["client_ca"]}},
-        "plain.example.test": upstream.port,
-    }
-    start_cached(daemon, hosts, workers=2)
-    for _ in range(2):
-        found = {host: status(tls(daemon.https_port, host, get(host))) for host in hosts if host[0] != "m"}
-        assert [*found.values()] == [503, 503, 503, 503, 200], (found, daemon.log())
-        reload(daemon)
-    assert "Not a regular file" in daemon.log()
-    assert daemon.stop() == 0
+def test_a_pipe_in_the_place_of_a_file_is_waited_for_by_nobody(daemon: DaemonProcess, tmp_path: Path) -> None:
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    anchor = str(PrivateCa(tmp_path / "a").root)
+    with threaded_server("open") as other:
+        plain, encrypted = other.url, f"https://127.0.0.1:{other.port}"
+        hosts: dict[str, object] = {
+            OTHER: plain,
+            "a.example.test": {"upstream": plain, "tls": {"client_ca": pipe}},
+            "b.example.test": {"upstream": plain, "tls": {"client_ca": anchor, "client_crl": pipe}},
+            "c.example.test": {"upstream": encrypted, "upstream_tls": {"ca": pipe}},
+            "d.example.test": {"upstream": encrypted, "upstream_tls": {"ca": anchor, "cert": pipe, "key": anchor}},
+            "e.example.test": {"upstream": plain, "basic_auth": {"users": pipe}},
+            SHUT: {"upstream": plain, "maintenance": {"page": pipe}},
+        }
+        start_cached(daemon, hosts)
+        assert status(ask(daemon, OTHER)) == 200
+        assert [status(ask(daemon, name)) for name in hosts if name != OTHER] == [503] * 6
+        assert daemon.log().count("Not a regular file") >= 6
+        assert command(daemon, "check").err.count("Not a regular file") >= 5

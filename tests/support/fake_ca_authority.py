@@ -18,8 +18,8 @@ def name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
 
-def authority(text: str, signer: Subject | None = None) -> Subject:
-    """Return a CA certificate and its key, signed by `signer` or by itself."""
+def authority(text: str, signer: Subject | None = None, *, lasts: timedelta = 3650 * _DAY) -> Subject:
+    """Return a CA certificate and its key, signed by `signer` or by itself; it began yesterday."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(UTC)
     issuer = signer[0].subject if signer else name(text)
@@ -31,7 +31,7 @@ def authority(text: str, signer: Subject | None = None) -> Subject:
         .serial_number(x509.random_serial_number())
         .public_key(key.public_key())
         .not_valid_before(now - _DAY)
-        .not_valid_after(now + 3650 * _DAY)
+        .not_valid_after(now - _DAY + lasts)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -15,13 +15,13 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class TestCa:
-    """A root and an intermediate. `root`: PEM, for clients."""
+    """A root and an intermediate, which `lasts` so long from yesterday on. `root`: PEM, for clients."""
 
     __test__ = False
 
-    def __init__(self, title: str = "Test") -> None:
+    def __init__(self, title: str = "Test", *, lasts: timedelta = 3650 * _DAY) -> None:
         self._root = authority(f"{title} Root")
-        self._intermediate = authority(f"{title} Intermediate", self._root)
+        self._intermediate = authority(f"{title} Intermediate", self._root, lasts=lasts)
         self.root = pem(self._root[0]).encode()
         self.intermediate = pem(self._intermediate[0]).encode()
 

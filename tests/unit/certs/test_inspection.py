@@ -86,6 +86,15 @@ def test_what_it_asks_for_and_nobody_gives(extension: x509.ExtensionType, says: 
     assert wrong(made(ONE.private, names, extension)).startswith(says)
 
 
+def test_an_intermediate_that_is_over() -> None:
+    old = TestCa("Old", lasts=DAY / 2)
+    one = old.issue("a.example.test")
+    (middle,) = x509.load_pem_x509_certificates(old.intermediate)
+    found = wrong(one.certificate, middle)
+    assert found.startswith("the certificate of CN=Old Intermediate expired at ")
+    assert found.endswith(": put its successor into the chain")
+
+
 def test_weak_ones() -> None:
     weak = rsa.generate_private_key(65537, 1024)
     names = x509.SubjectAlternativeName([x509.DNSName("a.test")])

@@ -28,7 +28,7 @@ def key(tmp_path: Path) -> Path:
 
 
 def read(cert: Path, key: Path | None) -> OwnPair:
-    return read_pair(cert, key, SystemRoots())
+    return read_pair(cert, key, SystemRoots(), datetime.now(UTC))
 
 
 def why(cert: Path, key: Path | None) -> tuple[str, str]:
@@ -93,6 +93,14 @@ def test_a_leaf_alone_is_an_alarm(cert: Path, key: Path) -> None:
     assert is_alarm
     assert text.startswith(f"{cert}: leaf only: Go clients will fail with unknown authority")
     assert text.endswith("append the intermediate, the certificate of CN=Test Intermediate")
+
+
+def test_a_chain_that_is_over_is_an_alarm(cert: Path, key: Path) -> None:
+    TestCa("Old", lasts=timedelta(hours=12)).issue("a.example.test").put(cert, key)
+    ((text, is_alarm),) = remarks(read(cert, key))
+    assert is_alarm
+    assert text.startswith(f"{cert}: the certificate of CN=Old Intermediate expired at ")
+    assert text.endswith(" UTC, and clients refuse the chain: put its successor into the chain")
 
 
 def test_what_is_worth_a_look(cert: Path, key: Path) -> None:

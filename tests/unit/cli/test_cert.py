@@ -102,6 +102,8 @@ def test_keys_and_requests(tmp_path: Path) -> None:
     locked = ONE.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
     shown = run("show", put(tmp_path / "locked.key", locked))
     assert (shown.exit_code, "Wrong: the private key is encrypted" in shown.stdout) == (1, True)
+    refused = run("show", key, "--key", tmp_path / "locked.key")
+    assert (refused.exit_code, "`openssl pkey -in KEY -out NEW`" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Which certificates a rule admits."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxyd.core.client_identity import ClientIdentity
@@ -85,3 +87,9 @@ def test_a_certificate_without_a_subject_matches_none() -> None:
     )
     assert not ClientRule.parse("subject", "CN=alice").admits(nobody)
     assert not ClientRule.parse("san", "*.example.com").admits(nobody)
+
+
+@pytest.mark.parametrize("label", ["", "*", "al*", "x, DNS:alice", "a/b"])
+def test_only_a_label_stands_for_the_asterisk(label: str) -> None:
+    one = replace(ALICE, alternatives=(("DNS", f"{label}.clients.example.com"),))
+    assert not ClientRule.parse("san", "*.clients.example.com").admits(one)
