@@ -304,15 +304,7 @@ class Serving:
     def _default_for(self, client: str, server_name: str | None) -> Hostname | None:
         """Return whose certificate a client gets that sends no name, or an unknown one: proxies seldom look at it."""
         snapshot = self._handler.snapshot
-        is_trusted = snapshot.trusted.has(client)
-        if server_name:
-            return snapshot.default_host if is_trusted else None
-        return snapshot.default_host or (self._any() if is_trusted else None)
-
-    def _any(self) -> Hostname | None:
-        """Return a host for who takes any: one that asks for no certificate, which a proxy mostly has not."""
-        asked = self._source.table.policy
-        return next((one for one in self._source.served() if asked(one).client_auth == "none"), None)
+        return snapshot.default_host if not server_name or snapshot.trusted.has(client) else None
 
     def _times(self, host: Hostname | None, _client: str) -> Times:
         site = self._handler.snapshot.sites.get(host) if host is not None else None

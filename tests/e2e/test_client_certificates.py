@@ -207,20 +207,6 @@ def test_who_sends_no_name_is_asked_too(daemon: DaemonProcess, upstream: Upstrea
 
 
 @BOTH
-def test_a_proxy_that_sends_no_name_is_served_as_a_host_that_asks_for_nothing(
-    daemon: DaemonProcess, upstream: Upstream, ca: ClientCa, version: str
-) -> None:
-    start_cached(daemon, {CLOSED: asks(ca, upstream), OPEN: upstream.port}, trusted_proxies=[PROXY], workers=1)
-    proxy = TlsClient(daemon, version)
-    assert proxy.ask(OPEN) == 200  # its certificate was read
-    assert [proxy.ask(None, host, source=PROXY) for host in (OPEN, CLOSED)] == [200, 421]
-    daemon.configure({CLOSED: asks(ca, upstream)}, acme=NO_CA, trusted_proxies=[PROXY])
-    reload(daemon)
-    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
-        proxy.ask(None, CLOSED, source=PROXY)
-
-
-@BOTH
 def test_a_reload_that_asks_ends_what_was_not_asked(
     daemon: DaemonProcess, upstream: Upstream, ca: ClientCa, version: str
 ) -> None:

@@ -96,9 +96,10 @@ def test_who_sends_no_name(daemon: DaemonProcess, upstream: Upstream) -> None:
     assert alert(client, "unknown.example") == "TLSV1_UNRECOGNIZED_NAME"
     daemon.configure({OLD: upstream.port}, acme=NO_CA, ready_path="/ready", trusted_proxies=[PROXY])
     reload(daemon)
-    assert [leaf(None, source) for source in (ADDRESS, PROXY)] == [None, old]
+    assert [leaf(None, source) for source in (ADDRESS, PROXY)] == [None, None]
     assert [leaf("unknown.example", source) for source in (ADDRESS, PROXY)] == [None, None]
-    assert alert(client, None) == "TLSV1_UNRECOGNIZED_NAME"
+    for source in (ADDRESS, PROXY):
+        assert alert(client, None, source=source) == "TLSV1_UNRECOGNIZED_NAME"
     assert alert(client, "unknown.example", source=PROXY) == "TLSV1_UNRECOGNIZED_NAME"
     assert status(plain(daemon.http_port, looking)) == 200
 

@@ -48,15 +48,19 @@ def test_each_request_of_a_proxys_connection_has_its_own_client(served: DaemonPr
     eventually(lambda: served.log().count("client=192.0.2.2") == 2, what=served.log)
 
 
-def test_a_trusted_proxy_needs_no_server_name_and_may_ask_for_any_host(served: DaemonProcess) -> None:
-    for name, host in ((None, ONE), (None, TWO), (TWO, ONE)):
-        assert status(tls(served.https_port, name, get(host), source=PROXY)) == 200
-    assert status(tls(served.https_port, None, get("other.example.test"), source=PROXY)) == 421
+def test_a_trusted_proxy_may_ask_for_any_host(served: DaemonProcess, upstream: Upstream) -> None:
+    assert status(tls(served.https_port, TWO, get(ONE), source=PROXY)) == 200
     assert status(tls(served.https_port, TWO, get(ONE), source=STRANGER)) == 421
-    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
-        tls(served.https_port, None, get(ONE), source=STRANGER)
-    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
-        tls(served.https_port, "other.example.test", get(ONE), source=PROXY)
+    for name, source in ((None, STRANGER), (None, PROXY), ("other.example.test", PROXY)):
+        with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+            tls(served.https_port, name, get(ONE), source=source)
+    hosts: dict[str, object] = {ONE: upstream.port, TWO: upstream.port}
+    served.configure(hosts, acme=NO_CA, trusted_proxies=["127.0.0.2/31"], default_host=TWO)
+    reload(served)
+    for host in (ONE, TWO):
+        assert status(tls(served.https_port, None, get(host), source=PROXY)) == 200
+    assert status(tls(served.https_port, None, get("other.example.test"), source=PROXY)) == 421
+    assert status(tls(served.https_port, None, get(ONE), source=STRANGER)) == 421
 
 
 def test_port_80_serves_what_a_trusted_proxy_received_by_tls(served: DaemonProcess) -> None:
