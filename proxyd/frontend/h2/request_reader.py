@@ -107,11 +107,7 @@ class RequestReader:
             kept += b"\r\ncookie: " + cookie
         if not method or not path or SCHEME not in pseudo:  # RFC 9113 §8.3.1
             raise StreamFault(PROTOCOL_ERROR, "a pseudo-header field is missing")
-        check_line(method, path, max_target=self.max_target)
-        if path[0] != 0x2F and (path != b"*" or method != b"OPTIONS"):
-            raise MalformedRequest("the path is none")
-        if pseudo[SCHEME] not in _SCHEMES:
-            raise MalformedRequest("a scheme that is not served")
+        self._check(method, path, pseudo[SCHEME])
         authority = _authority(pseudo.get(AUTHORITY), host)
         body, is_zero = NO_BODY, False
         if not upgrade:
@@ -123,6 +119,13 @@ class RequestReader:
                 authority, body, is_zero, False, False, said[3], upgrade, trailers, claims_of(claimed), agent
             )
         return RequestHead(method, path, path, authority, _VERSION, self._block, kept)
+
+    def _check(self, method: bytes, path: bytes, scheme: bytes) -> None:
+        check_line(method, path, max_target=self.max_target)
+        if path[0] != 0x2F and (path != b"*" or method != b"OPTIONS"):
+            raise MalformedRequest("the path is none")
+        if scheme not in _SCHEMES:
+            raise MalformedRequest("a scheme that is not served")
 
 
 def unreadable(fields: Iterable[Field]) -> RequestHead:
