@@ -38,7 +38,10 @@ class RequestMemo:
     def find(self, block: bytes) -> RequestHead | None:
         """Return the head of a request without a body; None: it has to be read."""
         known = self._known
-        if not known or self._changes != self._decoder.changes:
+        if not known:
+            return None
+        if self._changes != self._decoder.changes:
+            known.clear()
             return None
         if (same := known.get(block)) is not None:
             return same[0]

@@ -94,6 +94,7 @@ def test_it_knows_nothing_when_the_table_changes(change: bytes) -> None:
     reading = _primed()
     reading.decoder.decode(change)
     assert reading.memo.find(_START + b"\x04\x02/2\xbe") is None
+    assert not reading.memo._known
 
 
 def test_what_is_literal_is_not_remembered() -> None:
