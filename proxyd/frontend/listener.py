@@ -13,6 +13,10 @@ _log = logging.getLogger("proxyd.listener")
 _BACKLOG = 4096
 _BATCH = 64
 _PAUSE = 0.5  # seconds without accepting when descriptors run out
+#: Bytes of a response that wait in the kernel for one client. It would take megabytes of a large one, and a thousand
+#: clients that read nothing all that it has for TCP; a small one over HTTP/2 waits behind them.
+_MOST_UNSENT = 131_072
+_TCP_NOTSENT_LOWAT = 25
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -130,6 +134,7 @@ class Listener:
     """Accepts on one socket while started. Pauses, and says so, when the process runs out of descriptors."""
 
     def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket], None]) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _MOST_UNSENT)  # those that it accepts inherit it
         self._sock = sock
         self._accepted = accepted
         self._resume: asyncio.TimerHandle | None = None

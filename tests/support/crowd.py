@@ -112,6 +112,9 @@ def patient_upstream() -> Iterator[int]:
             answers[loop.create_task(_answer(reader, writer))] = writer
 
         server = await asyncio.start_server(came, "127.0.0.1", 0, backlog=1024)
+        # A thousand answers that are not read else fill all memory that the kernel has for TCP: it then resets
+        # connections that were closed, those of other tests too.
+        server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         stops.append(lambda: loop.call_soon_threadsafe(over.set))
         ports.put(server.sockets[0].getsockname()[1])
         await over.wait()

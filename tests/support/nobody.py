@@ -19,7 +19,7 @@ def become_nobody() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if closed := {one: found for one in _NEEDED if (found := _closed(one))}:
         assert libc.unshare(_CLONE_NEWNS) == 0
-        _mount(libc, "none", "/", "", _MS_REC | _MS_PRIVATE)
+        _keep_to_ourselves(libc)
         opened = {one: os.open(one, os.O_PATH) for one in closed}
         for over in {*closed.values()}:
             _mount(libc, "none", str(over), "tmpfs", 0, b"mode=755")
@@ -31,6 +31,15 @@ def become_nobody() -> None:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
+
+
+def _keep_to_ourselves(libc: ctypes.CDLL) -> None:
+    """Nobody else shall see what is mounted from now on."""
+    try:
+        _mount(libc, "none", "/", "", _MS_REC | _MS_PRIVATE)
+    except OSError:  # in a chroot "/" is no mount
+        if " shared:" in Path("/proc/self/mountinfo").read_text():
+            raise
 
 
 def _closed(path: Path) -> Path | None:

@@ -5,7 +5,6 @@ No task, no future and no timer for a request: times are kept as moments that on
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("proxyd.h2")
 #: What lies in buffers goes out before any small answer: so little of it.
 _MOST_UNSENT: Final = 65_536
-_MOST_UNSENT_IN_KERNEL: Final = 131_072
-_TCP_NOTSENT_LOWAT: Final = 25
 #: Frames that wait for a client that does not read, until it is not read any more either.
 _MOST_HELD: Final = 512
 _LINGER_SECONDS: Final = 2.0
@@ -60,8 +57,6 @@ class H2Connection(ClientSocket, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self._transport.set_write_buffer_limits(high=_MOST_UNSENT, low=_MOST_UNSENT // 4)
-        if (sock := transport.get_extra_info("socket")) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _MOST_UNSENT_IN_KERNEL)
         self.deadline = monotonic() + self._times.header
         self._owner.made(self)
 
