@@ -5,20 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 from proxyd.core.counters import Limit
-from proxyd.upstream.unsent import unsent
+from proxyd.upstream.taken import taken, unsent
 
 
 class ClientSocket:
     """`deadline`: what the client has to do by then, in monotonic seconds; who inherits moves it."""
 
-    __slots__ = ("_is_reading", "_transport", "_unsent", "deadline")
+    __slots__ = ("_is_reading", "_taken", "_transport", "deadline")
 
     deadline: float
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._is_reading = True
-        self._unsent = -1  # what the client had to take when that was looked at
+        self._taken = -1  # what the client had taken when that was looked at
 
     @property
     def came_to(self) -> tuple[Any, ...] | None:
@@ -42,8 +42,8 @@ class ClientSocket:
     def _cut_unless_slow(self, now: float, seconds: float, hit: Callable[[Limit | None], None]) -> None:
         """Cut who took nothing by its deadline; who takes what it gets, slowly, has so many seconds more."""
         left = unsent(self._transport)
-        if left and left != self._unsent:
-            self._unsent, self.deadline = left, now + seconds
+        if left and (count := taken(self._transport)) != self._taken:
+            self._taken, self.deadline = count, now + seconds
             return
         hit("idle_timeout" if left else None)
         self.abandon()

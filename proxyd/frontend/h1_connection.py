@@ -20,7 +20,7 @@ from proxyd.frontend.response_head import response_head
 from proxyd.frontend.response_writer import ResponseWriter
 from proxyd.proxy.exchange import Downstream, RequestSink
 from proxyd.proxy.times import Times
-from proxyd.upstream.unsent import unsent
+from proxyd.upstream.taken import taken
 
 if TYPE_CHECKING:
     from proxyd.frontend.h1 import H1Frontend
@@ -112,7 +112,7 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         self._paused = True
         if self._phase is not TUNNEL:
             self.deadline = monotonic() + self._times.idle
-            self._unsent = unsent(self._transport)
+            self._taken = taken(self._transport)
         if self._sink is not None:
             self._sink.download_paused(True)
 
@@ -349,7 +349,7 @@ class H1Connection(ResponseWriter, asyncio.Protocol):
         self._phase, self._pending = NOTHING, b""
         if self._transport is not None:
             self._transport.close()  # whose end many clients answer when they want something again
-            self.deadline, self._unsent = monotonic() + _LINGER_SECONDS, -1
+            self.deadline, self._taken = monotonic() + _LINGER_SECONDS, -1
 
     def _is_closing(self) -> bool:
         return self._transport is None or self._transport.is_closing()

@@ -45,9 +45,9 @@ class Relay:
         "_pool",
         "_request",
         "_retried",
+        "_taken",
         "_tried",
         "_tunnels",
-        "_unsent",
         "_uploaded",
         "began",
         "exchange",
@@ -83,7 +83,7 @@ class Relay:
         self._pool: UpstreamPool | None = None
         self._tried: tuple[UpstreamPool, ...] = ()
         self._uploaded = 0
-        self._unsent = -1  # while the upstream does not take the request's body: what it still has to
+        self._taken = -1  # while the upstream does not take the request's body as it comes: what it has taken
         self._is_over = False
         self._retried = False
         self._tunnels = False
@@ -130,7 +130,7 @@ class Relay:
                 trailers = self.site.reserved.applied(trailers)
             self._connection.write(b"0%b\r\n\r\n" % trailers)
         self._connection.finish()
-        if not self.status and self._unsent < 0:
+        if not self.status and self._taken < 0:
             self.exchange.expect(self.site.times.response)
 
     def abandoned(self) -> None:
@@ -177,10 +177,10 @@ class Relay:
             self.exchange.interim(100, b"")
             self.exchange.flush()
             return
-        was_unsent = self._unsent
-        if was_unsent >= 0 and self._connection is not None:
-            self._unsent = self._connection.unsent()
-            if self._unsent != was_unsent:
+        had_taken = self._taken
+        if had_taken >= 0 and self._connection is not None:
+            self._taken = self._connection.taken()
+            if self._taken != had_taken:
                 self.exchange.expect(self.site.times.idle)
                 return
         self._drop_upstream()
@@ -190,7 +190,7 @@ class Relay:
             self._end(self.status)
             return
         upstream = self._pool.name if self._pool is not None else ""
-        uploads, answers = was_unsent >= 0, bool(self.status)
+        uploads, answers = had_taken >= 0, bool(self.status)
         self.site.counters.hit("idle_timeout" if answers or uploads else "response_timeout")
         message = self.site.times.missed(upstream, uploads=uploads, answers=answers)
         self.failed(UpstreamError(message, timed_out=True))
@@ -275,7 +275,7 @@ class Relay:
         if self._is_over or self._connection is None:
             return
         if not self._tunnels:
-            self._unsent = self._connection.unsent() if paused else -1
+            self._taken = self._connection.taken() if paused else -1
             if not self.status:
                 times = self.site.times
                 after = times.response if self._connection.is_uploaded else 0.0

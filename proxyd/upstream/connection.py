@@ -12,8 +12,8 @@ from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE
 from proxyd.core.chunked_body import ChunkedBody, MalformedBody
 from proxyd.core.counters import ErrorKind
 from proxyd.core.response_scanner import MalformedResponse, ResponseHead, scan_response
+from proxyd.upstream.taken import taken
 from proxyd.upstream.tls_error import refusal
-from proxyd.upstream.unsent import unsent
 
 _HEAD_LIMIT = _READ_BYTES = 65_536
 #: Informational responses before the final one; more are a flood.
@@ -155,9 +155,9 @@ class UpstreamConnection(asyncio.Protocol):
     def is_uploaded(self) -> bool:
         return self._upload_done
 
-    def unsent(self) -> int:
-        """Return how many bytes of the request the upstream has not taken."""
-        return unsent(self._transport)
+    def taken(self) -> int:
+        """Return a count that grows as long as the upstream takes bytes of the request."""
+        return taken(self._transport)
 
     def pause(self) -> None:
         """Stop reading: the downstream is slow."""

@@ -14,7 +14,7 @@ from proxyd.frontend.client_socket import ClientSocket
 from proxyd.frontend.h2.exchange import NEVER
 from proxyd.proxy.exchange import Downstream
 from proxyd.proxy.times import Times
-from proxyd.upstream.unsent import unsent
+from proxyd.upstream.taken import taken
 
 if TYPE_CHECKING:
     from proxyd.frontend.h2.frontend import H2Frontend
@@ -85,7 +85,7 @@ class H2Connection(ClientSocket, asyncio.Protocol):
     def pause_writing(self) -> None:
         self._engine.outbox.is_blocked = True
         self.deadline = monotonic() + self._times.idle
-        self._unsent = unsent(self._transport)
+        self._taken = taken(self._transport)
 
     def resume_writing(self) -> None:
         self._engine.outbox.is_blocked = False
@@ -194,4 +194,4 @@ class H2Connection(ClientSocket, asyncio.Protocol):
             self._transport.abort()
             return
         self._transport.close()
-        self.deadline, self._unsent = monotonic() + _LINGER_SECONDS, -1
+        self.deadline, self._taken = monotonic() + _LINGER_SECONDS, -1
