@@ -113,4 +113,6 @@ def test_a_field_that_the_library_does_not_know(field: str) -> None:
 def test_a_negative_serial_number() -> None:
     one = leaf()
     said = judged(negative(authority.pem(one).encode(), one.serial_number))
-    assert said == ["a certificate in it cannot be read (OverflowError)"] * 2
+    # Which error it is depends on the number, which is random: some are no number at all in DER.
+    assert {one.partition(" (")[0] for one in said} == {"a certificate in it cannot be read"}
+    assert len(said) == 2
