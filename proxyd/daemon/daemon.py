@@ -149,7 +149,6 @@ def source_of(issuing: Issuing) -> Source:
         arrived=certificates.hits.by_http,
         nonce=certificates.names.self_check.answer,
         renewals=certificates.memory.renewals.of,
-        served=table.hosts,
     )
 
 

@@ -81,7 +81,6 @@ class Mirror:
             arrived=lambda host, *what: self._send({"hit": [host.text, *what]}),
             nonce=self._self_check.answer,
             renewals=lambda host: self._renewals.get(host, 0),
-            served=lambda: self._served,
         )
 
     def remember(self, served: Mapping[str, Any]) -> None:

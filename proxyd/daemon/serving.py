@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -70,8 +70,6 @@ class Source:
     nonce: Callable[[str], str | None]
     #: How often the certificate of a name was renewed.
     renewals: Callable[[Hostname], int]
-    #: All names that are served.
-    served: Callable[[], Iterable[Hostname]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ def test_two_are_verified_at_once_in_all_processes(daemon: DaemonProcess, upstre
     with shared.open("r+b") as file, ThreadPoolExecutor(6) as pool:
         fcntl.lockf(file, fcntl.LOCK_EX, 2, 0)  # both turns are taken
         waiting = [pool.submit(ask, daemon, basic("alice", f"{MARK} {number}")) for number in range(6)]
-        time.sleep(1)
+        time.sleep(1)  # nothing is to happen in it
         assert not any(one.done() for one in waiting)
         assert status(ask(daemon, host=OTHER)) == 200
         fcntl.lockf(file, fcntl.LOCK_UN, 2, 0)

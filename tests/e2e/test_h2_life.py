@@ -97,10 +97,10 @@ def test_a_stop_waits_for_who_is_slow(daemon: DaemonProcess, upstream: RawUpstre
         client.send(window_update(0, 1 << 30))
         client.widens = False
         stream = client.get("/large")
-        time.sleep(1.5)
+        time.sleep(1.5)  # until all buffers are full
         stopping = threading.Thread(target=daemon.stop)
         stopping.start()
-        time.sleep(4.0)
+        time.sleep(4.0)  # longer than any wait that could cut it off, but the drain
         assert len(client.answer(stream).body) == size
         stopping.join(20)
 

@@ -312,7 +312,7 @@ def test_who_says_goodbye_gets_all_its_answers(wire: Wire) -> None:
         streams = [client.get("/204") for _ in range(100)]
         eventually(lambda: len(wire.upstream.targets()) == 100)
         client.send(frame(GOAWAY, 0, 0, bytes(8)))
-        time.sleep(0.5)
+        time.sleep(0.5)  # nobody reads meanwhile, and nothing may be cut
         assert [client.answer(one).status for one in streams] == [204] * 100
         while not client.goaways:
             client.step()

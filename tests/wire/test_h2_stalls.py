@@ -131,7 +131,7 @@ def test_who_takes_nothing_although_it_asks_again(wire: Wire) -> None:
         sock = client.raw.socket
         for _ in range(100):
             sock.sendall(client.head(client.fields("/204")))
-            time.sleep(0.005)
+            time.sleep(0.005)  # so that each is answered by itself
         eventually(lambda: len(wire.upstream.targets()) == 100)
         sock.sendall(client.head(client.fields("/204")))
         eventually(lambda: _is_gone(client), seconds=8.0)
@@ -139,7 +139,7 @@ def test_who_takes_nothing_although_it_asks_again(wire: Wire) -> None:
 
 def _is_gone(client: H2Client) -> bool:
     """Return whether nobody takes what is sent, without reading."""
-    time.sleep(0.1)
+    time.sleep(0.1)  # a reset shows at the second try, not at the first
     try:
         client.raw.socket.sendall(window_update(0, 1))
     except OSError:

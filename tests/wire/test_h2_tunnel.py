@@ -34,6 +34,13 @@ def _switch(peer: Peer, asked: Message, *, accept: bytes = b"") -> None:
     )
 
 
+def _tunnel(wire: Wire, client: H2Client) -> tuple[int, Peer]:
+    stream = _connect(client)
+    peer = wire.upstream.accept()
+    _switch(peer, _asked(peer))
+    return stream, peer
+
+
 def _until(client: H2Client, stream: int, body: bytes) -> None:
     while client.streams[stream].body != body:
         client.step()
@@ -70,9 +77,7 @@ def test_a_tunnel_is_no_place_for_single_bytes(wire: Wire) -> None:
     """A client's frame of RFC 6455 has six bytes at least: less at a time is work for nothing."""
     wire.upstream.script = None
     with wire.h2_client() as client:
-        stream = _connect(client)
-        peer = wire.upstream.accept()
-        _switch(peer, _asked(peer))
+        stream, peer = _tunnel(wire, client)
         while not client.streams.get(stream) or not client.streams[stream].fields:
             client.step()
         single = frame(DATA, 0, stream, b"x") * 200
@@ -84,9 +89,7 @@ def test_a_tunnel_is_no_place_for_single_bytes(wire: Wire) -> None:
 def test_who_ends_hears_the_last_words(wire: Wire) -> None:
     wire.upstream.script = None
     with wire.h2_client() as client:
-        stream = _connect(client)
-        peer = wire.upstream.accept()
-        _switch(peer, _asked(peer))
+        stream, peer = _tunnel(wire, client)
         client.send(frame(DATA, END_STREAM, stream, b"\x88\x80abcd"))
         assert peer.exactly(6) == b"\x88\x80abcd"
         peer.send(b"\x88\x00")
@@ -97,9 +100,7 @@ def test_who_ends_hears_the_last_words(wire: Wire) -> None:
 def test_a_tunnel_that_is_taken_back_ends_at_the_upstream(wire: Wire) -> None:
     wire.upstream.script = None
     with wire.h2_client() as client:
-        stream = _connect(client)
-        peer = wire.upstream.accept()
-        _switch(peer, _asked(peer))
+        stream, peer = _tunnel(wire, client)
         client.send(frame(3, 0, stream, b"\0\0\0\x08"))
         assert peer.has_ended(5.0)
 

@@ -28,6 +28,7 @@ from proxyd.frontend.h2.frames import (
     frame_head,
     headers,
 )
+from proxyd.frontend.h2.priority import DEFAULT
 
 #: Of bodies in one turn: a small answer waits for no more than that.
 _BUDGET = 65_536
@@ -80,8 +81,8 @@ class Outgoing:
         self.last_block: bytes | None = None  # trailers behind the body
 
     def urgency(self) -> int:
-        """Return how soon the client wants it, 0 to 7."""
-        raise NotImplementedError
+        """Return how soon the client wants it, 0 to 7: who says nothing has what RFC 9218 §4.1 gives."""
+        return DEFAULT
 
     def drained(self) -> None:
         """Hear that little is left of what was queued."""

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 #: RFC 9218 §4.1
-_DEFAULT: Final = 3
+DEFAULT: Final = 3
 #: The urgency in a block of lines, the last one of a field (RFC 9218 §4, RFC 8941 §3.2).
 _URGENCY = re.compile(rb"\r\npriority:(?:[^\r]*[, ])?u=([0-7])(?![^,; \r])")
 
@@ -12,6 +12,6 @@ _URGENCY = re.compile(rb"\r\npriority:(?:[^\r]*[, ])?u=([0-7])(?![^,; \r])")
 def urgency_of(lines: bytes) -> int:
     """Return the urgency, 0 (the first) to 7, that header lines with names in lower case ask for."""
     if b"\r\npriority:" not in lines:
-        return _DEFAULT
+        return DEFAULT
     found = _URGENCY.search(lines)
-    return _DEFAULT if found is None else int(found[1])
+    return DEFAULT if found is None else int(found[1])

@@ -24,7 +24,7 @@ _MOST_LEARNT, _LONGEST_LEARNT = 8, 2048
 
 
 class RequestMemo:
-    """Of one connection. It holds nothing that the connection's table does not hold, and no longer."""
+    """Of one connection. All that it holds is in the connection's table too; a look after that changed empties it."""
 
     __slots__ = ("_changes", "_decoder", "_known", "_reader")
 
