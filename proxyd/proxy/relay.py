@@ -26,8 +26,12 @@ _CONTINUE_SECONDS = 1.0
 _FLUSH_SECONDS = 5.0
 
 
+#: Called once, at the end, with the status (499: the client left), bytes of the body, the id, and when it began.
+Done = Callable[[Exchange, Site, int, int, str, float], None]
+
+
 class Relay:
-    """Implements RequestSink and ResponseSink. `done` is called once, at the end; `status` 499: the client left.
+    """Implements RequestSink and ResponseSink.
 
     `request`: as the upstream is to see it. `forwarded` are the header lines that tell it who asks.
     """
@@ -66,7 +70,7 @@ class Relay:
         request_id: str,
         began: float,
         date: Callable[[], bytes],
-        done: "Callable[[Relay], None]",
+        done: Done,
     ) -> None:
         self.exchange = exchange
         self.site = site
@@ -241,8 +245,8 @@ class Relay:
         self._is_over = True
         self.exchange.finish(trailers)
         if connection is not None:
-            # resume first: it may have been paused for the slow client of this response
-            connection.resume()
+            if self._download_paused:  # for the slow client of this response
+                connection.resume()
             if self._pool is not None:
                 self._pool.give_back(connection)
         self._end(self.status)
@@ -397,4 +401,4 @@ class Relay:
         if self._pool is not None:
             self._pool.active -= 1
             self._pool = None
-        self._done(self)
+        self._done(self.exchange, self.site, status, self.sent, self.request_id, self.began)

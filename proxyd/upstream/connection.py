@@ -78,7 +78,7 @@ _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL = _Phase
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Carries one request at a time; `is_open` says whether it may carry another one.
+    """Carries one request at a time; `is_open` says whether it may carry another one, `is_reusable` whether it might.
 
     `idle`: seconds that the upstream keeps it open without a request, where it says so. `until`: from when on it gets
     no further request, by the loop's clock.
@@ -98,12 +98,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_partial",
         "_paused",
         "_phase",
-        "_reusable",
         "_served",
         "_sink",
         "_transport",
         "_upload_done",
         "idle",
+        "is_reusable",
         "until",
     )
 
@@ -126,12 +126,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._interims = 0
         self._known_bytes = b""
         self._known: ResponseHead | None = None
-        self._reusable = True
+        self.is_reusable = True
         self._paused = False
 
     @property
     def is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing() and self._reusable
+        return self._transport is not None and not self._transport.is_closing() and self.is_reusable
 
     def begin(self, sink: ResponseSink, head: bytes, *, is_head: bool, has_body: bool, offered: bytes = b"") -> None:
         """Send a request's head; its body follows by `write` and `finish`.
@@ -173,7 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection; the sink hears nothing more."""
-        self._sink, self._reusable = None, False
+        self._sink, self.is_reusable = None, False
         if self._transport is not None:
             self._transport.abort()
 
@@ -182,7 +182,7 @@ class UpstreamConnection(asyncio.Protocol):
 
         A request that was answered before it was complete is not waited for: nobody may ever read it.
         """
-        self._sink, self._reusable = None, False
+        self._sink, self.is_reusable = None, False
         if self._transport is None:
             return
         if self._upload_done or not self._transport.get_write_buffer_size():
@@ -213,6 +213,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         transport, self._transport = self._transport, None
+        self.is_reusable = False
         if exc is not None and transport is not None:
             self._take_rest(transport)
         sink, self._sink = self._sink, None
@@ -288,7 +289,7 @@ class UpstreamConnection(asyncio.Protocol):
             switched = _protocols(head.upgrade)
             if not switched or not switched <= _protocols(self._offered):
                 raise MalformedResponse("it switched to a protocol that nobody asked for")
-            self._phase, self._reusable = _TUNNEL, False
+            self._phase, self.is_reusable = _TUNNEL, False
             sink.switched(head)
         elif self._interims > _MOST_INTERIM:
             raise MalformedResponse(f"more than {_MOST_INTERIM} informational responses")
@@ -298,7 +299,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _final(self, sink: ResponseSink, head: ResponseHead, data: bytes) -> None:
         body = head.body
         if head.closes:
-            self._reusable = False
+            self.is_reusable = False
         self.idle = head.idle
         sink.response(head, body)
         if self._is_head or head.status in (204, 304) or body == NO_BODY:
@@ -307,10 +308,15 @@ class UpstreamConnection(asyncio.Protocol):
         if body == CHUNKED:
             self._phase, self._chunks = _CHUNKS, ChunkedBody()
         elif body == UNTIL_CLOSE:
-            self._phase, self._reusable = _UNTIL_CLOSE, False
+            self._phase, self.is_reusable = _UNTIL_CLOSE, False
         else:
             self._phase, self._left = _LENGTH, body
-        if data and self._sink is not None:
+        if not data or self._sink is None:
+            return
+        if body == len(data):  # a small one comes in one piece
+            sink.data(data)
+            self._complete(sink, b"")
+        else:
             self._content(sink, data)
 
     def _content(self, sink: ResponseSink, data: bytes) -> None:
@@ -340,7 +346,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._sink, self._chunks, self._served = None, None, True
         if rest or not self._upload_done:  # `rest`: more than was promised, the start of an answer nobody asked for
-            self._reusable = False
+            self.is_reusable = False
         sink.end(trailers)
 
     def _fail(self, reason: str) -> None:

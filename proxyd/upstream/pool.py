@@ -130,7 +130,7 @@ class UpstreamPool:
         if told is not None and told - _AHEAD_SECONDS < keep:
             keep = told - _AHEAD_SECONDS
         until = min(now + keep, connection.until)
-        if until <= now or not connection.is_open or len(self._idle) >= _MAX_IDLE or self._is_closed:
+        if until <= now or not connection.is_reusable or len(self._idle) >= _MAX_IDLE or self._is_closed:
             connection.close()
             return
         self._idle.append((until, connection))

@@ -140,17 +140,18 @@ class H2Exchange(Outgoing):
         self.sink = None
         if self.is_done:
             return
-        outbox = self._engine.outbox
-        if self._head is not None and not self._parts and not trailers:
-            outbox.head(self, self._head, ends=True)
-            return
-        self._send_head()
-        if not trailers:
-            self._send_parts(ends=True)
+        outbox, parts, head = self._engine.outbox, self._parts, self._head
+        if head is not None and not trailers and len(parts) < 2:
+            self._head = None
+            outbox.whole(self, head, parts[0] if parts else b"")
         else:
-            if self._parts:
-                self._send_parts(ends=False)
-            outbox.trailers(self, self._engine.encoder.trailers(trailers))
+            self._send_head()
+            if not trailers:
+                self._send_parts(ends=True)
+            else:
+                if parts:
+                    self._send_parts(ends=False)
+                outbox.trailers(self, self._engine.encoder.trailers(trailers))
         if self.queued:
             self._engine.watch()
             if self._is_body_held:  # nobody takes it any more; some clients read no answer before they have sent all

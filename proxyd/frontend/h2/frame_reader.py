@@ -5,7 +5,15 @@ from typing import Protocol
 
 from proxyd.frontend.h2 import frames
 from proxyd.frontend.h2.fault import ConnectionFault, StreamFault
-from proxyd.frontend.h2.frames import FRAME_HEAD, FRAME_SIZE_ERROR, MAX_FRAME, PREFACE, PROTOCOL_ERROR, unpack_head
+from proxyd.frontend.h2.frames import (
+    FRAME_HEAD,
+    FRAME_SIZE_ERROR,
+    HEADERS,
+    MAX_FRAME,
+    PREFACE,
+    PROTOCOL_ERROR,
+    unpack_head,
+)
 
 
 class FrameSink(Protocol):
@@ -85,7 +93,10 @@ class FrameReader:
                 break
             stream &= 0x7FFFFFFF  # RFC 9113 §4.1: the first bit means nothing
             try:
-                self._frame(kind, flags, stream, data[start:at], size)
+                if kind == HEADERS and self._block is None:
+                    self._headers(flags, stream, data[start:at])
+                else:
+                    self._frame(kind, flags, stream, data[start:at], size)
             except StreamFault as fault:
                 self._sink.broken(stream, fault)
         else:
@@ -109,9 +120,7 @@ class FrameReader:
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes, size: int) -> None:
         if self._block is not None and (kind != frames.CONTINUATION or stream != self._block.stream):
             raise ConnectionFault(PROTOCOL_ERROR, "another frame inside a field block")  # RFC 9113 §6.10
-        if kind == frames.HEADERS:
-            self._headers(flags, stream, payload)
-        elif kind == frames.DATA:
+        if kind == frames.DATA:
             if not stream:
                 raise ConnectionFault(PROTOCOL_ERROR, "DATA on no stream")  # RFC 9113 §6.1
             if flags & frames.PADDED:

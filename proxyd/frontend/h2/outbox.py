@@ -182,6 +182,22 @@ class Outbox:
         is_small_and_whole = ends and stream.queued <= MAX_FRAME
         self._offer(stream, first=is_small_and_whole)
 
+    def whole(self, stream: Outgoing, block: bytes, data: bytes) -> None:
+        """Send a response of which nothing went out yet: what most are is done in one step."""
+        size = len(data)
+        if not size:
+            self.head(stream, block, ends=True)
+        elif self._ready or self.drops_table or not self._has_room(stream, size):
+            self.head(stream, block, ends=False)
+            self.body(stream, data, ends=True)
+        else:
+            number = stream.id
+            self._frames += (headers(number, block, ends=False), frame_head(size, DATA, END_STREAM, number), data)
+            self._spend(stream, size)
+            if not self._is_woken:
+                self.wake()
+            self._done(stream)
+
     def trailers(self, stream: Outgoing, block: bytes) -> None:
         """Send trailers, behind what is queued (RFC 9113 §8.1)."""
         if stream.queued:

@@ -53,8 +53,42 @@ def test_a_line_of_json() -> None:
         "bytes": 12,
         "seconds": 0.0123,
         "request_id": "0123abcd",
+        "protocol": "HTTP/1.1",
         "user_agent": "curl/8",
     }
+
+
+def test_a_line_of_json_never_tells_of_the_one_before() -> None:
+    line, at = AccessLine(), milliseconds(_AT)
+    told: dict[str, object] = {
+        "host": "a.example.com",
+        "client": "2001:db8::1",
+        "user": None,
+        "method": "GET",
+        "protocol": "HTTP/1.1",
+    }
+    one = record()
+    others: list[tuple[AccessRecord, dict[str, object]]] = [
+        (one, {}),
+        (record(host="b.example.com"), {"host": "b.example.com"}),
+        (record(host=None), {"host": None}),
+        (record(client="192.0.2.1"), {"client": "192.0.2.1"}),
+        (record(user="alice"), {"user": "alice"}),
+        (one._replace(request=replace(one.request, method=b"POST")), {"method": "POST"}),
+        (one._replace(request=replace(one.request, version=20)), {"protocol": "HTTP/2.0"}),
+        (record(user_agent=b"x" * 600), {"user_agent": "x" * 600}),
+        (record(user_agent=b'"'), {"user_agent": '"'}),
+    ]
+    for other, said in others:
+        assert json.loads(line.json(other, at)).items() >= {**told, "user_agent": None, **said}.items()
+        assert json.loads(line.json(one, at)).items() >= {**told, "user_agent": None}.items()
+
+
+def test_what_it_knows_of_clients_is_bounded() -> None:
+    line = AccessLine()
+    for number in range(3000):
+        assert json.loads(line.json(record(client=f"host{number}"), 0))["client"] == f"host{number}"
+    assert len(line._known) <= 1024
 
 
 def test_who_was_let_in() -> None:
