@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from proxyd.core.field_names import IN_LINES
+from proxyd.core.field_names import CLEAN
 from proxyd.core.request_scanner import RequestBlock
 
 _LINE_END = b"\r\n"
@@ -39,7 +39,8 @@ class BlockPattern:
                 end = len(lines)
             values.append(lines[start:end])
             start = end
-        if lines[start:] != self.after or b"".join(values).translate(None, IN_LINES):
+        text = b"".join(values)
+        if lines[start:] != self.after or text.translate(CLEAN) != text:
             return None
         return self.template % tuple(values)
 

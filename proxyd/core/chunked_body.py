@@ -2,7 +2,7 @@
 
 import re
 
-from proxyd.core.field_names import DROP, FRAMING, HOP_BY_HOP, IN_LINES, MALFORMED, OURS, FieldTable
+from proxyd.core.field_names import CLEAN, DROP, FRAMING, HOP_BY_HOP, MALFORMED, OURS, FieldTable
 
 
 class MalformedBody(ValueError):
@@ -49,7 +49,7 @@ def kept_trailer(line: bytes) -> bytes:
     action = _ACTIONS[name]
     if name.lower() in _DECIDED:
         raise MalformedBody("framing or Host after the body")
-    if not colon or action == MALFORMED or line.translate(None, IN_LINES):
+    if not colon or action == MALFORMED or line.translate(CLEAN) != line:
         raise MalformedBody("a trailer that is no header field")
     return b"" if action == DROP or name.lower().startswith(_FORBIDDEN_PREFIXES) else b"\r\n" + line
 

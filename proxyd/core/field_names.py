@@ -54,8 +54,9 @@ _END_TO_END = frozenset(
 )
 _END_TO_END_PREFIXES = (b"accept", b"access-control-", b"content-", b"if-", b"sec-")
 
-#: HTAB, visible ASCII with space, obs-text (RFC 9110 §5.5): without them only line ends are left of a good block.
-IN_LINES: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+#: `line.translate(CLEAN)` changes all but HTAB, visible ASCII with space, obs-text (RFC 9110 §5.5): a good line stays
+#: as it is. To take those away instead takes three times as long.
+CLEAN: Final = bytes(byte if byte == 0x09 or (byte >= 0x20 and byte != 0x7F) else 0x21 for byte in range(256))
 
 PASS: Final = 0
 MALFORMED: Final = -1

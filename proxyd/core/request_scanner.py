@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from proxyd.core.body_length import CHUNKED, NO_BODY, content_length
 from proxyd.core.counters import Limit
 from proxyd.core.field_names import (
+    CLEAN,
     DROP,
     HOP_BY_HOP,
-    IN_LINES,
     MALFORMED,
     OURS,
     PERSISTENCE,
@@ -86,9 +86,10 @@ REQUEST_FIELDS: Final = FieldTable(
     | {b"x-forwarded-for": FORWARDED_FOR, b"x-forwarded-proto": FORWARDED_PROTO, b"x-forwarded-host": FORWARDED_HOST},
     aliases=HOP_BY_HOP | OURS,
 )
-#: What may stand in a request target (RFC 9112 §3.2): no space, no control character, no fragment. Others that RFC 3986
-#: wants escaped, non-ASCII too, are passed on as they are: there is one way to read them, and clients send them.
-_IN_TARGET = bytes(byte for byte in (*range(0x21, 0x7F), *range(0x80, 0x100)) if byte != 0x23)
+#: Changes what may not stand in a request target (RFC 9112 §3.2): space, control characters, a fragment. Others that
+#: RFC 3986 wants escaped, non-ASCII too, are passed on as they are: there is one way to read them, and clients send
+#: them.
+_CLEAN_TARGET = bytes(0x21 if byte in b"#\x7f" or byte <= 0x20 else byte for byte in range(256))
 #: Asked for all the time; any other that looks like one passes as well: what it means is for the upstream to know.
 _USUAL_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"})
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
@@ -125,7 +126,7 @@ def check_line(method: bytes, target: bytes, *, max_target: int) -> None:
         raise MalformedRequest("a method that is not served" if is_one else "no method", 501 if is_one else 400)
     if len(target) > max_target:
         raise MalformedRequest("the request target is too long", 414, "max_uri")
-    if not target or target.translate(None, _IN_TARGET):
+    if not target or target.translate(_CLEAN_TARGET) != target:
         raise MalformedRequest("the request target has bytes that must be escaped")
 
 
@@ -141,7 +142,8 @@ def scan_block(block: bytes, *, max_count: int) -> tuple[RequestBlock, bytes]:
     count = len(lines) - 1
     if count > max_count:
         raise MalformedRequest("too many header lines", 431, "max_header_count")
-    if lines[0] or block.translate(None, IN_LINES) != b"\r\n" * count:
+    text = b"".join(lines)
+    if lines[0] or text.translate(CLEAN) != text:
         raise MalformedRequest("a control character or a bare line end in the header")
     authority = user_agent = length = coding = None
     closes = keeps = expects = trailers = False

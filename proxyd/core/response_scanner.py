@@ -5,9 +5,9 @@ from typing import Final
 
 from proxyd.core.body_length import CHUNKED, NO_BODY, UNTIL_CLOSE, content_length
 from proxyd.core.field_names import (
+    CLEAN,
     DROP,
     HOP_BY_HOP,
-    IN_LINES,
     MALFORMED,
     PERSISTENCE,
     FieldTable,
@@ -58,7 +58,8 @@ _VERSIONS = {b"HTTP/1.1 ": 11, b"HTTP/1.0 ": 10}
 def scan_response(head: bytes) -> ResponseHead:
     """Return what a head says, given without the CRLFCRLF at its end. Raises MalformedResponse."""
     lines = head.split(b"\r\n")
-    if head.translate(None, IN_LINES) != b"\r\n" * (len(lines) - 1):
+    text = b"".join(lines)
+    if text.translate(CLEAN) != text:
         raise MalformedResponse("a control character or a bare line end in the header")
     start = lines[0]
     version = _VERSIONS.get(start[:9])

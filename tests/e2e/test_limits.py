@@ -16,7 +16,7 @@ from tests.support.daemon import DaemonProcess, eventually
 from tests.support.raw_upstream import Ended, Peer, RawUpstream
 from tests.support.scrape import rising
 
-HOST, SMALL, FULL, FAR = (f"{one}.example.test" for one in ("one", "small", "full", "far"))
+HOST, SMALL, FULL, FAR, CALM = (f"{one}.example.test" for one in ("one", "small", "full", "far", "calm"))
 BALANCER, MANY = "127.0.0.2", "127.0.0.3"
 _OF_ONE, _OF_ALL = 4, 12
 _LIMITS, _HANDSHAKES = "proxyd_limits_hit_total", "proxyd_handshakes_total"
@@ -63,6 +63,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Limited]:
                 SMALL: {"upstream": upstream.port, "max_body": 10, "timeouts": patient},
                 FULL: {"upstream": f"localhost:{upstream.port}", "max_upstream_connections": 1, "timeouts": patient},
                 FAR: {"upstream": silent, "timeouts": second},
+                CALM: upstream.port,  # a client may take its time
             },
             listen={
                 "https": f"127.0.0.1:{daemon.https_port}",
@@ -189,7 +190,7 @@ def test_requests_of_an_upstream(limited: Limited) -> None:
 def test_connections_of_one_address(limited: Limited) -> None:
     with contextlib.ExitStack() as held:
         for _ in range(_OF_ONE):
-            held.enter_context(limited.connected(source=MANY))
+            held.enter_context(limited.connected(CALM, source=MANY))
         with rising(limited.port, _LIMITS, max_connections_per_ip=1), limited.raw(source=MANY) as one:
             assert _rest(one) == b""
             held.close()  # before their own time is over
@@ -198,7 +199,7 @@ def test_connections_of_one_address(limited: Limited) -> None:
 def test_connections_of_all(limited: Limited) -> None:
     with contextlib.ExitStack() as held, rising(limited.port, _LIMITS, max_connections=1):
         for number in range(_OF_ALL):
-            held.enter_context(limited.connected(source=f"127.0.1.{1 + number // _OF_ONE}"))
+            held.enter_context(limited.connected(CALM, source=f"127.0.1.{1 + number // _OF_ONE}"))
         with limited.raw(source=MANY) as one:
             assert _rest(one) == b""
         held.close()

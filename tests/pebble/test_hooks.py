@@ -38,7 +38,7 @@ def test_a_new_certificate_is_exported_and_then_told_once_over_restarts(
 ) -> None:
     place, told = tmp_path / "tls", tmp_path / "told"
     script = f'cat "$PROXYD_KEY" "$PROXYD_CERTIFICATE" > /dev/null && echo "$PROXYD_HOST $PROXYD_SERIAL $1" >> {told}; '
-    run = program(tmp_path, "renewed", script + f"env > {tmp_path}/env; echo reloaded mail")
+    run = program(tmp_path, "renewed", f"env > {tmp_path}/env; {script}echo reloaded mail")
     hooks = {"on_renew": [run, "a b;c"], "export": {"dir": str(place), "group": str(os.getegid()), "mode": "0640"}}
     with Pebble(tmp_path / "pebble", http_port=daemon.http_port, tls_port=daemon.https_port) as pebble:
         daemon.configure({HOST: {"upstream": upstream.port, **hooks}, CALM: upstream.port}, pebble=pebble)

@@ -3,7 +3,7 @@
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from proxyd.core.field_names import DROP, IN_LINES, MALFORMED, PASS
+from proxyd.core.field_names import CLEAN, DROP, MALFORMED, PASS
 from proxyd.core.request_scanner import REQUEST_FIELDS, TE, USER_AGENT
 from proxyd.frontend.h2.static_table import STATIC
 
@@ -80,7 +80,7 @@ _new = tuple.__new__  # half of what the class itself takes
 def field_of(name: bytes, value: bytes) -> Field:
     """Return the field with what it means."""
     action = _NAMES[name]
-    if value.translate(None, IN_LINES) or value.strip(b" \t") is not value:  # RFC 9113 §8.2.1
+    if value.translate(CLEAN) != value or value.strip(b" \t") is not value:  # RFC 9113 §8.2.1
         return Field(MALFORMED, name, value, b"", len(name) + len(value) + OVERHEAD)
     if action == TE and value.lower() != b"trailers":  # RFC 9113 §8.2.2
         action = MALFORMED
