@@ -12,16 +12,15 @@ import pytest
 from pebble.server import Pebble, free_port
 from tests.support.cached import NO_CA
 from tests.support.command import command
+from tests.support.command import proxyd as run
 from tests.support.daemon import ROOT, DaemonProcess, HttpsClient, eventually
 from tests.support.fake_ca import FakeCa
 from tests.support.upstream import Upstream
 
 
 def proxyd(*arguments: str | Path) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "proxyd", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=30
-    )
-    return done.returncode, done.stdout + done.stderr
+    done = run(*map(str, arguments))
+    return done.status, done.out + done.err
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

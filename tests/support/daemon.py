@@ -16,6 +16,7 @@ from typing import IO, Any, Protocol
 import yaml
 
 from pebble.server import free_port
+from tests.support.launcher import Launched, launch
 from tests.support.secrets import check_hides_secrets
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -42,7 +43,7 @@ class DaemonProcess:
         self.file = directory / "config.yaml"
         self.https_port = free_port()
         self.http_port = http_port or free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Launched | None = None
         self._log_file: IO[bytes] | None = None
         self._log_path = directory / "proxyd.log"
         self._began_at = 0
@@ -75,15 +76,14 @@ class DaemonProcess:
         """Start it; `prepare` runs in its process before it: limits, privileges. `environment`: beside ours."""
         self._log_file = self._log_path.open("ab")
         self._began_at = self._log_path.stat().st_size
-        command = [sys.executable, *self.run, str(self.file)]
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **(environment or {})},
-            stderr=self._log_file,
-            stdout=self._log_file,
-            preexec_fn=prepare,
-        )
+        log = self._log_file.fileno()
+        if prepare is None and environment is None and self.run is DaemonProcess.run:
+            self.process = launch(("run", "-c", str(self.file)), stdout=log, stderr=log)
+        else:
+            command, variables = [sys.executable, *self.run, str(self.file)], {**os.environ, **(environment or {})}
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=variables, stderr=log, stdout=log, preexec_fn=prepare
+            )
         if wait:
             eventually(self._listens, what=self.log)
         return self
