@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def test_a_name_that_is_not_local_needs_the_other_root(daemon: DaemonProcess, up
 
 
 def test_from_one_issuer_to_the_other_and_back(daemon: DaemonProcess, upstream: Upstream) -> None:
-    keep_certificates(daemon, "app.test")
+    keep_certificates(daemon, "app.test", begin=datetime.now(UTC) - timedelta(days=1))
     daemon.configure({"app.test": upstream.port}, acme=NO_CA)
     daemon.start()
     anybody = HttpsClient(daemon.https_port, b"")

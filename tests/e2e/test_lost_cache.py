@@ -14,17 +14,23 @@ from tests.support.upstream import Upstream
 A, B, NEW = (f"{one}.example.test" for one in ("a", "b", "new"))
 
 
+def _remove(directory: Path) -> None:
+    """The daemon may write there meanwhile."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def everything(cache: Path) -> None:
-    shutil.rmtree(cache)
+    _remove(cache)
 
 
 def what_is_in_it(cache: Path) -> None:
     for one in cache.iterdir():
-        shutil.rmtree(one) if one.is_dir() else one.unlink()
+        _remove(one) if one.is_dir() else one.unlink()
 
 
 def our_directory(cache: Path) -> None:
-    shutil.rmtree(cache / "+proxyd")
+    _remove(cache / "+proxyd")
 
 
 def our_directory_for_a_file(cache: Path) -> None:

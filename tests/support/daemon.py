@@ -112,8 +112,13 @@ class DaemonProcess:
         return status
 
     def reload(self) -> None:
+        """Have it read its file again, and wait until it has, within a few seconds: something may hold it up."""
         assert self.process is not None
+        before = self._log_path.stat().st_size
         self.process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until and b"reload" not in self._log_path.read_bytes()[before:]:
+            time.sleep(0.02)
 
     def log(self) -> str:
         return self._log_path.read_text(errors="replace")
