@@ -24,9 +24,11 @@ _MOST_LEARNT, _LONGEST_LEARNT = 8, 2048
 
 
 class RequestMemo:
-    """Of one connection. All that it holds is in the connection's table too; a look after that changed empties it."""
+    """Of one connection. It holds what is in the connection's table too, and the last path; a look after that table
+    changed empties it.
+    """
 
-    __slots__ = ("_changes", "_decoder", "_known", "_reader")
+    __slots__ = ("_changes", "_decoder", "_known", "_last", "_last_head", "_reader")
 
     def __init__(self, decoder: HpackDecoder, reader: RequestReader) -> None:
         self._decoder = decoder
@@ -34,6 +36,8 @@ class RequestMemo:
         self._changes = 0
         #: With how long a path may be there.
         self._known: dict[bytes, tuple[RequestHead, int]] = {}
+        self._last = b""  # the block around a path that came last
+        self._last_head: RequestHead | None = None
 
     def find(self, block: bytes) -> RequestHead | None:
         """Return the head of a request without a body; None: it has to be read."""
@@ -41,8 +45,10 @@ class RequestMemo:
         if not known:
             return None
         if self._changes != self._decoder.changes:
-            known.clear()
+            self._clear()
             return None
+        if block == self._last:
+            return self._last_head
         if (same := known.get(block)) is not None:
             return same[0]
         around, path = _split(block)
@@ -55,7 +61,9 @@ class RequestMemo:
             return None
         if path[0] != 0x2F or len(path) > room:
             return None
-        return RequestHead(head.method, path, path, head.authority, head.version, head.block, head.kept)
+        head = RequestHead(head.method, path, path, head.authority, head.version, head.block, head.kept)
+        self._last, self._last_head = block, head
+        return head
 
     def read(self, block: bytes, fields: Sequence[Field], *, ends: bool) -> RequestHead:
         """Return the head of one that was not found; `fields`: of its block. Raises StreamFault, MalformedRequest."""
@@ -69,7 +77,7 @@ class RequestMemo:
         changes = self._decoder.changes
         if changes != self._changes:
             self._changes = changes
-            self._known.clear()
+            self._clear()
             return
         around, path = block, b""
         if block.translate(None, _INDEXED):
@@ -80,6 +88,10 @@ class RequestMemo:
             if len(self._known) >= _MOST_LEARNT:
                 self._known.clear()
             self._known[around] = head, self._decoder.max_size - sum(map(size_of, fields)) + len(path)
+
+    def _clear(self) -> None:
+        self._known.clear()
+        self._last, self._last_head = b"", None
 
 
 def _split(block: bytes) -> tuple[bytes, bytes]:

@@ -63,6 +63,17 @@ def test_a_request_that_is_the_same_is_the_same_head() -> None:
     assert reading.found == 2
 
 
+def test_the_last_path_is_known_until_the_table_changes() -> None:
+    reading = _primed()
+    heads = _paths(reading, b"/2", b"/2", b"/3", b"/2")
+    assert [one.path for one in heads if isinstance(one, RequestHead)] == [b"/2", b"/2", b"/3", b"/2"]
+    assert heads[0] is heads[1]
+    assert heads[0] is not heads[3]
+    reading.decoder.decode(b"\x40\x01c\x01d")
+    assert reading.memo.find(_START + b"\x04\x02/2\xbe") is None
+    assert reading.memo._last_head is None
+
+
 @pytest.mark.parametrize(
     "path", [b"", b"x", b"*", b"/a b", b"/#", b"/\x00", b"/\r\n", b" /", b"/ ", b"/" + b"a" * 200], ids=repr
 )
@@ -97,7 +108,7 @@ def test_it_knows_nothing_when_the_table_changes(change: bytes) -> None:
     assert not reading.memo._known
 
 
-def test_what_is_literal_is_not_remembered() -> None:
+def test_what_else_is_literal_is_not_remembered() -> None:
     """It may be a secret that its client wants in no table (RFC 7541 §7.1.3)."""
     reading = _primed()
     _paths(reading, b"/2", b"/2", b"/2", after=b"\x10\x06cookie\x01a")
