@@ -219,7 +219,7 @@ def test_a_storm_of_signals_while_the_file_is_gone_is_one_line(
     daemon.file.unlink()
     daemon.forget_log()
     for _ in range(300):
-        daemon.reload()
+        daemon.hang_up()
         threading.Event().wait(0.01)
     assert serves(daemon, HOST)
     assert daemon.log().count("there is no such file") == 1, daemon.log()

@@ -408,7 +408,7 @@ def test_nobody_waits_for_who_reads_the_log(
             clients = [stack.enter_context(open_connection(daemon)) for _ in range(MANY)]
             for _ in range(10):  # each worker writes more than the pipe holds
                 assert all(answers(client) for client in clients)
-        daemon.reload()
+        daemon.hang_up()
         if number > 1:
             replaced(daemon, workers(daemon)[0])
             assert serves(daemon)

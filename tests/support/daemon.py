@@ -111,11 +111,14 @@ class DaemonProcess:
         self._look_for_secrets()
         return status
 
+    def hang_up(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def reload(self) -> None:
         """Have it read its file again, and wait until it has, within a few seconds: something may hold it up."""
-        assert self.process is not None
         before = self._log_path.stat().st_size
-        self.process.send_signal(signal.SIGHUP)
+        self.hang_up()
         until = time.monotonic() + 3.0
         while time.monotonic() < until and b"reload" not in self._log_path.read_bytes()[before:]:
             time.sleep(0.02)
