@@ -67,7 +67,7 @@ class Handler:
         self._log = log
         self._date = date
         self._counters = counters
-        self._ids = self._begin = secrets.token_hex(6)
+        self._ids = self._prefix = secrets.token_hex(6)
         self._count = secrets.randbits(24) | 0xFF
 
     def handle(self, exchange: Exchange) -> None:
@@ -235,8 +235,8 @@ class Handler:
         self._counters.begun += 1  # each request has one
         self._count = count = (self._count + 1) & 0xFFFFFFFF
         if not count & 0xFF:
-            self._begin = f"{self._ids}{count >> 8:06x}"
-        return self._begin + _ENDS[count & 0xFF]
+            self._prefix = f"{self._ids}{count >> 8:06x}"
+        return self._prefix + _ENDS[count & 0xFF]
 
     def _answer(
         self, exchange: Exchange, answer: Answer, site: Site | None, request_id: str, began: float, user: str = ""

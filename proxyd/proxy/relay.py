@@ -24,8 +24,6 @@ _REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _CONTINUE_SECONDS = 1.0
 #: So long an upstream may take to read what a client that left a tunnel had sent.
 _FLUSH_SECONDS = 5.0
-
-
 #: Called once, at the end, with the status (499: the client left), bytes of the body, the id, and when it began.
 Done = Callable[[Exchange, Site, int, int, str, float], None]
 
