@@ -149,7 +149,7 @@ def test_no_descriptors(daemon: DaemonProcess, client: HttpsClient, upstream: Up
     limit(daemon, resource.RLIMIT_NOFILE, None)
     client.wait_for([OLD], daemon=daemon)
     assert {one: one.read_bytes() for one in before} == before
-    daemon.reload()
+    daemon.hang_up()
     client.wait_for([OLD], daemon=daemon)
     assert daemon.stop() == 0
     daemon.start(prepare=disk.prepare)
