@@ -29,9 +29,8 @@ Done = Callable[[Exchange, Site, int, int, str, float], None]
 
 
 class Relay:
-    """Implements RequestSink and ResponseSink.
-
-    `request`: as the upstream is to see it. `forwarded` are the header lines that tell it who asks.
+    """Implements RequestSink and ResponseSink. `request`: as the upstream is to see it. `forwarded`: the header lines
+    that tell it who asks.
     """
 
     __slots__ = (
@@ -243,8 +242,7 @@ class Relay:
         self._is_over = True
         self.exchange.finish(trailers)
         if connection is not None:
-            if self._download_paused:  # for the slow client of this response
-                connection.resume()
+            connection.resume()  # it may have been paused for the slow client of this response
             if self._pool is not None:
                 self._pool.give_back(connection)
         self._end(self.status)

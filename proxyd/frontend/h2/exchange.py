@@ -146,11 +146,9 @@ class H2Exchange(Outgoing):
             outbox.whole(self, head, parts[0] if parts else b"")
         else:
             self._send_head()
-            if not trailers:
-                self._send_parts(ends=True)
-            else:
-                if parts:
-                    self._send_parts(ends=False)
+            if parts or not trailers:
+                self._send_parts(ends=not trailers)
+            if trailers:
                 outbox.trailers(self, self._engine.encoder.trailers(trailers))
         if self.queued:
             self._engine.watch()
