@@ -121,7 +121,7 @@ class DaemonProcess:
         self.hang_up()
         until = time.monotonic() + 3.0
         while time.monotonic() < until and b"reload" not in self._log_path.read_bytes()[before:]:
-            time.sleep(0.02)
+            time.sleep(0.02)  # a file tells nobody that it has grown
 
     def log(self) -> str:
         return self._log_path.read_text(errors="replace")

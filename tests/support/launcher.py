@@ -1,6 +1,7 @@
 """Starts `proxyd` by a fork of a process that has done its imports: a second less for each of a thousand starts.
 
-What is started has its own command line, environment, directory and output; only /proc shows another command.
+What is started has its own command line, environment and output; only /proc shows another command. What a library
+reads of the environment when it is imported is that of the first start: who changes that does not start it from here.
 """
 
 import atexit
@@ -14,12 +15,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 from weakref import finalize
 
 _ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -67,18 +68,11 @@ class Launched:
         return self.returncode
 
 
-def launch(
-    arguments: Sequence[str],
-    *,
-    stdout: int,
-    stderr: int,
-    cwd: Path = _ROOT,
-    environment: Mapping[str, str] | None = None,
-) -> Launched:
-    """Start `proxyd ARGUMENTS`. `environment`: beside ours."""
+def launch(arguments: Sequence[str], *, stdout: int, stderr: int) -> Launched:
+    """Start `proxyd ARGUMENTS` at the root of the checkout."""
     control = _control()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    wish = {"arguments": [*arguments], "cwd": str(cwd), "environment": {**os.environ, **(environment or {})}}
+    wish = {"arguments": [*arguments], "environment": {**os.environ}}
     with theirs:
         socket.send_fds(control, [json.dumps(wish).encode()], [theirs.fileno(), stdout, stderr])
     return Launched(ours)
@@ -141,19 +135,17 @@ def _tell(handle: int, pid: int, link: socket.socket) -> None:
             """Nobody wants to know it."""
 
 
-def _become(wish: dict[str, object], descriptors: Sequence[int]) -> Sequence[str]:
-    arguments, environment = wish["arguments"], wish["environment"]
-    assert isinstance(arguments, list)
-    assert isinstance(environment, dict)
+def _become(wish: dict[str, Any], descriptors: Sequence[int]) -> Sequence[str]:
+    """Turn into what is wished for, with its arguments left to do."""
     link, *outputs = descriptors
     os.close(link)
     for number, descriptor in enumerate(outputs, 1):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    os.chdir(str(wish["cwd"]))
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(wish["environment"])
     time.tzset()
+    arguments: list[str] = wish["arguments"]
     return arguments
 
 
