@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bench.h2load import BROWSER, REQUESTS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
     """A question of the load generator. `count`: so many requests of each connection, not so many seconds.
 
     `mebibytes`: what one request moves, where that is what matters. `twins`: whether a log makes a difference.
+    `mode` h2load: that program is the generator; `lines` and `paths` are what it sends.
     """
 
     title: str
@@ -17,6 +20,8 @@ class Measure:
     count: int = 0
     mebibytes: int = 0
     twins: bool = True
+    lines: tuple[str, ...] = ()
+    paths: int = 1
 
 
 class Figures(NamedTuple):
@@ -54,6 +59,17 @@ MEASURES = {
         title="HTTP/2, 1 KiB, 16 connections with 8 streams each, 13 browser lines, of them only the path is new",
         mode="h2-page",
         connections=16,
+    ),
+    "h2load": Measure(title="h2load -c16 -m8, 1 KiB, one path", mode="h2load"),
+    "h2load-page": Measure(
+        title="h2load -c16 -m8, 1 KiB, one path, 12 browser lines", mode="h2load", lines=BROWSER, twins=False
+    ),
+    "h2load-browser": Measure(
+        title="h2load -c16 -m8, 1 KiB, 12 browser lines, another path each time",
+        mode="h2load",
+        lines=BROWSER,
+        paths=REQUESTS,
+        twins=False,
     ),
     "h2-download": Measure(
         title="HTTP/2, 100 MiB down, one connection",

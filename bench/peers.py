@@ -2,7 +2,8 @@
 
     python -m bench.peers [--rounds 5] [--seconds 1.5] [--only keepalive …] [--peers proxyd nginx …] [--print]
 
-Installs nginx and HAProxy by apt when they are missing (as root) and builds Caddy and the load generator (bench/build).
+Installs nginx, HAProxy and h2load by apt when they are missing (as root) and builds Caddy and the load generator
+(bench/build).
 Writes bench/RESULTS.md, or with --print only shows it. Numbers are recorded, never asserted.
 """
 
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench import h2load
 from bench.load import Load
 from bench.measure import MEASURES, Figures, Measure
 from bench.peer import Peer
@@ -22,6 +24,7 @@ from bench.peer_plans import HOST, Plans
 from bench.results import Report
 
 _HERE = Path(__file__).resolve().parent
+_PACKAGES = {"/usr/sbin/nginx": "nginx", "/usr/sbin/haproxy": "haproxy", "/usr/bin/h2load": "nghttp2-client"}
 _IDLE = 1000
 _MEMORY = {"idle": "HTTP/1.1", "h2-idle": "HTTP/2"}
 _SETTLE_SECONDS = 2.0
@@ -29,7 +32,7 @@ _SETTLE_SECONDS = 2.0
 
 def install() -> None:
     """Get the peers, once."""
-    missing = [name for name in ("nginx", "haproxy") if not Path(f"/usr/sbin/{name}").exists()]
+    missing = [package for program, package in _PACKAGES.items() if not Path(program).exists()]
     if missing:
         # Nothing shall be started by the installation.
         quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
@@ -56,12 +59,17 @@ def upstream() -> Iterator[int]:
 
 def measure(peer: Peer, what: Measure, root: Path, seconds: float) -> Figures:
     """Make one round with one of them."""
-    with Load(
-        what.mode, peer.port, HOST, root, connections=what.connections, seconds=seconds, count=what.count
-    ) as load:
+    if what.mode == "h2load":
         before = peer.cpu
-        counted = load.run()
+        counted = h2load.run(peer.port, HOST, lines=what.lines, paths=what.paths)
         cpu = peer.cpu - before
+    else:
+        with Load(
+            what.mode, peer.port, HOST, root, connections=what.connections, seconds=seconds, count=what.count
+        ) as load:
+            before = peer.cpu
+            counted = load.run()
+            cpu = peer.cpu - before
     if counted.errors:
         print(f"  {peer.name}: {counted.errors} errors, the first: {counted.error}", flush=True)
     return Figures(

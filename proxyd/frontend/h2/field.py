@@ -1,6 +1,6 @@
 """A header field of a request, with what it means: found out once, when it comes in, or enters HPACK's table."""
 
-from operator import attrgetter
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from proxyd.core.field_names import CLEAN, DROP, MALFORMED, PASS
@@ -42,25 +42,29 @@ class Field(NamedTuple):
     size: int
 
 
-size_of: Final = attrgetter("size")
-line_of: Final = attrgetter("line")
-#: PASS is 0: what is left when a list is filtered by it means more.
-action_of: Final = attrgetter("action")
+# By number, for by name they take a quarter more. PASS is 0: what is left when a list is filtered by it means more.
+action_of: Final = itemgetter(Field._fields.index("action"))
+line_of: Final = itemgetter(Field._fields.index("line"))
+size_of: Final = itemgetter(Field._fields.index("size"))
 
 
-class _Names(dict[bytes, int]):
-    """What to do with a field by its name, found out once for each, within a bound."""
+class _Names(dict[bytes, tuple[int, bytes, int]]):
+    """By a name: what to do with a field, how its line begins where it has one, and its size without a value.
+
+    Found out once for each, within a bound.
+    """
 
     _MOST_LEARNT = 2048
     _LONGEST_LEARNT = 48
 
-    def __missing__(self, name: bytes) -> int:
+    def __missing__(self, name: bytes) -> tuple[int, bytes, int]:
         action = _named(name)
+        found = action, b"\r\n%b: " % name if action in (PASS, USER_AGENT) else b"", len(name) + OVERHEAD
         if len(name) <= self._LONGEST_LEARNT:
             if len(self) >= self._MOST_LEARNT:
                 self.clear()
-            self[name] = action
-        return action
+            self[name] = found
+        return found
 
 
 def _named(name: bytes) -> int:
@@ -79,13 +83,13 @@ _new = tuple.__new__  # half of what the class itself takes
 
 def field_of(name: bytes, value: bytes) -> Field:
     """Return the field with what it means."""
-    action = _NAMES[name]
+    action, start, size = _NAMES[name]
+    size += len(value)
     if value.translate(CLEAN) != value or value.strip(b" \t") is not value:  # RFC 9113 §8.2.1
-        return Field(MALFORMED, name, value, b"", len(name) + len(value) + OVERHEAD)
+        return Field(MALFORMED, name, value, b"", size)
     if action == TE and value.lower() != b"trailers":  # RFC 9113 §8.2.2
         action = MALFORMED
-    line = b"\r\n%b: %b" % (name, value) if action in (PASS, USER_AGENT) else b""
-    return _new(Field, (action, name, value, line, len(name) + len(value) + OVERHEAD))
+    return _new(Field, (action, name, value, start + value if start else b"", size))
 
 
 #: By their indices; there is no 0.

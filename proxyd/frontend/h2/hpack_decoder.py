@@ -9,9 +9,8 @@ from proxyd.frontend.h2.frames import COMPRESSION_ERROR, DEFAULT_TABLE, ENHANCE_
 from proxyd.frontend.h2.huffman import MalformedString, decoded
 from proxyd.frontend.h2.usual_values import USUAL_VALUES
 
-#: An index counts from the end: what is new comes before these (RFC 7541 §2.3.3).
-_STATIC = [*reversed(STATIC_FIELDS[1:])]
-_STATIC_COUNT = len(_STATIC)
+#: Where what is new is put (RFC 7541 §2.3.3).
+_FIRST_DYNAMIC = len(STATIC_FIELDS)
 #: A list this many times over what was announced is no mistake of anybody.
 _BOMB = 4
 #: Bits of an integer beyond its prefix.
@@ -28,7 +27,7 @@ class HpackDecoder:
 
     def __init__(self, *, max_size: int, max_count: int) -> None:
         self.max_size, self.max_count = max_size, max_count
-        self._table = _STATIC.copy()  # before that the dynamic one, the oldest first (RFC 7541 §2.3.2)
+        self._table = [*STATIC_FIELDS]  # then the dynamic one, the newest first (RFC 7541 §2.3.2)
         self._size = 0
         self._room = DEFAULT_TABLE  # another size is not agreed on
         self.changes = 0
@@ -63,18 +62,20 @@ class HpackDecoder:
             first = block[at]
             at += 1
             if first > 0x80:  # RFC 7541 §6.1: indexed
-                if first == 0xFF:
-                    index, at = _integer(block, at, 0x7F)
-                    found.append(table[-index])
+                if first < 0xFF:
+                    found.append(table[first - 0x80])
                 else:
-                    found.append(table[0x80 - first])
-            elif first == 0x80:
-                raise ConnectionFault(COMPRESSION_ERROR, "an index that leads nowhere")
+                    index, at = _integer(block, at, 0x7F)
+                    found.append(table[index])
             elif first & 0xE0 == 0x20:  # RFC 7541 §6.3
                 at = self._resize(block, at, first, is_first=not found)
+            elif first == 0x80:
+                raise ConnectionFault(COMPRESSION_ERROR, "an index that leads nowhere")
             else:
                 field, at = self._literal(block, at, first)
                 found.append(field)
+                if first & 0x40:
+                    self._add(field)
         return found
 
     def _literal(self, block: bytes, at: int, first: int) -> tuple[Field, int]:
@@ -84,34 +85,32 @@ class HpackDecoder:
         if index:
             if index == mask:
                 index, at = _integer(block, at, mask)
-            name = self._table[-index].name
+            name = self._table[index].name
         else:
             name, at = text_at(block, at)
         is_coded, value, at = _string(block, at)
         if not is_coded:
-            field = field_of(name, value)
-        elif name in USUAL_VALUES:
-            field = USUAL_VALUES[name][value]
-        else:
-            field = field_of(name, decoded(value))
-        if first & 0x40:
+            return field_of(name, value), at
+        if name in USUAL_VALUES:
+            return USUAL_VALUES[name][value], at
+        return field_of(name, decoded(value)), at
+
+    def _add(self, field: Field) -> None:
+        """Put it into the dynamic table; one that is larger than that empties it (RFC 7541 §4.4)."""
+        self.changes += 1
+        size = self._size + field.size
+        if size > self._room:
             self._evict(self._room - field.size)
-            self.changes += 1
-            if field.size <= self._room:  # else the table is empty now (RFC 7541 §4.4)
-                self._table.insert(-_STATIC_COUNT, field)
-                self._size += field.size
-        return field, at
+            size = self._size + field.size
+        if size <= self._room:
+            self._table.insert(_FIRST_DYNAMIC, field)
+            self._size = size
 
     def _evict(self, room: int) -> None:
         """Leave in the dynamic table what fits (RFC 7541 §4.3, §4.4)."""
         size = self._size
-        if size <= room:
-            return
-        table, gone = self._table, 0
         while size > room and size:
-            size -= table[gone].size
-            gone += 1
-        del table[:gone]
+            size -= self._table.pop().size
         self._size = size
 
     def _resize(self, block: bytes, at: int, first: int, *, is_first: bool) -> int:
