@@ -20,9 +20,9 @@ Written by `python -m bench.peers`. Numbers are recorded, never asserted.
 - Everything on 127.0.0.1, at the same time: a client and an upstream in Go, both cheap, take their share of the
   processors, so requests a second are of the whole machine. One worker each where nothing else is said (Caddy:
   GOMAXPROCS=1), the same P-256 certificate and chain, TLS 1.3, X25519, never resumed: {tls}.
-- {rounds} rounds of {seconds:g} s (bodies: 10 requests; h2load: 20,000, and its handshakes), the servers in turns. Processor
-  time is of all processes of a server, from /proc. A figure is the median of the rounds; a ratio is that of the processor time: the median of the
-  rounds' own ratios, and their range.
+- {rounds} rounds of {seconds:g} s (bodies: 10 requests; h2load: 20,000, and its handshakes), the servers in turns.
+  Processor time is of all processes of a server, from /proc. A figure is the median of the rounds; a ratio is that of
+  the processor time: the median of the rounds' own ratios, and their range.
 - proxyd, nginx and Caddy write one line of JSON a request to a file, unless it says "no log"; all send X-Forwarded-For,
   -Proto, -Host and X-Request-ID to the upstream. Else the peers have their defaults, but for: no bound on the requests
   of a connection, up to 128 idle connections to the upstream, bodies not written to disk (nginx).
