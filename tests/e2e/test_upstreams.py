@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pebble.server import free_port
 from tests.support.cached import NO_CA, get, reload, start_cached, status, tls
 from tests.support.certs import make_pem
 from tests.support.daemon import DaemonProcess, eventually
@@ -214,11 +215,12 @@ def names(tmp_path: Path) -> Path:
 
 
 def test_new_addresses_of_a_name_are_used(daemon: DaemonProcess, names: Path) -> None:
+    port = free_port()  # what the kernel gives for one address may be taken on the other
     with (
-        threaded_server("old", address="127.0.0.2") as old,
-        threaded_server("new", address="127.0.0.3", port=old.port),
+        threaded_server("old", address="127.0.0.2", port=port),
+        threaded_server("new", address="127.0.0.3", port=port),
     ):
-        start_cached(daemon, {HOST: f"http://app.upstream.test:{old.port}"}, prepare=its_own_names(names), workers=1)
+        start_cached(daemon, {HOST: f"http://app.upstream.test:{port}"}, prepare=its_own_names(names), workers=1)
         assert body(ask(daemon)) == "old"
         names.write_text("127.0.0.3 app.upstream.test\n")
         eventually(lambda: body(ask(daemon)) == "new", what=daemon.log)  # although it was never idle
