@@ -85,9 +85,9 @@ class Daemon:
         except BaseException:
             self._listening.close()
             raise
-        log_listening(self._listening.sockets())
         keep_all()
         self._issuing.start(tasks, counted=self._counted, upstreams=self._serving.pools.states)
+        log_listening(self._listening.sockets())  # last: who reads that finds admin pages and commands too
         counters = self._serving.counters
         works = (
             self._reload.run(),
