@@ -14,7 +14,10 @@ _USUAL_BYTES = 2048
 _MOST_READS = 16
 #: A fatal alert record (RFC 8446 §6): plain text, as it is before any key is agreed on.
 _ALERT = b"\x15\x03\x03\x00\x02\x02"
-_UNEXPECTED_MESSAGE, _INTERNAL_ERROR, _UNRECOGNIZED_NAME = b"\x0a", b"\x50", b"\x70"
+#: RFC 8446 §6. That a name is not served (RFC 6066 §3), or may be later: the client shall not take it for unknown.
+UNRECOGNIZED_NAME, INTERNAL_ERROR = b"\x70", b"\x50"
+#: That this was no hello; that we speak none of the protocols that the client does (RFC 7301 §3.2).
+UNEXPECTED_MESSAGE, NO_APPLICATION_PROTOCOL = b"\x0a", b"\x78"
 
 
 async def peek_client_hello(sock: socket.socket, *, seconds: float) -> ClientHello | None:
@@ -48,14 +51,8 @@ async def say_last(sock: socket.socket, data: bytes, *, seconds: float) -> None:
                     break
 
 
-def refuse(sock: socket.socket, hello: ClientHello | None, *, for_now: bool = False) -> None:
-    """Close with the alert that says why: `unrecognized_name` (RFC 6066 §3), or that this was no hello.
-
-    `for_now`: the name may be served later, so the client shall not take it for unknown: `internal_error`.
-
-    No TLS state is made for it.
-    """
-    alert = _UNEXPECTED_MESSAGE if hello is None else _INTERNAL_ERROR if for_now else _UNRECOGNIZED_NAME
+def refuse(sock: socket.socket, alert: bytes) -> None:
+    """Close with the alert that says why. No TLS state is made for it."""
     with contextlib.suppress(OSError), sock:
         sock.recv(MAX_BYTES)  # closing with unread bytes would send a reset that overtakes the alert
         sock.send(_ALERT + alert)

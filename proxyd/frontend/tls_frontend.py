@@ -7,14 +7,22 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from proxyd.core.client_hello import ClientHello
-from proxyd.core.counters import Counters, Handshake, Limit
+from proxyd.core.counters import Counters, Limit
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
 from proxyd.frontend.chosen_http import ChosenHttp
 from proxyd.frontend.h1 import H1Frontend
 from proxyd.frontend.h2.frontend import H2Frontend
-from proxyd.frontend.hello_gate import peek_client_hello, refuse, say_last
+from proxyd.frontend.hello_gate import (
+    INTERNAL_ERROR,
+    NO_APPLICATION_PROTOCOL,
+    UNEXPECTED_MESSAGE,
+    UNRECOGNIZED_NAME,
+    peek_client_hello,
+    refuse,
+    say_last,
+)
 from proxyd.frontend.seats import Seat, Seats
 from proxyd.issuance.on_demand import Outcome
 from proxyd.proxy.exchange import Downstream
@@ -114,13 +122,21 @@ class TlsFrontend:
             except asyncio.CancelledError:
                 sock.close()
                 raise
+        if hello is None:  # something else than TLS
+            self._counters.handshakes["failed"] += 1
+            refuse(sock, UNEXPECTED_MESSAGE)
+            return False
         if selection is None:
-            if hello is not None:
-                _log.debug(
-                    "refused a name that is not served", extra={"server_name": hello.server_name, "client": client}
-                )
-            self._counters.handshakes[_refusal(hello, outcome)] += 1
-            refuse(sock, hello, for_now=outcome is not Outcome.UNKNOWN)
+            _log.debug("refused a name that is not served", extra={"server_name": hello.server_name, "client": client})
+            is_unknown = outcome is Outcome.UNKNOWN
+            self._counters.handshakes["refused_name" if is_unknown else "unavailable"] += 1
+            refuse(sock, UNRECOGNIZED_NAME if is_unknown else INTERNAL_ERROR)
+            return False
+        if not _speaks_http(hello, selection):
+            extra = {"host": selection.host, "client": client, "reason": "it speaks no HTTP that is offered (ALPN)"}
+            _log.debug("handshake failed", extra=extra)
+            self._counters.handshakes["failed"] += 1
+            refuse(sock, NO_APPLICATION_PROTOCOL)
             return False
         return await self._shake_hands(sock, selection, client, seat)
 
@@ -190,7 +206,7 @@ class TlsFrontend:
         context = self._challenges.select(hello.server_name, client)
         self._counters.handshakes["challenge" if context else "refused_name"] += 1
         if context is None:
-            refuse(sock, hello)
+            refuse(sock, UNRECOGNIZED_NAME)
             return
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
@@ -220,7 +236,7 @@ class TlsFrontend:
             return None
 
 
-def _refusal(hello: ClientHello | None, outcome: Outcome) -> Handshake:
-    if hello is None:  # something else than TLS
-        return "failed"
-    return "refused_name" if outcome is Outcome.UNKNOWN else "unavailable"
+def _speaks_http(hello: ClientHello, selection: Selection) -> bool:
+    """RFC 7301 §3.2: Python's TLS would go on without a protocol."""
+    has_h2 = selection.policy.http2
+    return not hello.alpn or any(one.startswith(b"http/") or (has_h2 and one == b"h2") for one in hello.alpn)

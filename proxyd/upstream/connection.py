@@ -148,8 +148,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def finish(self) -> None:
-        """Tell that the request is complete."""
+        """Tell that the request is complete; in a tunnel the upstream hears of it, unless TLS is between us."""
         self._upload_done = True
+        transport = self._transport
+        if (
+            self._phase is _TUNNEL
+            and transport is not None
+            and not transport.is_closing()
+            and transport.can_write_eof()
+        ):
+            transport.write_eof()
 
     @property
     def is_uploaded(self) -> bool:

@@ -92,6 +92,7 @@ def test_who_ends_hears_the_last_words(wire: Wire) -> None:
         stream, peer = _tunnel(wire, client)
         client.send(frame(DATA, END_STREAM, stream, b"\x88\x80abcd"))
         assert peer.exactly(6) == b"\x88\x80abcd"
+        assert peer.has_ended(2.0)  # RFC 8441 §5
         peer.send(b"\x88\x00")
         peer.end()
         assert client.answer(stream).body == b"\x88\x00"

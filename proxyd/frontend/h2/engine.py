@@ -271,7 +271,7 @@ class Engine:
                 self.outbox.wake()
                 return
             raise ConnectionFault(frames.PROTOCOL_ERROR, "DATA on an idle stream")  # RFC 9113 §5.1
-        if len(payload) < TINY and not ends:
+        if len(payload) < TINY and not ends and (exchange.taken or not payload):  # many end their only piece by another
             self.glitch("tiny pieces of bodies", cost_of_tiny(len(payload), in_tunnel=exchange.is_tunnel))
         try:
             if size > exchange.room:  # RFC 9113 §6.9.1

@@ -310,5 +310,6 @@ class H2Exchange(Outgoing):
         if self.is_tunnel:
             self.late_at = self._engine.now() + _LAST_WORDS_SECONDS
             self._engine.watch()
+            self.sink.body_end(b"")  # RFC 8441 §5: as the end of a TCP connection
         elif self.request.has_body:
             self.sink.body_end(self._trailers)

@@ -18,6 +18,7 @@ from tests.support.h2_engine import Bench, Request
 from tests.unit.frontend.h2.test_exchange import Client
 
 _HEAD = bytes.fromhex("828784") + b"\x41\x09a.example"  # GET https / a.example
+_POST = bytes.fromhex("838784") + b"\x41\x09a.example"
 _CONNECT = b"\x02\x07CONNECT\x87\x84\x41\x09a.example\x00\x09:protocol\x09websocket"
 
 
@@ -159,6 +160,20 @@ def test_each_request_may_have_its_window() -> None:
         bench.engine.receive(frame(1, 5, stream, _HEAD) + window_update(stream, 12 << 20))
     assert bench.hits == []
     bench.engine.receive(frame(1, 5, 1_000_001, _HEAD) + window_update(0, 1) * 500)  # there are none between
+    assert bench.hits == ["http2_glitches"]
+
+
+def test_small_bodies_that_end_by_a_frame_of_their_own_are_free() -> None:
+    """Clients often write a body and then its end; a piece of a body for each byte is another thing."""
+    bench = Bench(glitches=10, glitches_per_second=1)
+    bench.engine.receive(PREFACE + settings_frame())
+    for stream in range(1, 201, 2):
+        bench.engine.receive(frame(1, 4, stream, _POST) + frame(0, 0, stream, b"x" * 20) + frame(0, 1, stream))
+        bench.requests[-1].answer(status=204)
+        bench.taken()
+    assert [one.body for one in bench.requests] == [b"x" * 20] * 100
+    assert bench.hits == []
+    bench.engine.receive(frame(1, 4, 201, _POST) + frame(0, 0, 201, b"x") * 42)
     assert bench.hits == ["http2_glitches"]
 
 
