@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from proxyd.core.client_hello import ClientHello
-from proxyd.core.counters import Counters, Limit
+from proxyd.core.counters import Counters, Handshake, Limit
 from proxyd.core.hostname import Hostname
 from proxyd.frontend.arrival import ArrivalGate
 from proxyd.frontend.arriving import Arriving
@@ -112,32 +112,27 @@ class TlsFrontend:
             sock.close()
             raise
         client, reached = arrival
-        if hello is not None and hello.alpn == _VALIDATOR:
+        if hello is None:  # something else than TLS
+            return self._refuse(sock, UNEXPECTED_MESSAGE, "failed")
+        if hello.alpn == _VALIDATOR:
             await self._prove(sock, hello, client)
             return False
-        selection, outcome = self._select(hello, reached) if hello else None, Outcome.UNKNOWN
-        if selection is None and hello is not None:
+        selection, outcome = self._select(hello, reached), Outcome.UNKNOWN
+        if selection is None:
             try:
                 selection, outcome = await self._obtain(hello, client, reached)
             except asyncio.CancelledError:
                 sock.close()
                 raise
-        if hello is None:  # something else than TLS
-            self._counters.handshakes["failed"] += 1
-            refuse(sock, UNEXPECTED_MESSAGE)
-            return False
         if selection is None:
             _log.debug("refused a name that is not served", extra={"server_name": hello.server_name, "client": client})
-            is_unknown = outcome is Outcome.UNKNOWN
-            self._counters.handshakes["refused_name" if is_unknown else "unavailable"] += 1
-            refuse(sock, UNRECOGNIZED_NAME if is_unknown else INTERNAL_ERROR)
-            return False
+            if outcome is Outcome.UNKNOWN:
+                return self._refuse(sock, UNRECOGNIZED_NAME, "refused_name")
+            return self._refuse(sock, INTERNAL_ERROR, "unavailable")
         if not _speaks_http(hello, selection):
             extra = {"host": selection.host, "client": client, "reason": "it speaks no HTTP that is offered (ALPN)"}
             _log.debug("handshake failed", extra=extra)
-            self._counters.handshakes["failed"] += 1
-            refuse(sock, NO_APPLICATION_PROTOCOL)
-            return False
+            return self._refuse(sock, NO_APPLICATION_PROTOCOL, "failed")
         return await self._shake_hands(sock, selection, client, seat)
 
     async def _shake_hands(self, sock: socket.socket, selection: Selection, client: str, seat: Seat) -> bool:
@@ -170,6 +165,12 @@ class TlsFrontend:
                 os.close(kept)
         self._counters.handshakes["ok"] += 1
         return True
+
+    def _refuse(self, sock: socket.socket, alert: bytes, counted: Handshake) -> bool:
+        """Close with an alert; return that the connection is not served."""
+        self._counters.handshakes[counted] += 1
+        refuse(sock, alert)
+        return False
 
     def _tell_failed(self, selection: Selection, client: str, error: OSError) -> None:
         if selection.policy.asks and (why := client_fault(error)) is not None:

@@ -151,12 +151,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell that the request is complete; in a tunnel the upstream hears of it, unless TLS is between us."""
         self._upload_done = True
         transport = self._transport
-        if (
-            self._phase is _TUNNEL
-            and transport is not None
-            and not transport.is_closing()
-            and transport.can_write_eof()
-        ):
+        if self._phase is not _TUNNEL or transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
             transport.write_eof()
 
     @property
