@@ -144,7 +144,7 @@ def test_reloads_say_who_offers_it(daemon: DaemonProcess, upstream: RawUpstream)
     serve(all_hosts=False)
     assert (_spoken(daemon), _spoken(daemon, OTHER)) == ("http/1.1", "http/1.1")
     for protocols in (("h2",), ("foo",)):  # RFC 7301 §3.2
-        with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
             RawClient(daemon.https_port, _context(*protocols), HOST)
     daemon.wait_for("it speaks no HTTP that is offered (ALPN)")
     serve()
