@@ -27,30 +27,34 @@ BROWSER = (
 )
 
 
-def run(port: int, host: str, *, lines: Sequence[str], paths: int) -> Counted:
-    """Make the requests, one path after the other; the handshakes of the connections are a part of it."""
-    with tempfile.TemporaryDirectory() as directory:
-        urls, log = Path(directory, "urls"), Path(directory, "log")
-        urls.write_text("".join(f"https://{host}/{'' if paths == 1 else number}\n" for number in range(paths)))
-        command = ["h2load", f"-n{REQUESTS}", "-c16", "-m8", f"--connect-to=127.0.0.1:{port}", f"--input-file={urls}"]
-        command += [f"--log-file={log}", *(f"-H{line}" for line in lines)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        times = sorted(int(one.split("\t")[2]) / 1000 for one in log.read_text().splitlines())
-    done, good, cipher = (
-        _found(r"finished in ([\d.]+)(m?s),", said),
-        _found(r"(\d+) 2xx,", said),
-        _found(r"Cipher: (\S+)", said),
-    )
-    errors = REQUESTS - int(good[1])
-    return Counted(
-        requests=int(good[1]),
-        errors=errors,
-        error=_found(r"requests: .*", said)[0] if errors else "",
-        seconds=float(done[1]) / (1000 if done[2] == "ms" else 1),
-        p50=statistics.median(times),
-        p99=times[len(times) * 99 // 100],
-        tls=f"TLS 1.3 {cipher[1]}",
-    )
+class H2load:
+    """Makes requests of a server, one path after the other; the handshakes of its connections are a part of it."""
+
+    def __init__(self, port: int, host: str, *, lines: Sequence[str], paths: int) -> None:
+        self._urls = "".join(f"https://{host}/{'' if paths == 1 else number}\n" for number in range(paths))
+        self._command = ["h2load", f"-n{REQUESTS}", "-c16", "-m8", f"--connect-to=127.0.0.1:{port}"]
+        self._command += [f"-H{line}" for line in lines]
+
+    def run(self) -> Counted:
+        """Make the requests."""
+        with tempfile.TemporaryDirectory() as directory:
+            urls, log = Path(directory, "urls"), Path(directory, "log")
+            urls.write_text(self._urls)
+            command = [*self._command, f"--input-file={urls}", f"--log-file={log}"]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            times = sorted(int(one.split("\t")[2]) / 1000 for one in log.read_text().splitlines())
+        done, good = _found(r"finished in ([\d.]+)(m?s),", said), _found(r"(\d+) 2xx,", said)
+        version, cipher = _found(r"TLS Protocol: TLSv(\S+)", said), _found(r"Cipher: (\S+)", said)
+        errors = REQUESTS - int(good[1])
+        return Counted(
+            requests=int(good[1]),
+            errors=errors,
+            error=_found(r"requests: .*", said)[0] if errors else "",
+            seconds=float(done[1]) / (1000 if done[2] == "ms" else 1),
+            p50=statistics.median(times),
+            p99=times[len(times) * 99 // 100],
+            tls=f"TLS {version[1]} {cipher[1]}",
+        )
 
 
 def _found(pattern: str, text: str) -> re.Match[str]:

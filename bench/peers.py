@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import h2load
+from bench.h2load import H2load
 from bench.load import Load
 from bench.measure import MEASURES, Figures, Measure
 from bench.peer import Peer
@@ -59,17 +59,10 @@ def upstream() -> Iterator[int]:
 
 def measure(peer: Peer, what: Measure, root: Path, seconds: float) -> Figures:
     """Make one round with one of them."""
-    if what.mode == "h2load":
+    with _generator(peer, what, root, seconds) as load:
         before = peer.cpu
-        counted = h2load.run(peer.port, HOST, lines=what.lines, paths=what.paths)
+        counted = load.run()
         cpu = peer.cpu - before
-    else:
-        with Load(
-            what.mode, peer.port, HOST, root, connections=what.connections, seconds=seconds, count=what.count
-        ) as load:
-            before = peer.cpu
-            counted = load.run()
-            cpu = peer.cpu - before
     if counted.errors:
         print(f"  {peer.name}: {counted.errors} errors, the first: {counted.error}", flush=True)
     return Figures(
@@ -80,6 +73,14 @@ def measure(peer: Peer, what: Measure, root: Path, seconds: float) -> Figures:
         errors=counted.errors,
         tls=counted.tls,
     )
+
+
+def _generator(
+    peer: Peer, what: Measure, root: Path, seconds: float
+) -> contextlib.AbstractContextManager[Load | H2load]:
+    if what.mode == "h2load":
+        return contextlib.nullcontext(H2load(peer.port, HOST, lines=what.lines, paths=what.paths))
+    return Load(what.mode, peer.port, HOST, root, connections=what.connections, seconds=seconds, count=what.count)
 
 
 def idle(peer: Peer, root: Path, mode: str) -> tuple[int, float, float]:

@@ -18,6 +18,11 @@ class TlsPolicy:
     client_crl: bytes = field(default=b"", repr=False)
 
     @property
+    def protocols(self) -> tuple[bytes, ...]:
+        """What a client may speak (ALPN, RFC 7301), the preferred one first."""
+        return (b"h2", b"http/1.1") if self.http2 else (b"http/1.1",)
+
+    @property
     def asks(self) -> bool:
         """Whether a handshake asks the client for a certificate."""
         return self.client_auth != "none" and bool(self.client_ca)

@@ -239,5 +239,4 @@ class TlsFrontend:
 
 def _speaks_http(hello: ClientHello, selection: Selection) -> bool:
     """RFC 7301 §3.2: Python's TLS would go on without a protocol."""
-    has_h2 = selection.policy.http2
-    return not hello.alpn or any(one.startswith(b"http/") or (has_h2 and one == b"h2") for one in hello.alpn)
+    return not hello.alpn or any(one in hello.alpn for one in selection.policy.protocols)

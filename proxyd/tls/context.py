@@ -67,7 +67,7 @@ def _context_for(policy: TlsPolicy) -> ssl.SSLContext:
         context.sslobject_class = ServerObject
     set_common(context)
     context.minimum_version = _FLOORS[policy.min_version]
-    context.set_alpn_protocols(["h2", "http/1.1"] if policy.http2 else ["http/1.1"])
+    context.set_alpn_protocols([one.decode() for one in policy.protocols])
     return context
 
 

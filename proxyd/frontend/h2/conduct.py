@@ -10,7 +10,7 @@ from proxyd.frontend.h2.frames import ENHANCE_YOUR_CALM
 
 #: So many settings cost as much as their frame.
 SETTINGS_EACH: Final = 10
-#: A piece of a body that is smaller costs the client something, unless it is the last.
+#: A piece of a body that is smaller costs the client something, unless it is the first or the last.
 TINY: Final = 128
 _TINY_COSTS, _FRAGMENT_COSTS = 0.25, 0.01
 #: A client's frame in a WebSocket has a head and a mask (RFC 6455 §5.2).

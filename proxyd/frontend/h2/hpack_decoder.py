@@ -98,13 +98,10 @@ class HpackDecoder:
     def _add(self, field: Field) -> None:
         """Put it into the dynamic table; one that is larger than that empties it (RFC 7541 §4.4)."""
         self.changes += 1
-        size = self._size + field.size
-        if size > self._room:
-            self._evict(self._room - field.size)
-            size = self._size + field.size
-        if size <= self._room:
+        self._evict(self._room - field.size)
+        if field.size <= self._room:
             self._table.insert(_FIRST_DYNAMIC, field)
-            self._size = size
+            self._size += field.size
 
     def _evict(self, room: int) -> None:
         """Leave in the dynamic table what fits (RFC 7541 §4.3, §4.4)."""
